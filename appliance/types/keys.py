@@ -1,0 +1,222 @@
+"""Keys: one class per kind, so that a node key can never be passed where a disco key is meant.
+
+Text forms and lengths: control-protocol spec section 1. Private keys print redacted, compare in constant time, and
+give their bytes only through `reveal()`. Making keys and deriving public ones is `appliance.crypto`'s work.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import ClassVar, Self
+
+from appliance.types.errors import DecodeError, DecodeReason
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def _parse_hex(text: str, prefix: str, size: int) -> bytes:
+    if not text.startswith(prefix):
+        raise DecodeError(DecodeReason.BAD_KEY, f"expected a key that starts with {prefix!r}")
+    digits = text[len(prefix) :]
+    if len(digits) != 2 * size or not _HEX.issuperset(digits):
+        raise DecodeError(DecodeReason.BAD_KEY, f"expected {2 * size} hex digits after {prefix!r}")
+    return bytes.fromhex(digits)
+
+
+class PublicKey:
+    """Base of 32-byte public keys: hashable, ordered bytewise, shown by prefix and hex."""
+
+    PREFIX: ClassVar[str] = ""
+    ALIASES: ClassVar[tuple[str, ...]] = ()
+    SIZE: ClassVar[int] = 32
+    __slots__ = ("_hash", "raw")
+    raw: bytes
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != self.SIZE:
+            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {self.SIZE} bytes, not {len(raw)}")
+        object.__setattr__(self, "raw", bytes(raw))
+        object.__setattr__(self, "_hash", hash((type(self), self.raw)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
+        return type(self), (self.raw,)
+
+    @classmethod
+    def zero(cls) -> Self:
+        """The zero key, which means 'none' on the wire."""
+        return cls(bytes(cls.SIZE))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse prefix plus hex (either case). Raises `DecodeError` (BAD_KEY)."""
+        for prefix in (cls.PREFIX, *cls.ALIASES):
+            if text.startswith(prefix):
+                return cls(_parse_hex(text, prefix, cls.SIZE))
+        raise DecodeError(DecodeReason.BAD_KEY, f"expected a key that starts with {cls.PREFIX!r}")
+
+    @property
+    def is_zero(self) -> bool:
+        return not any(self.raw)
+
+    @property
+    def short(self) -> str:
+        """First 8 hex digits, for logs and tables."""
+        return self.raw[:4].hex()
+
+    def __str__(self) -> str:
+        return self.PREFIX + self.raw.hex()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.short})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.raw == other.raw  # type: ignore[attr-defined]  # same type by test
+
+    def __lt__(self, other: Self) -> bool:
+        return self.raw < other.raw
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined,no-any-return]  # set in __init__
+
+
+class MachinePublicKey(PublicKey):
+    """Static key of the Noise handshake toward control; one per install."""
+
+    PREFIX = "mkey:"
+    __slots__ = ()
+
+
+class NodePublicKey(PublicKey):
+    """WireGuard public key of a node; also its DERP identity."""
+
+    PREFIX = "nodekey:"
+    __slots__ = ()
+
+
+class DiscoPublicKey(PublicKey):
+    """Key of the path-discovery protocol; new at every process start."""
+
+    PREFIX = "discokey:"
+    __slots__ = ()
+
+    @property
+    def log_form(self) -> str:
+        """`d:` and 16 hex digits (magicsock-disco spec 1.1)."""
+        return "d:" + self.raw[:8].hex()
+
+
+class ChallengePublicKey(PublicKey):
+    """Sent by control servers in the early payload; per Noise connection."""
+
+    PREFIX = "chalpub:"
+    __slots__ = ()
+
+
+class TailnetLockPublicKey(PublicKey):
+    """Ed25519 key of tailnet lock."""
+
+    PREFIX = "nlpub:"
+    ALIASES = ("tlpub:",)
+    __slots__ = ()
+
+
+class DerpPublicKey(PublicKey):
+    """Public key of a DERP server; 64 hex digits without a prefix."""
+
+    __slots__ = ()
+
+
+class SecretKey:
+    """Base of secrets: never shown, compared in constant time, bytes only by `reveal()`."""
+
+    PREFIX: ClassVar[str] = "privkey:"
+    SIZE: ClassVar[int] = 32
+    __slots__ = ("_raw",)
+    _raw: bytes
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != self.SIZE:
+            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {self.SIZE} bytes, not {len(raw)}")
+        object.__setattr__(self, "_raw", bytes(raw))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
+        raise TypeError(f"{type(self).__name__} is not serialisable by accident; use reveal_text()")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the private text form (state files only). The error never repeats the text."""
+        return cls(_parse_hex(text, cls.PREFIX, cls.SIZE))
+
+    def reveal(self) -> bytes:
+        """The raw bytes; for `appliance.crypto`, state files and kernel configuration only."""
+        return self._raw
+
+    def reveal_text(self) -> str:
+        """The private text form, for state files only."""
+        return self.PREFIX + self._raw.hex()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(redacted)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._raw))
+
+
+class MachinePrivateKey(SecretKey):
+    __slots__ = ()
+
+
+class NodePrivateKey(SecretKey):
+    __slots__ = ()
+
+
+class DiscoPrivateKey(SecretKey):
+    """Never stored."""
+
+    __slots__ = ()
+
+
+class ChallengePrivateKey(SecretKey):
+    """Never stored."""
+
+    __slots__ = ()
+
+
+class DerpPrivateKey(SecretKey):
+    __slots__ = ()
+
+
+class TailnetLockPrivateKey(SecretKey):
+    """Ed25519 seed followed by the public key."""
+
+    PREFIX = "nlpriv:"
+    SIZE = 64
+    __slots__ = ()
+
+
+class PresharedKey(SecretKey):
+    """WireGuard pre-shared key; 32 zero bytes in this ecosystem."""
+
+    PREFIX = "psk:"
+    __slots__ = ()
+
+
+class DerpMeshKey(SecretKey):
+    """Shared by the DERP servers of one region; 64 hex digits without a prefix."""
+
+    PREFIX = ""
+    __slots__ = ()
