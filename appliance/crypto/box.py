@@ -12,7 +12,7 @@ TAG_SIZE = 16
 
 
 def box_precompute(private: bytes, public: bytes) -> bytes:
-    """Shared key of a pair: HSalsa20(X25519(private, public), 0). A zero or low-order public key raises `DecodeError`."""
+    """Shared key of a pair: HSalsa20(X25519(private, public), 0). A zero or low-order key raises `DecodeError`."""
     if not any(public):
         raise DecodeError(DecodeReason.BAD_KEY, "zero public key")
     try:

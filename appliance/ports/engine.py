@@ -37,7 +37,7 @@ class EngineDiff:
 
 @dataclass(frozen=True, slots=True)
 class PeerStatistics:
-    """Counters since the peer was added. Bytes as WireGuard counts them; `last_handshake` UTC, None before the first."""
+    """Counters since the peer was added, in WireGuard's bytes; `last_handshake` UTC, None before the first."""
 
     tx_bytes: int = 0
     rx_bytes: int = 0

@@ -73,7 +73,7 @@ class PublicKey:
         return f"{type(self).__name__}({self.short})"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.raw == other.raw  # type: ignore[attr-defined]  # same type by test
+        return type(other) is type(self) and self.raw == other.raw
 
     def __lt__(self, other: Self) -> bool:
         return self.raw < other.raw
@@ -170,7 +170,7 @@ class SecretKey:
         return format(repr(self), spec)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)  # type: ignore[attr-defined]
+        return type(other) is type(self) and hmac.compare_digest(self._raw, other._raw)
 
     def __hash__(self) -> int:
         return hash((type(self), self._raw))

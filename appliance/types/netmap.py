@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from appliance.types.addresses import Address, AddrPort, Prefix
     from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
     from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
-
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class EndpointType(IntEnum):
@@ -66,7 +63,7 @@ class Node:
     last_seen: datetime | None = None
     capability_version: int = 0
     tags: tuple[str, ...] = ()
-    cap_map: Mapping[str, tuple[Any, ...]] = EMPTY
+    cap_map: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     hostname: str = ""
     os: str = ""
     services: tuple[tuple[str, int, str], ...] = ()
