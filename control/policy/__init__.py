@@ -1,0 +1,1 @@
+"""The policy language, as pure functions: text to document, document and mesh to filters and visibility."""

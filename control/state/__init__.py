@@ -1,0 +1,1 @@
+"""Durable state of the control server: records, tables, migrations, address allocation and the read model."""
