@@ -1,0 +1,52 @@
+# Every entry point a person needs; `make help` explains them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo demo test test-all lint fmt sim bench unit lab lock
+PY := .venv/bin/python
+ONLY ?=
+N ?= 300
+SEED ?= 0
+JOBS ?= $(shell nproc)
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what tests need (Debian packages as root, Python environment)
+	@tools/setup.sh test
+
+setup-demo:
+	@tools/setup.sh demo
+
+demo: setup-demo ## Two sites, one tunnel, on real packets; stays up until Ctrl-C (ONCE=1: run through and exit)
+	@$(PY) -m tests.lab.demo $(if $(ONCE),--once)
+
+test: setup lint unit sim lab ## Everything that must hold: style, types, layout, unit, property, simulation, lab
+
+test-all: test ## The same and the long matrices
+	@$(PY) -m pytest -q -m long tests plugins
+
+unit: ## Unit, property, contract and house tests
+	@$(PY) -m pytest -q -n $(JOBS) -m "not lab and not long" tests/unit tests/property tests/contract tests/house plugins
+
+sim: ## Simulated networks with real path finding (N=300 SEED=0)
+	@$(PY) -m pytest -q -n $(JOBS) -m "not long" tests/sim
+	@$(PY) -m tests.sim --seeds $(SEED)-$$(( $(SEED) + $(N) - 1 ))
+
+lab: ## Real packets in network namespaces; needs root
+	@$(PY) -m pytest -q -m "lab and not long" tests/lab
+
+lint: ## Style, types and the direction of dependencies
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports
+
+fmt: ## Format the code
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: setup ## Measure against real peers (ONLY=name for one); JSON lines
+	@$(PY) -m bench $(ONLY)
+
+lock: ## Renew requirements.lock from pyproject.toml
+	@$(PY) -m piptools compile -q --strip-extras --allow-unsafe --extra dev --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-emit-trusted-host --no-header -o requirements.lock pyproject.toml

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes a fresh Debian 12 machine ready: Debian packages and the Python environment in .venv.
+# usage: tools/setup.sh demo|test      Takes seconds when nothing changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+purpose=${1:-test}
+packages=(python3 python3-venv nftables iproute2 iputils-ping curl util-linux procps)
+if [ "$purpose" = test ]; then
+  packages+=(wireguard-go wireguard-tools iperf3 conntrack tcpdump ethtool libcap2-bin)
+fi
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" -ne 0 ]; then
+    say "missing Debian packages; run this once, then call make again:"
+    say "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
+    exit 1
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  local log
+  log=$(mktemp)
+  if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "apt-get failed; its full output is in $log"
+    exit 1
+  fi
+  rm -f "$log"
+}
+
+find_python() {
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  say "no Python 3.11 or newer with ensurepip found (Debian: apt-get install python3 python3-venv)"
+  exit 1
+}
+
+install_python() {
+  local wanted stamp=.venv/.waypost-setup python log
+  wanted=$(cat requirements.lock pyproject.toml tools/setup.sh | sha256sum | cut -d' ' -f1)
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x .venv/bin/waypost ] && return
+  python=$(find_python)
+  say "making the Python environment in .venv with $($python --version); about a minute the first time"
+  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  log=$(mktemp)
+  if ! { .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock \
+      && .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "pip failed; its full output is in $log"
+    exit 1
+  fi
+  rm -f "$log"
+  printf '%s' "$wanted" >"$stamp"
+}
+
+[ "$purpose" = demo ] || [ "$purpose" = test ] || { say "usage: tools/setup.sh demo|test"; exit 2; }
+started=$SECONDS
+install_packages
+install_python
+say "ready ($((SECONDS - started)) s)"
