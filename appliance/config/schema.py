@@ -1,0 +1,140 @@
+"""What `waypost.toml` may say, as frozen dataclasses with defaults.
+
+Each section is a dataclass; a field's metadata carries its check. Plugins own their tables: `[plugins.<name>]` is kept
+raw and checked by the plugin. Precedence, lowest first: these defaults, `waypost.toml`, drop-ins in order of name,
+runtime preferences (`waypost set`), command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+VERSION = 1
+"""Version of the file format; a file without `version` is of this one."""
+
+Check = Callable[[Any], str]
+"""Returns what is wrong with a value of the right type, in words, or ""."""
+
+_INTERFACE = re.compile(r"[A-Za-z0-9._-]{1,15}")
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
+
+
+def control_url_problem(text: str) -> str:
+    """Why `text` is no control server URL, or "" when it is one; "" itself means not set."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "must look like https://control.example.net"
+    if port == 0 or parts.query or parts.fragment or parts.username or parts.path not in ("", "/"):
+        return "must be scheme, host and port only"
+    return ""
+
+
+def hostname_problem(text: str) -> str:
+    """Why `text` is no host name, or ""; "" itself means the machine's own name."""
+    if not text or _LABEL.fullmatch(text):
+        return ""
+    return "must be one DNS label: letters, digits and hyphens, at most 63"
+
+
+def _interface_problem(text: str) -> str:
+    if _INTERFACE.fullmatch(text) and text not in (".", ".."):
+        return ""
+    return "must be 1 to 15 letters, digits, dots, hyphens or underscores"
+
+
+def _between(low: int, high: int) -> Check:
+    return lambda value: "" if low <= value <= high else f"must be between {low} and {high}"
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: "" if value in words else "must be one of " + ", ".join(words)
+
+
+def _absolute(text: str) -> str:
+    return "" if text == "" or text.startswith("/") else "must be an absolute path"
+
+
+def _checked(default: Any, check: Check) -> Any:
+    return field(default=default, metadata={"check": check})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSection:
+    """`[node]`. `hostname` "" takes the machine's name."""
+
+    hostname: str = _checked("", hostname_problem)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSection:
+    """`[control]`. `url` is used until `waypost up --control-url` chose another; `ca_file` adds a private CA."""
+
+    url: str = _checked("", control_url_problem)
+    ca_file: str = _checked("", _absolute)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelSection:
+    """`[tunnel]`. `port` 0 takes any free UDP port."""
+
+    engine: str = _checked("userspace", _one_of("userspace"))
+    interface: str = _checked("waypost0", _interface_problem)
+    port: int = _checked(41641, _between(0, 65535))
+    mtu: int = _checked(1280, _between(1280, 9000))
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSection:
+    """`[router]`. `ruleset = "own"` on a machine of ours, `"shared"` where other programs write firewall rules too."""
+
+    ruleset: str = _checked("shared", _one_of("own", "shared"))
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """`[log]`. `auto` is human on a terminal, JSON elsewhere."""
+
+    format: str = _checked("auto", _one_of("auto", "human", "json"))
+    level: str = _checked("info", _one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSection:
+    """`[daemon]`: where the daemon keeps its state and listens for local commands."""
+
+    state_dir: str = _checked("/var/lib/waypost", _absolute)
+    socket: str = _checked("/run/waypost/waypostd.sock", _absolute)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file. `plugins` maps a plugin's name to its raw table; `sources` are the files read, in order."""
+
+    node: NodeSection = field(default_factory=NodeSection)
+    control: ControlSection = field(default_factory=ControlSection)
+    tunnel: TunnelSection = field(default_factory=TunnelSection)
+    router: RouterSection = field(default_factory=RouterSection)
+    log: LogSection = field(default_factory=LogSection)
+    daemon: DaemonSection = field(default_factory=DaemonSection)
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+
+SECTIONS: Mapping[str, type] = {
+    "node": NodeSection,
+    "control": ControlSection,
+    "tunnel": TunnelSection,
+    "router": RouterSection,
+    "log": LogSection,
+    "daemon": DaemonSection,
+}

@@ -1,0 +1,1 @@
+"""What is wrong with the gateway now: items with a code, a text and a mend."""

@@ -1,0 +1,128 @@
+"""Profiles: one login each, with its own keys and preferences. The machine key is shared by all of them.
+
+Layout below the state folder: `machine.json`, `profiles.json` (which profile is current), and per profile
+`profiles/<id>/keys.json`, `prefs.json`, `handshakes.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from appliance.crypto.x25519 import clamp
+from appliance.ports.randomness import Randomness
+from appliance.ports.store import StateStore
+from appliance.state.document import Document
+from appliance.types.ids import ProfileId
+from appliance.types.keys import MachinePrivateKey, NodePrivateKey
+
+
+class MachineKey(msgspec.Struct, frozen=True):
+    """`machine.json`: identity of this install toward control."""
+
+    private_key: MachinePrivateKey
+
+
+class ProfileEntry(msgspec.Struct, frozen=True):
+    """One line of `profiles.json`; `login_name` is for people only."""
+
+    id: str
+    control_url: str = ""
+    login_name: str = ""
+
+
+class ProfileList(msgspec.Struct, frozen=True):
+    current: str
+    profiles: tuple[ProfileEntry, ...]
+
+
+class NodeKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """`keys.json`. `registered` says that control accepted `node_key`; `old_node_key` is the one it replaced.
+
+    `control_url` is the server that these keys were registered with.
+    """
+
+    node_key: NodePrivateKey
+    old_node_key: NodePrivateKey | None = None
+    registered: bool = False
+    control_url: str = ""
+    ephemeral: bool = False
+
+
+class Prefs(msgspec.Struct, frozen=True, kw_only=True):
+    """`prefs.json`: what `waypost up` and `waypost set` chose; empty values leave the choice to the configuration.
+
+    `plugins` maps a plugin's name to settings that override its table of the configuration file.
+    """
+
+    want_running: bool = False
+    logged_out: bool = False
+    control_url: str = ""
+    hostname: str = ""
+    advertise_tags: tuple[str, ...] = ()
+    shields_up: bool = False
+    operator: str = ""
+    plugins: dict[str, dict[str, Any]] = {}
+
+
+class Handshakes(msgspec.Struct, frozen=True):
+    """`handshakes.json`: greatest WireGuard timestamp (12 bytes, hex) received per peer (node key text form)."""
+
+    greatest: dict[str, str] = {}
+
+
+class Profile:
+    """The documents of one profile."""
+
+    def __init__(self, store: StateStore, profile_id: ProfileId) -> None:
+        folder = f"profiles/{profile_id}"
+        self.id = profile_id
+        self.keys: Document[NodeKeys] = Document(store, f"{folder}/keys.json", NodeKeys)
+        self.prefs: Document[Prefs] = Document(store, f"{folder}/prefs.json", Prefs)
+        self.handshakes: Document[Handshakes] = Document(store, f"{folder}/handshakes.json", Handshakes)
+
+
+class Profiles:
+    """All profiles of a state folder."""
+
+    def __init__(self, store: StateStore, randomness: Randomness) -> None:
+        self._store = store
+        self._randomness = randomness
+        self._machine: Document[MachineKey] = Document(store, "machine.json", MachineKey)
+        self._list: Document[ProfileList] = Document(store, "profiles.json", ProfileList)
+
+    def machine_key(self) -> MachinePrivateKey:
+        """The stored machine key, made and stored at the first call. Raises `StateError`."""
+        stored = self._machine.load()
+        if stored is None:
+            stored = MachineKey(MachinePrivateKey(clamp(self._randomness.bytes(32))))
+            self._machine.save(stored)
+        return stored.private_key
+
+    def list(self) -> ProfileList:
+        """The profiles; an empty state folder gets a first one. Raises `StateError`."""
+        stored = self._list.load()
+        if stored is None:
+            first = ProfileEntry(self._new_id())
+            stored = ProfileList(first.id, (first,))
+            self._list.save(stored)
+        return stored
+
+    def current(self) -> Profile:
+        """Raises `StateError`."""
+        return Profile(self._store, ProfileId(self.list().current))
+
+    def describe_current(self, *, control_url: str, login_name: str) -> None:
+        """Note in the list where the current profile is logged in; writes only when something changed."""
+        known = self.list()
+        entry = ProfileEntry(known.current, control_url, login_name)
+        if entry not in known.profiles:
+            others = tuple(profile for profile in known.profiles if profile.id != known.current)
+            self._list.save(ProfileList(known.current, (*others, entry)))
+
+    def new_node_key(self) -> NodePrivateKey:
+        return NodePrivateKey(clamp(self._randomness.bytes(32)))
+
+    def _new_id(self) -> str:
+        return self._randomness.bytes(4).hex()
