@@ -119,6 +119,10 @@ class Namespace:
         self.processes.append(process)
         return process
 
+    def attach(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program inside on this terminal."""
+        return subprocess.Popen([*self.enter, *command], env={**os.environ, "PATH": SEARCH_PATH})
+
     def close(self) -> None:
         for process in reversed(self.processes):
             process.stop()
