@@ -1,0 +1,1 @@
+"""Path finding: endpoints, disco, path choice, DERP connections, netcheck (magicsock-disco spec)."""
