@@ -1,0 +1,96 @@
+"""Two sites, one tunnel: the main job on real packets, over each kind of path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.mesh import fetch_hash
+from tests.lab.namespaces import Lab
+from tests.lab.processes import wait_until
+from tests.lab.sites import two_sites, wait_for_page
+from tests.lab.topology import NatKind
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+MEGABYTES = 100
+
+
+@pytest.mark.parametrize(
+    ("kind_a", "kind_b", "path"),
+    [
+        (NatKind.UDP_BLOCKED, NatKind.UDP_BLOCKED, "derp"),
+        (NatKind.EASY, NatKind.EASY, "direct"),
+        (NatKind.EASY, NatKind.UDP_BLOCKED, "derp"),
+    ],
+)
+def test_ok__page_and_large_file(lab: Lab, tmp_path: Path, kind_a: NatKind, kind_b: NatKind, path: str) -> None:
+    sites = two_sites(lab, tmp_path, kind_a, kind_b, MEGABYTES)
+    sites.join()
+    wait_for_page(sites)
+    if path == "direct":
+        sites.a.wait_for_path("gateway-b", "direct")
+    digest, _ = fetch_hash(sites.site_a.host, f"{sites.url}/large.bin", 90)
+    assert digest == sites.large_hash
+    assert sites.a.path_to("gateway-b") == path
+    said = sites.a.json("ping", "gateway-b")
+    assert said["path"]["kind"] == path
+    assert ("direct" if path == "direct" else "DERP") in sites.a.must("ping", "gateway-b")
+
+
+def test_ok__traffic_goes_on_while_udp_is_cut_and_comes_back(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path)
+    sites.join()
+    wait_for_page(sites)
+    sites.a.wait_for_path("gateway-b", "direct")
+    sites.site_a.set_udp(blocked=True)
+    wait_for_page(sites, 15)
+    sites.a.wait_for_path("gateway-b", "derp")
+    assert sites.page_comes()
+    sites.site_a.set_udp(blocked=False)
+    wait_until(
+        lambda: sites.page_comes() and sites.a.path_to("gateway-b") == "direct", 60, "the direct path to come back"
+    )
+
+
+def test_ok__killed_gateway_is_back_without_a_new_login(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path)
+    sites.join()
+    wait_for_page(sites)
+    before = sites.a.status()["self"]["addresses"]
+    nodes = len(sites.control.json("nodes", "list"))
+    sites.a.kill()
+    sites.a.start()
+    assert wait_for_page(sites, 5) < 5
+    assert sites.a.status()["self"]["addresses"] == before
+    assert len(sites.control.json("nodes", "list")) == nodes
+
+
+def test_ok__down_and_kill_leave_the_host_as_it_was(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path)
+    host = sites.site_a.gateway
+
+    def network() -> list[str]:
+        commands = (
+            ("ip", "rule"),
+            ("ip", "-6", "rule"),
+            ("ip", "route", "show", "table", "all"),
+            ("ip", "-6", "route", "show", "table", "all"),
+            ("nft", "list", "ruleset"),
+            ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
+        )
+        return [host.run(*each) for each in commands]
+
+    before = network()
+    sites.join()
+    wait_for_page(sites)
+    assert network() != before
+    sites.a.must("down")
+    wait_until(lambda: network() == before, 10, "the host's network to be as before `up`")
+    sites.a.must("up")
+    wait_for_page(sites)
+    sites.a.kill()
+    sites.a.start()  # recognises what the killed one left
+    sites.a.must("down")
+    wait_until(lambda: network() == before, 10, "the host's network to be as before the crash")
