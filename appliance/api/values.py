@@ -1,0 +1,243 @@
+"""Value types of the plugin API: frozen, built from plain types only, so that each survives a trip through JSON.
+
+Addresses and prefixes are text in their normal form ("192.168.1.0/24"), parsed with `appliance.types.addresses`. A test
+holds that every type here equals itself after `msgspec.json` encoding and decoding: the same values cross a process
+border when a plugin runs in `waypost-apps`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from appliance.types.errors import Severity
+
+API_VERSION = 1
+"""Version of the plugin API. Grows when something is removed or changes its meaning; additions do not count."""
+
+JsonValue = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+class Placement(StrEnum):
+    """The process in which a plugin runs."""
+
+    INLINE = "inline"
+    APPS = "apps"
+
+
+class RefreshKind(StrEnum):
+    """Which contributions the core asks for anew."""
+
+    ROUTER = "router"
+    """Accepted routes, firewall and NAT."""
+    HOSTINFO = "hostinfo"
+    """Hostinfo and advertised routes."""
+    STATUS = "status"
+    """Health checks and panels."""
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+# --- netmap ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """This node or a peer. `routes`: what it routes beyond its own addresses; for this node: its approved routes.
+
+    `name` is the FQDN without its trailing dot; `online` None means unknown; `capabilities` are capability names.
+    """
+
+    stable_id: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    online: bool | None = None
+    tags: tuple[str, ...] = ()
+    user: str = ""
+    os: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetmapSnapshot:
+    """All that this node sees. As large as the mesh: ask for it rarely, follow `NetmapChange` instead."""
+
+    self_node: NodeInfo | None = None
+    peers: tuple[NodeInfo, ...] = ()
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NetmapChange:
+    """What one netmap update changed. `full`: forget all peers known before, `changed` holds every one there is.
+
+    `self_node` is None when this node did not change; `removed` are stable ids.
+    """
+
+    full: bool = False
+    self_node: NodeInfo | None = None
+    changed: tuple[NodeInfo, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+# --- routes and firewall --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedPrefix:
+    """A prefix that one of the host's own interfaces is in. `address` is the host's address there."""
+
+    prefix: str
+    interface: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedRoute:
+    """A prefix, other than node addresses, that peer `stable_id` routes."""
+
+    prefix: str
+    stable_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRoute:
+    """A prefix that must not be installed; `reason` is one clause for people."""
+
+    prefix: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSelection:
+    """Verdict on offered routes. `throws`: attached prefixes inside accepted ones; they keep the host's own routes."""
+
+    accepted: tuple[str, ...] = ()
+    refused: tuple[RefusedRoute, ...] = ()
+    throws: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallPart:
+    """Wishes toward firewall and NAT.
+
+    `forwarded`: prefixes toward which overlay traffic is forwarded. `snat`: whether that traffic leaves with the
+    gateway's own address; None: no opinion.
+    """
+
+    forwarded: tuple[str, ...] = ()
+    snat: bool | None = None
+
+
+# --- hostinfo -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostinfoService:
+    """A service to be shown to peers; `proto`: tcp, udp, peerapi4, peerapi6 or peerapi-dns-proxy."""
+
+    proto: str
+    port: int
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostinfoPart:
+    """Additions to this node's Hostinfo. `flags` are its boolean fields by wire name ("PeerRelay")."""
+
+    services: tuple[HostinfoService, ...] = ()
+    ssh_host_keys: tuple[str, ...] = ()
+    flags: dict[str, bool] = field(default_factory=dict)
+
+
+# --- status ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HealthItem:
+    """Something is wrong. `code` is stable and unique within the plugin; `mend` says what the reader should do."""
+
+    code: str
+    text: str
+    mend: str = ""
+    severity: Severity = Severity.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the core knows of the host. `None` means that it could not be found out."""
+
+    forwarding_v4: bool | None = None
+    forwarding_v6: bool | None = None
+    connected: bool = False
+    """A netmap has come from control."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRow:
+    label: str
+    value: str
+    detail: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PanelAction:
+    """A button. `settings` are the plugin's settings that pressing it sets."""
+
+    label: str
+    settings: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One section of the status page and of `waypost status --verbose`."""
+
+    title: str
+    health: tuple[HealthItem, ...] = ()
+    rows: tuple[PanelRow, ...] = ()
+    actions: tuple[PanelAction, ...] = ()
+
+
+class MetricKind(StrEnum):
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One sample. `name` has the prefix `waypost_`."""
+
+    name: str
+    value: float
+    help: str
+    kind: MetricKind = MetricKind.GAUGE
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+VALUE_TYPES: tuple[type, ...] = (
+    NodeInfo,
+    NetmapSnapshot,
+    NetmapChange,
+    AttachedPrefix,
+    OfferedRoute,
+    RefusedRoute,
+    RouteSelection,
+    FirewallPart,
+    HostinfoService,
+    HostinfoPart,
+    HealthItem,
+    HostFacts,
+    PanelRow,
+    PanelAction,
+    Panel,
+    Metric,
+)
+"""Every type that may cross the process border."""

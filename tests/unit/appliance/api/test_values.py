@@ -1,0 +1,79 @@
+"""Every value type of the plugin API equals itself after a trip through JSON."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+
+import msgspec
+import pytest
+
+from appliance.api import values
+from appliance.api.testing import round_trip
+from appliance.api.values import (
+    VALUE_TYPES,
+    AttachedPrefix,
+    FirewallPart,
+    HealthItem,
+    HostFacts,
+    HostinfoPart,
+    HostinfoService,
+    Metric,
+    MetricKind,
+    NetmapChange,
+    NetmapSnapshot,
+    NodeInfo,
+    OfferedRoute,
+    Panel,
+    PanelAction,
+    PanelRow,
+    RefusedRoute,
+    RouteSelection,
+)
+from appliance.types.errors import Severity
+
+NODE = NodeInfo("n1", "gw.net.example", ("100.64.0.1", "fd7a:115c:a1e0::1"), ("10.0.0.0/8",), True, ("tag:gw",), "ann")
+ITEM = HealthItem("code", "text", "mend", Severity.HIGH)
+REFUSED = RefusedRoute("10.0.0.0/8", "taken")
+SERVICE = HostinfoService("tcp", 22, "ssh")
+ROW = PanelRow("label", "value", "detail", True)
+ACTION = PanelAction("label", {"accept_routes": True, "list": [1, "x", None]})
+
+EXAMPLES = (
+    NODE,
+    NetmapSnapshot(NODE, (NODE,), "net.example"),
+    NetmapChange(True, NODE, (NODE,), ("n2",)),
+    AttachedPrefix("192.168.1.0/24", "eth0", "192.168.1.1"),
+    OfferedRoute("10.0.0.0/8", "n2"),
+    REFUSED,
+    RouteSelection(("10.0.0.0/8",), (REFUSED,), ("10.1.0.0/16",)),
+    FirewallPart(("10.0.0.0/8",), False),
+    SERVICE,
+    HostinfoPart((SERVICE,), ("ssh-ed25519 AAAA",), {"PeerRelay": True}),
+    ITEM,
+    HostFacts(True, None, True),
+    ROW,
+    ACTION,
+    Panel("title", (ITEM,), (ROW,), (ACTION,)),
+    Metric("waypost_x", 1.5, "help", MetricKind.COUNTER, {"a": "b"}),
+)
+
+
+@pytest.mark.parametrize("value", EXAMPLES, ids=lambda value: type(value).__name__)
+def test_ok__value_survives_json(value: object) -> None:
+    round_trip(value, type(value))
+    with pytest.raises((AttributeError, TypeError)):
+        value.unknown = 1  # type: ignore[attr-defined]  # the point of the test
+
+
+def test_ok__every_value_type_has_an_example() -> None:
+    assert {type(example) for example in EXAMPLES} == set(VALUE_TYPES)
+
+
+def test_ok__every_dataclass_of_the_module_is_listed() -> None:
+    found = {each for each in vars(values).values() if isinstance(each, type) and is_dataclass(each)}
+    assert found == set(VALUE_TYPES)
+
+
+def test_fail__wrong_type_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b'{"prefix": 1, "stable_id": "n"}', type=OfferedRoute)

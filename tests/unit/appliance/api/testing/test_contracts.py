@@ -1,0 +1,75 @@
+"""Each contract must refuse a plugin that breaks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appliance.api import (
+    AttachedPrefix,
+    HealthItem,
+    HostFacts,
+    HostinfoPart,
+    HostinfoService,
+    Metric,
+    NetmapChange,
+    OfferedRoute,
+    Panel,
+    PanelRow,
+    RouteSelection,
+    hookimpl,
+)
+from appliance.api.testing import HOOK_CONTRACTS, FakeHost
+
+LAN = AttachedPrefix("192.168.1.0/24", "eth0")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "appliance_configure": {"config": Panel("any frozen value")},
+    "appliance_netmap_changed": {"change": NetmapChange()},
+    "appliance_accept_routes": {"offered": (OfferedRoute("192.168.1.0/24", "n"),), "attached": (LAN,)},
+    "appliance_check_health": {"facts": HostFacts()},
+}
+BAD: list[tuple[str, Any]] = [
+    ("appliance_configure", "something"),
+    ("appliance_start", ("not a service",)),
+    ("appliance_netmap_changed", "something"),
+    ("appliance_contribute_hostinfo", HostinfoPart((HostinfoService("tcp", 0),))),
+    ("appliance_contribute_routes", ("10.0.0.0/8", "10.0.0.0/8")),
+    ("appliance_contribute_routes", ("10.0.0.0/08",)),
+    ("appliance_accept_routes", RouteSelection(accepted=("192.168.1.0/24",))),
+    ("appliance_accept_routes", RouteSelection(accepted=("10.0.0.0/8",))),
+    ("appliance_contribute_firewall", "something"),
+    ("appliance_check_health", (HealthItem("code", "text"),)),
+    ("appliance_check_health", (HealthItem("Bad Code", "text", "mend"),)),
+    ("appliance_status_panel", Panel("t", rows=(PanelRow("a", "<b>x</b>"),))),
+    ("appliance_metrics", (Metric("other_name", 1, "help"),)),
+    ("appliance_stop", "something"),
+]
+
+
+def plugin_returning(hook: str, result: Any) -> object:
+    def implementation(self: object) -> Any:
+        return result
+
+    return type("Plugin", (), {hook: hookimpl(implementation)})()
+
+
+@pytest.mark.parametrize(("hook", "result"), BAD, ids=[hook for hook, _ in BAD])
+def test_fail__contract_is_broken(hook: str, result: Any) -> None:
+    with pytest.raises(Exception):  # noqa: B017  # assertion, address or JSON error: all fail a test
+        HOOK_CONTRACTS[hook](plugin_returning(hook, result), FakeHost(), **ARGUMENTS.get(hook, {}))
+
+
+@pytest.mark.parametrize("hook", HOOK_CONTRACTS)
+def test_ok__contract_is_kept_by_nothing(hook: str) -> None:
+    HOOK_CONTRACTS[hook](plugin_returning(hook, None), FakeHost(), **ARGUMENTS.get(hook, {}))
+
+
+def test_fail__hook_without_marker() -> None:
+    plugin = type("Plugin", (), {"appliance_stop": lambda self: None})()
+    with pytest.raises(AssertionError, match="hookimpl"):
+        HOOK_CONTRACTS["appliance_stop"](plugin, FakeHost())
+
+
+def test_ok__every_contract_can_fail() -> None:
+    assert {hook for hook, _ in BAD} == set(HOOK_CONTRACTS)
