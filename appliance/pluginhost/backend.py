@@ -1,0 +1,59 @@
+"""What the plugin host needs from the process that it lives in. The daemon implements it over its services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from appliance.api.values import (
+    AttachedPrefix,
+    HealthItem,
+    HostFacts,
+    JsonValue,
+    LogLevel,
+    NetmapSnapshot,
+    NodeInfo,
+    RefreshKind,
+)
+from appliance.ports.clock import Clock
+from appliance.ports.randomness import Randomness
+
+
+class HostBackend(Protocol):
+    """All methods but the store's are quick. `appliance.pluginhost.snapshots` makes the netmap values."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def randomness(self) -> Randomness: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def netmap(self) -> NetmapSnapshot: ...
+
+    def node(self, stable_id: str) -> NodeInfo | None: ...
+
+    def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
+        """Prefixes of the host's own interfaces, without the tunnel, loopback and link-local."""
+        ...
+
+    def facts(self) -> HostFacts: ...
+
+    def request_refresh(self, kind: RefreshKind, reason: str) -> None:
+        """Ask the contributions anew soon, outside the current call."""
+        ...
+
+    def set_health(self, source: str, item: HealthItem) -> None:
+        """`source` is a plugin's name; an item is identified by source and code."""
+        ...
+
+    def clear_health(self, source: str, code: str) -> None: ...
+
+    def log(self, source: str, level: LogLevel, event: str, fields: Mapping[str, JsonValue]) -> None: ...
+
+    async def store_get(self, namespace: str, name: str) -> bytes | None: ...
+
+    async def store_put(self, namespace: str, name: str, value: bytes) -> None: ...
+
+    async def store_delete(self, namespace: str, name: str) -> None: ...

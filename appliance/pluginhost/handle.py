@@ -1,0 +1,88 @@
+"""`HostHandle` for plugins in this process: the backend, narrowed to one plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
+from appliance.api.values import (
+    AttachedPrefix,
+    HealthItem,
+    HostFacts,
+    JsonValue,
+    LogLevel,
+    NetmapSnapshot,
+    NodeInfo,
+    RefreshKind,
+)
+from appliance.pluginhost.backend import HostBackend
+from appliance.types.errors import StateError
+
+
+class InlineHandle:
+    """`table` gives the plugin's effective settings."""
+
+    def __init__(self, plugin: str, backend: HostBackend, table: Callable[[], Mapping[str, JsonValue]]) -> None:
+        self._plugin = plugin
+        self._backend = backend
+        self._table = table
+
+    @property
+    def plugin(self) -> str:
+        return self._plugin
+
+    async def netmap(self) -> NetmapSnapshot:
+        return self._backend.netmap()
+
+    async def node(self, stable_id: str) -> NodeInfo | None:
+        return self._backend.node(stable_id)
+
+    async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
+        return self._backend.attached_prefixes()
+
+    async def facts(self) -> HostFacts:
+        return self._backend.facts()
+
+    async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
+        self._backend.request_refresh(kind, f"{self._plugin}: {reason}")
+
+    async def request_router_refresh(self, reason: str) -> None:
+        await self.request_refresh(RefreshKind.ROUTER, reason)
+
+    async def set_health(self, item: HealthItem) -> None:
+        self._backend.set_health(self._plugin, item)
+
+    async def clear_health(self, code: str) -> None:
+        self._backend.clear_health(self._plugin, code)
+
+    async def log(self, level: LogLevel, event: str, fields: Mapping[str, JsonValue] | None = None) -> None:
+        self._backend.log(self._plugin, level, event, dict(fields or {}))
+
+    async def config(self) -> Mapping[str, JsonValue]:
+        return dict(self._table())
+
+    async def store_get(self, name: str) -> bytes | None:
+        return await self._backend.store_get(self._plugin, self._checked(name))
+
+    async def store_put(self, name: str, value: bytes) -> None:
+        if len(value) > MAX_STORE_VALUE:
+            raise StateError(f"plugin {self._plugin}: store entry {name!r} is longer than {MAX_STORE_VALUE} bytes")
+        await self._backend.store_put(self._plugin, self._checked(name), value)
+
+    async def store_delete(self, name: str) -> None:
+        await self._backend.store_delete(self._plugin, self._checked(name))
+
+    async def now(self) -> float:
+        return self._backend.clock.now()
+
+    async def wall_now(self) -> datetime:
+        return self._backend.clock.wall_now()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+    def _checked(self, name: str) -> str:
+        if not name or len(name) > MAX_STORE_KEY:
+            raise StateError(f"plugin {self._plugin}: a store name has 1 to {MAX_STORE_KEY} characters")
+        return name

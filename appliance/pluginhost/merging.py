@@ -1,0 +1,115 @@
+"""How contributions of several plugins become one. The earlier plugin keeps a thing; conflicts are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+from typing import Protocol
+
+from appliance.api.values import (
+    FirewallPart,
+    HostinfoPart,
+    HostinfoService,
+    Metric,
+    RefusedRoute,
+    RouteSelection,
+)
+from appliance.types.addresses import Prefix
+
+
+class ConflictSink(Protocol):
+    def conflicts(self, kind: str, found: Sequence[tuple[str, str, str]]) -> None:
+        """All present conflicts over things of that kind: (thing, plugin that has it, plugin that wants it)."""
+        ...
+
+
+def merge_hostinfo(parts: Sequence[tuple[str, HostinfoPart | None]], sink: ConflictSink) -> HostinfoPart:
+    services, flags = _Owned("hostinfo service"), _Owned("hostinfo flag")
+    by_port: dict[str, HostinfoService] = {}
+    merged: dict[str, bool] = {}
+    keys: list[str] = []
+    for name, part in parts:
+        if part is None:
+            continue
+        for service in part.services:
+            place = f"{service.proto} {service.port}"
+            if by_port.get(place) == service or services.take(name, place):
+                by_port[place] = service
+        for flag, value in part.flags.items():
+            if merged.get(flag) == value or flags.take(name, flag):
+                merged[flag] = value
+        keys.extend(key for key in part.ssh_host_keys if key not in keys)
+    services.report(sink)
+    flags.report(sink)
+    return HostinfoPart(tuple(by_port.values()), tuple(keys), merged)
+
+
+def merge_routes(parts: Sequence[tuple[str, Sequence[str]]], sink: ConflictSink) -> tuple[str, ...]:
+    owned = _Owned("route")
+    routes: set[Prefix] = set()
+    for name, prefixes in parts:
+        routes.update(ip_network(prefix) for prefix in prefixes if owned.take(name, prefix))
+    owned.report(sink)
+    return tuple(str(prefix) for prefix in sorted(routes, key=_by_family))
+
+
+def merge_selections(
+    parts: Sequence[tuple[str, RouteSelection | None]], offered: frozenset[str], sink: ConflictSink
+) -> RouteSelection:
+    owned = _Owned("peer route")
+    accepted: list[str] = []
+    refused: list[RefusedRoute] = []
+    throws: set[str] = set()
+    for name, part in parts:
+        if part is None:
+            continue
+        accepted.extend(prefix for prefix in part.accepted if prefix in offered and owned.take(name, prefix))
+        refused.extend(each for each in part.refused if each.prefix in offered and owned.take(name, each.prefix))
+        throws.update(part.throws)
+    owned.report(sink)
+    return RouteSelection(tuple(accepted), tuple(refused), tuple(sorted(throws)))
+
+
+def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: ConflictSink) -> FirewallPart:
+    owned = _Owned("firewall")
+    forwarded: dict[str, None] = {}
+    snat: bool | None = None
+    for name, part in parts:
+        if part is None:
+            continue
+        forwarded.update(dict.fromkeys(part.forwarded))
+        if part.snat is not None and (snat == part.snat or owned.take(name, "SNAT")):
+            snat = part.snat
+    owned.report(sink)
+    return FirewallPart(tuple(forwarded), snat)
+
+
+def merge_metrics(parts: Iterable[tuple[str, Sequence[Metric]]]) -> tuple[Metric, ...]:
+    merged: dict[tuple[str, tuple[tuple[str, str], ...]], Metric] = {}
+    for _, metrics in parts:
+        for metric in metrics:
+            merged.setdefault((metric.name, tuple(sorted(metric.labels.items()))), metric)
+    return tuple(merged.values())
+
+
+class _Owned:
+    """Who has which thing of one kind, during one merge."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._owners: dict[str, str] = {}
+        self._conflicts: list[tuple[str, str, str]] = []
+
+    def take(self, plugin: str, thing: str) -> bool:
+        """Whether the plugin has it now."""
+        owner = self._owners.setdefault(thing, plugin)
+        if owner != plugin:
+            self._conflicts.append((thing, owner, plugin))
+        return owner == plugin
+
+    def report(self, sink: ConflictSink) -> None:
+        sink.conflicts(self._kind, self._conflicts)
+
+
+def _by_family(prefix: Prefix) -> tuple[int, int, int]:
+    return prefix.version, int(prefix.network_address), prefix.prefixlen

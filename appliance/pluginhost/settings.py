@@ -1,0 +1,54 @@
+"""Turns a plugin's table of waypost.toml into its configuration class, with key paths in errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import msgspec
+
+from appliance.api.settings import SettingError
+from appliance.types.errors import ConfigError
+
+ENABLED = "enabled"
+"""The one key of each table that belongs to the core."""
+
+
+def is_enabled(name: str, table: Mapping[str, Any], default: bool) -> bool:
+    """Whether the plugin's table asks for it. Raises `ConfigError`."""
+    value = table.get(ENABLED, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"plugins.{name}.{ENABLED} must be true or false", mend="write it without quotes")
+    return value
+
+
+def own_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table without the core's key."""
+    return {key: value for key, value in table.items() if key != ENABLED}
+
+
+def parse_settings(name: str, config_class: type, table: Mapping[str, Any]) -> Any:
+    """An instance of the plugin's class. Raises `ConfigError` that names the key path."""
+    path = f"plugins.{name}"
+    known = [each.name for each in fields(config_class)] if is_dataclass(config_class) else []
+    for key in own_table(table):
+        if key not in known:
+            choices = ", ".join(known) or "none"
+            raise ConfigError(f"{path}.{key} is not a setting of this plugin", mend=f"its settings are: {choices}")
+    try:
+        return msgspec.convert(own_table(table), config_class)
+    except msgspec.ValidationError as error:
+        cause = error.__cause__
+        if isinstance(cause, SettingError):
+            raise ConfigError(f"{path}.{cause.key}: {cause.text}", mend=cause.mend) from None
+        raise ConfigError(_plain(path, str(error))) from None
+
+
+def _plain(path: str, text: str) -> str:
+    """ "Expected `bool`, got `str` - at `$.snat`" becomes "plugins.x.snat: expected bool, got str"."""
+    message, _, place = text.rpartition(" - at `$")
+    if not message:
+        return f"{path}: {text}"
+    message = message.replace("`", "")
+    return f"{path}{place.rstrip('`')}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,61 @@
+"""Makes the plugin API's netmap values from the core's. Cost follows the diff, but for `snapshot`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from appliance.api.values import NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute
+from appliance.types.ids import UserId
+from appliance.types.netmap import NetmapDiff, Node, UserProfile
+
+
+def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
+    """`node` for plugins; a node without a known owner has user ""."""
+    own = set(node.addresses)
+    profile = users.get(node.user)
+    return NodeInfo(
+        stable_id=node.stable_id,
+        name=node.name.rstrip("."),
+        addresses=tuple(str(prefix.network_address) for prefix in node.addresses),
+        routes=tuple(str(prefix) for prefix in node.allowed_ips if prefix not in own),
+        online=node.online,
+        tags=node.tags,
+        user=profile.login_name if profile is not None else "",
+        os=node.os,
+        capabilities=tuple(sorted(node.cap_map)),
+    )
+
+
+def change(diff: NetmapDiff, self_node: Node | None, users: Mapping[UserId, UserProfile]) -> NetmapChange:
+    """`self_node` is the current one; it is passed on only where the diff says that it changed."""
+    return NetmapChange(
+        full=diff.full,
+        self_node=node_info(self_node, users) if self_node is not None and (diff.self_changed or diff.full) else None,
+        changed=tuple(node_info(node, users) for node in diff.changed.values()),
+        removed=tuple(node.stable_id for node in diff.removed.values()),
+    )
+
+
+def snapshot(
+    self_node: Node | None, peers: Iterable[Node], users: Mapping[UserId, UserProfile], domain: str
+) -> NetmapSnapshot:
+    return NetmapSnapshot(
+        self_node=node_info(self_node, users) if self_node is not None else None,
+        peers=tuple(node_info(peer, users) for peer in peers),
+        domain=domain,
+    )
+
+
+def full_change(netmap: NetmapSnapshot) -> NetmapChange:
+    """The change that brings a plugin without any knowledge to this netmap."""
+    return NetmapChange(full=True, self_node=netmap.self_node, changed=netmap.peers)
+
+
+def offered_routes(peers: Iterable[Node]) -> tuple[OfferedRoute, ...]:
+    """What these peers route beyond their own addresses."""
+    return tuple(
+        OfferedRoute(str(prefix), peer.stable_id)
+        for peer in peers
+        for prefix in peer.allowed_ips
+        if prefix not in peer.addresses
+    )

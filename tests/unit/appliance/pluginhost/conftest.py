@@ -1,0 +1,126 @@
+"""A backend twin and a way to make installed plugins in a folder."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from appliance.api.testing import VirtualTime
+from appliance.api.values import (
+    AttachedPrefix,
+    HealthItem,
+    HostFacts,
+    JsonValue,
+    LogLevel,
+    NetmapSnapshot,
+    NodeInfo,
+    RefreshKind,
+)
+from appliance.ports.randomness import SeededRandomness
+
+
+class MemoryBackend:
+    def __init__(self) -> None:
+        self.clock = VirtualTime()
+        self.randomness = SeededRandomness(1)
+        self.snapshot = NetmapSnapshot()
+        self.health: dict[tuple[str, str], HealthItem] = {}
+        self.refreshes: list[RefreshKind] = []
+        self.lines: list[tuple[str, str]] = []
+        self.store: dict[tuple[str, str], bytes] = {}
+
+    async def sleep(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+    def netmap(self) -> NetmapSnapshot:
+        return self.snapshot
+
+    def node(self, stable_id: str) -> NodeInfo | None:
+        return next((peer for peer in self.snapshot.peers if peer.stable_id == stable_id), None)
+
+    def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
+        return ()
+
+    def facts(self) -> HostFacts:
+        return HostFacts()
+
+    def request_refresh(self, kind: RefreshKind, reason: str) -> None:
+        self.refreshes.append(kind)
+
+    def set_health(self, source: str, item: HealthItem) -> None:
+        self.health[source, item.code] = item
+
+    def clear_health(self, source: str, code: str) -> None:
+        self.health.pop((source, code), None)
+
+    def log(self, source: str, level: LogLevel, event: str, fields: Mapping[str, JsonValue]) -> None:
+        self.lines.append((source, event))
+
+    async def store_get(self, namespace: str, name: str) -> bytes | None:
+        return self.store.get((namespace, name))
+
+    async def store_put(self, namespace: str, name: str, value: bytes) -> None:
+        self.store[namespace, name] = value
+
+    async def store_delete(self, namespace: str, name: str) -> None:
+        self.store.pop((namespace, name), None)
+
+
+@pytest.fixture
+def backend() -> MemoryBackend:
+    return MemoryBackend()
+
+
+Install = Callable[..., EntryPoint]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """`install(name, body=…, config=…, hooks=…, extra=…)`: a package on the path, with manifest and entry point."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made: list[str] = []
+
+    def make(
+        name: str,
+        body: str = "",
+        *,
+        config: str = "x: int = 0",
+        hooks: tuple[str, ...] = (),
+        extra: str = "",
+        placement: str = "inline",
+        api_version: int = 1,
+    ) -> EntryPoint:
+        package = f"sample_{name}"
+        made.append(package)
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+        (folder / "manifest.toml").write_text(
+            f"""[plugin]
+name = "{name}"
+purpose = "A sample"
+owner = "Tests"
+api_version = {api_version}
+placement = "{placement}"
+config = "{package}.config:Config"
+hooks = {list(hooks)}
+{extra}
+[quality]
+docs = "done"
+"""
+        )
+        lines = ["from dataclasses import dataclass", "from appliance.api import SettingError", "", "", "@dataclass"]
+        text = "\n".join(lines) + "(frozen=True)\nclass Config:\n" + textwrap.indent(textwrap.dedent(config), "    ")
+        (folder / "config.py").write_text(text + "\n")
+        head = "from appliance.api import *\nfrom appliance.api import hookimpl\n\n\nclass Plugin:\n"
+        (folder / "hooks.py").write_text(head + textwrap.indent(textwrap.dedent(body) or "pass", "    ") + "\n")
+        return EntryPoint(name, f"{package}.hooks:Plugin", "waypost.plugins")
+
+    yield make
+    for name in [name for name in sys.modules if name.partition(".")[0] in made]:
+        del sys.modules[name]
