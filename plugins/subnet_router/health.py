@@ -1,0 +1,73 @@
+"""Pure health checks: state in, items out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from appliance.api import HealthItem
+from appliance.types.errors import Severity
+from plugins.subnet_router.rules import conflicts, families
+from plugins.subnet_router.state import RouterState
+
+SHOWN = 5
+"""Prefixes named in one text; more are counted."""
+
+
+def health_items(state: RouterState) -> tuple[HealthItem, ...]:
+    return (*_forwarding(state), *_approval(state), *_conflicts(state), *_not_accepted(state))
+
+
+def _forwarding(state: RouterState) -> Iterator[HealthItem]:
+    wanted = families(state.config.advertise_routes)
+    off = [
+        sysctl
+        for version, value, sysctl in (
+            (4, state.facts.forwarding_v4, "net.ipv4.ip_forward"),
+            (6, state.facts.forwarding_v6, "net.ipv6.conf.all.forwarding"),
+        )
+        if version in wanted and value is False
+    ]
+    if off:
+        yield HealthItem(
+            "ip-forwarding-off",
+            f"subnets are advertised, but the kernel does not forward packets ({', '.join(off)} is 0)",
+            f"run: sysctl -w {' '.join(f'{sysctl}=1' for sysctl in off)}, and keep it in /etc/sysctl.d",
+            Severity.HIGH,
+        )
+
+
+def _approval(state: RouterState) -> Iterator[HealthItem]:
+    if state.waiting:
+        yield HealthItem(
+            "routes-not-approved",
+            f"advertised routes wait for approval: {listed(state.waiting)}",
+            "approve them on the control server, or name them in the policy's autoApprovers",
+        )
+
+
+def _conflicts(state: RouterState) -> Iterator[HealthItem]:
+    found = conflicts(state.selection) if state.config.accept_routes else ()
+    if found:
+        texts = [f"{each.prefix} ({each.reason})" for each in found]
+        yield HealthItem(
+            "route-conflict",
+            f"peers' routes are not installed: {listed(texts)}",
+            "give the sites different networks, or stop advertising that route there",
+        )
+
+
+def _not_accepted(state: RouterState) -> Iterator[HealthItem]:
+    if state.offering and not state.config.accept_routes:
+        yield HealthItem(
+            "routes-not-accepted",
+            f"{state.offering} {'peer offers' if state.offering == 1 else 'peers offer'} subnets, "
+            "which this gateway does not use",
+            "run: waypost set --accept-routes",
+            Severity.LOW,
+        )
+
+
+def listed(texts: tuple[str, ...] | list[str]) -> str:
+    """The first few, and how many more."""
+    more = len(texts) - SHOWN
+    return ", ".join(texts[:SHOWN]) + (f" and {more} more" if more > 0 else "")

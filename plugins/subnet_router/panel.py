@@ -1,0 +1,49 @@
+"""Pure: the plugin's state as a panel of the status page."""
+
+from __future__ import annotations
+
+from appliance.api import Panel, PanelAction, PanelRow
+from plugins.subnet_router.health import health_items
+from plugins.subnet_router.state import RouterState
+
+
+def panel(state: RouterState) -> Panel:
+    return Panel(
+        title="Subnet routes",
+        health=health_items(state),
+        rows=(*_advertised(state), *_accepted(state), _snat(state)),
+        actions=(_accept_action(state),),
+    )
+
+
+def _advertised(state: RouterState) -> tuple[PanelRow, ...]:
+    waiting = frozenset(state.waiting)
+    return tuple(
+        PanelRow("Advertised", prefix, _approval(state, prefix in waiting), bad=prefix in waiting)
+        for prefix in state.config.advertise_routes
+    )
+
+
+def _approval(state: RouterState, waiting: bool) -> str:
+    if state.approved is None:
+        return "not yet known to control"
+    return "waits for approval" if waiting else "approved"
+
+
+def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
+    if not state.config.accept_routes:
+        return (PanelRow("Accepted", "off", f"{state.offering} peers offer subnets"),)
+    good = tuple(PanelRow("Accepted", prefix) for prefix in state.selection.accepted)
+    bad = tuple(PanelRow("Refused", each.prefix, each.reason, bad=True) for each in state.selection.refused)
+    return good + bad or (PanelRow("Accepted", "none", "no peer offers a subnet"),)
+
+
+def _snat(state: RouterState) -> PanelRow:
+    if state.config.snat:
+        return PanelRow("Source address", "gateway's own", "mesh traffic enters the own networks as the gateway")
+    return PanelRow("Source address", "kept", "hosts need a route to the mesh through this gateway")
+
+
+def _accept_action(state: RouterState) -> PanelAction:
+    label = "Stop using peers' subnets" if state.config.accept_routes else "Use peers' subnets"
+    return PanelAction(label, {"accept_routes": not state.config.accept_routes})

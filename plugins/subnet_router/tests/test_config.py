@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from appliance.api import SettingError
+from plugins.subnet_router.config import MAX_ROUTES, SubnetRouterConfig
+
+
+def test_ok__routes_are_masked_sorted_and_single() -> None:
+    texts = ("fd00:2::1/64", "192.168.20.7/24", "192.168.10.0/24", "192.168.20.0/24")
+    config = SubnetRouterConfig(advertise_routes=texts)
+    assert config.advertise_routes == ("192.168.10.0/24", "192.168.20.0/24", "fd00:2::/64")
+
+
+def test_ok__defaults() -> None:
+    assert SubnetRouterConfig() == SubnetRouterConfig((), accept_routes=False, snat=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0.0.0.0/0", "default route"),
+        ("::/0", "default route"),
+        ("100.64.0.0/10", "address ranges of the mesh"),
+        ("100.0.0.0/8", "address ranges of the mesh"),
+        ("fd7a:115c:a1e0::/64", "address ranges of the mesh"),
+        ("224.0.0.0/4", "cannot be routed"),
+        ("127.0.0.0/8", "cannot be routed"),
+        ("169.254.0.0/16", "cannot be routed"),
+        ("fe80::/64", "cannot be routed"),
+        ("0.0.0.0/8", "cannot be routed"),
+        ("ten", "not a prefix"),
+        ("10.0.0.0/33", "not a prefix"),
+        ("", "not a prefix"),
+    ],
+)
+def test_fail__route_cannot_be_advertised(text: str, said: str) -> None:
+    with pytest.raises(SettingError, match=said) as caught:
+        SubnetRouterConfig(advertise_routes=("10.1.0.0/16", text))
+    assert caught.value.key == "advertise_routes[1]"
+    assert caught.value.mend
+
+
+def test_fail__too_many_routes() -> None:
+    with pytest.raises(SettingError, match=str(MAX_ROUTES)):
+        SubnetRouterConfig(advertise_routes=("10.0.0.0/8",) * (MAX_ROUTES + 1))
