@@ -1,0 +1,188 @@
+"""The link monitor: tells when the host's network changed, and how much; and the host's own addresses.
+
+Kernel messages only say "look again": after a short quiet time the monitor reads what matters through `NetlinkPort`
+and compares. Storms (our own route changes included) therefore cost one reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+
+from appliance.ports.netlink import TABLE_MAIN, InterfaceAddress, NetlinkError, NetlinkPort, Route, RouteKind
+from appliance.types.addresses import ULA_V6, Address
+from appliance.types.events import LinkChanged
+
+QUIET_S = 0.25
+LONGEST_WAIT_S = 1.0
+_RTM_DELRULE = 33
+# RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE; group 19 is IPV6_RULE (rtnetlink.h)
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
+_HEADER = struct.Struct("=IHHII")
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A default route of the main table with the addresses of its interface."""
+
+    version: int
+    interface: str
+    gateway: Address | None
+    addresses: frozenset[IPv4Interface | IPv6Interface]
+
+
+@dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """What sockets of ours depend on. `addresses` hold every interface but loopback and tunnels."""
+
+    uplinks: frozenset[Uplink]
+    addresses: frozenset[InterfaceAddress]
+
+    def prefixes(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """Addresses with their prefix lengths, sorted: the LANs that this host is in."""
+        found = {item.address for item in self.addresses}
+        return tuple(sorted(found, key=lambda item: (item.version, item.ip, item.network.prefixlen)))
+
+    def endpoint_addresses(self, own: Collection[Address] = ()) -> tuple[Address, ...]:
+        """Local addresses that may be offered to peers: not link-local, not of the overlay (`own` and its ULA).
+
+        Other 100.64.0.0/10 addresses may be an ISP's and stay (magicsock-disco spec 6.7).
+        """
+        found = {item.address.ip for item in self.addresses} - set(own)
+        usable = (address for address in found if not address.is_link_local and address not in ULA_V6)
+        return tuple(sorted(usable, key=lambda address: (address.version, address)))
+
+
+async def host_network(netlink: NetlinkPort, tunnels: Collection[str] = ("waypost0",)) -> HostNetwork:
+    """Read the host's network. `tunnels` are left out. Raises `NetlinkError`."""
+    ignored = {*tunnels, *(link.name for link in await netlink.links() if link.loopback)}
+    addresses = frozenset(item for item in await netlink.addresses() if item.interface not in ignored)
+    routes = await netlink.routes(TABLE_MAIN)
+    return HostNetwork(frozenset(_uplinks(routes, addresses, ignored)), addresses)
+
+
+def _uplinks(
+    routes: Iterable[Route], addresses: Iterable[InterfaceAddress], ignored: Collection[str]
+) -> Iterator[Uplink]:
+    defaults = [route for route in routes if route.destination.prefixlen == 0 and route.kind is RouteKind.UNICAST]
+    for version in (4, 6):
+        usable = [item for item in defaults if item.destination.version == version and item.interface not in ignored]
+        for route in sorted(usable, key=lambda item: item.metric)[:1]:
+            own = frozenset(
+                item.address
+                for item in addresses
+                if item.interface == route.interface and item.address.version == version
+            )
+            yield Uplink(version, route.interface, route.gateway, own)
+
+
+def compare(before: HostNetwork, after: HostNetwork) -> LinkChanged | None:
+    """None when nothing that matters changed; major when a default route, its interface or its address did."""
+    if before.uplinks != after.uplinks:
+        names = sorted({uplink.interface for uplink in before.uplinks ^ after.uplinks})
+        return LinkChanged(major=True, reason=f"default route or its address changed on {', '.join(names)}")
+    if before.addresses != after.addresses:
+        changed = sorted(str(item) for item in before.addresses ^ after.addresses)
+        return LinkChanged(major=False, reason=", ".join(changed[:4]))
+    return None
+
+
+class LinkMonitor:
+    """Calls `on_change` for each change and `on_rule_removed` when somebody deleted a policy rule."""
+
+    def __init__(
+        self,
+        netlink: NetlinkPort,
+        on_change: Callable[[LinkChanged], None],
+        *,
+        on_rule_removed: Callable[[], None] = lambda: None,
+        tunnels: Collection[str] = ("waypost0",),
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        self._netlink = netlink
+        self._on_change = on_change
+        self._on_rule_removed = on_rule_removed
+        self._tunnels = tuple(tunnels)
+        self._quiet_s = quiet_s
+        self._socket: socket.socket | None = None
+        self._notified = asyncio.Event()
+        self.current: HostNetwork | None = None
+
+    async def start(self) -> HostNetwork:
+        """Open the kernel's notices and read the network once."""
+        notices = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        notices.bind((0, _GROUPS))
+        self._socket = notices
+        asyncio.get_running_loop().add_reader(notices.fileno(), self._drain)
+        self.current = await host_network(self._netlink, self._tunnels)
+        return self.current
+
+    async def run(self) -> None:
+        """Report changes until cancelled; `start` comes first."""
+        while True:
+            await self._notified.wait()
+            await self._settle()
+            await self.look()
+
+    async def look(self) -> LinkChanged | None:
+        """Read the network now and report what changed since the last reading."""
+        try:
+            found = await host_network(self._netlink, self._tunnels)
+        except NetlinkError:
+            self._notified.set()  # a dump that the kernel interrupted: the next quiet time tries again
+            return None
+        before, self.current = self.current, found
+        change = compare(before, found) if before is not None else None
+        if change is not None:
+            self._on_change(change)
+        return change
+
+    def notify(self) -> None:
+        """Something may have changed."""
+        self._notified.set()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    async def _settle(self) -> None:
+        """Wait until nothing was said for a quiet time, but not for ever."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + max(LONGEST_WAIT_S, self._quiet_s)
+        while self._notified.is_set() and loop.time() < deadline:
+            self._notified.clear()
+            await asyncio.sleep(self._quiet_s)
+        self._notified.clear()
+
+    def _drain(self) -> None:
+        assert self._socket is not None
+        for _ in range(256):
+            try:
+                data = self._socket.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._notified.set()  # ENOBUFS: notices were lost, so look
+                break
+            self._notified.set()
+            if _RTM_DELRULE in message_types(data):
+                self._on_rule_removed()
+
+
+def message_types(data: bytes) -> Iterator[int]:
+    """The types of the netlink messages in a datagram (nlmsghdr: length u32, type u16, ...; 4-byte aligned)."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        yield kind
+        at += (length + 3) & ~3

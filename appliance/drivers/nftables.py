@@ -1,0 +1,85 @@
+"""`FirewallPort` on the `nft` program: a document goes to `nft -f -` as one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+from appliance.ports.firewall import FirewallError
+from appliance.types.errors import PrivilegeError
+
+_PLACE = re.compile(r"(?:/dev/stdin|<cmdline>|internal):(\d+):[\d-]+: (?:Error: )?(.*)")
+_SHOWN = 160
+
+
+class NftFirewall:
+    """The host's nftables, in the network namespace of the calling thread."""
+
+    def __init__(self, program: str = "nft") -> None:
+        self._program = program
+        self._lock = asyncio.Lock()
+
+    async def apply(self, document: str) -> None:
+        async with self._lock:
+            code, _output, errors = await self._run("-f", "-", text=document)
+        if code != 0:
+            raise _error(errors, document)
+
+    async def ruleset(self) -> list[dict[str, Any]]:
+        return await self._list("ruleset")
+
+    async def table(self, family: str, name: str) -> list[dict[str, Any]]:
+        listed = await self._list("tables")
+        places = [item["table"] for item in listed if "table" in item]
+        if not any(place["family"] == family and place["name"] == name for place in places):
+            return []
+        return await self._list("table", family, name)
+
+    async def _list(self, *what: str) -> list[dict[str, Any]]:
+        code, output, errors = await self._run("-j", "-t", "-a", "list", *what)
+        if code != 0:
+            raise _error(errors, "")
+        objects: list[dict[str, Any]] = json.loads(output)["nftables"] if output.strip() else []
+        return [item for item in objects if "metainfo" not in item]
+
+    async def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+            )
+        except FileNotFoundError as error:
+            raise PrivilegeError(
+                f"the program {self._program!r} is missing", mend="install the package nftables"
+            ) from error
+        try:
+            output, errors = await process.communicate(text.encode())
+        except asyncio.CancelledError:
+            # The transaction is atomic in the kernel; let it end so that state is known and the child is reaped.
+            await process.wait()
+            raise
+        return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def _error(errors: str, document: str) -> FirewallError:
+    """nft prints place, reason and a drawing; people need the first reason and the line it is about."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    first = lines[0] if lines else "no reason given"
+    found = _PLACE.search(first)
+    if found is None:
+        return FirewallError(f"nft refused the rules: {first[:_SHOWN]}", mend=_mend(first))
+    commands = document.splitlines()
+    number = int(found[1])
+    line = commands[number - 1][:_SHOWN] if 0 < number <= len(commands) else ""
+    where = f" in: {line}" if line else ""
+    return FirewallError(f"nft refused the rules: {found[2]}{where}", mend=_mend(first))
+
+
+def _mend(reason: str) -> str:
+    if "Operation not permitted" in reason:
+        return "run with CAP_NET_ADMIN"
+    if "Operation not supported" in reason or "Protocol not supported" in reason:
+        return "the kernel lacks a part of nftables; load the modules nf_tables, nft_ct, nft_nat and nft_masq"
+    return ""
