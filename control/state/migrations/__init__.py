@@ -1,0 +1,1 @@
+"""Steps of the database's form, applied in order at start; forward only."""

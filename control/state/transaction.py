@@ -1,0 +1,191 @@
+"""What can be done inside one database transaction; plain statements, no rules of the service."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Column, Table, delete, func, insert, select, update
+
+from appliance.types.errors import StateError
+from control.state import models
+from control.state.addresses import Pool, pool_v4, pool_v6
+from control.state.records import AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyId, PreAuthKeyRecord, UserRecord
+from control.state.rows import all_node_columns, key_record, node_columns, node_record, user_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from appliance.types.ids import NodeId, UserId
+    from control.state.records import TailnetId
+
+A = TypeVar("A", IPv4Address, IPv6Address)
+
+
+class Transaction:
+    """Statements on one tailnet's rows."""
+
+    def __init__(self, connection: AsyncConnection, tailnet_id: TailnetId) -> None:
+        self._connection = connection
+        self._tailnet = tailnet_id
+
+    # Tailnet and audit
+
+    async def ensure_tailnet(self, name: str, now: datetime) -> None:
+        """Create the tailnet's row where it is missing; a changed domain renames it."""
+        found = await self._connection.execute(
+            update(models.tailnets).where(models.tailnets.c.id == self._tailnet).values(name=name)
+        )
+        if found.rowcount == 0:
+            await self._connection.execute(insert(models.tailnets).values(id=self._tailnet, name=name, created=now))
+
+    async def add_audit(self, entry: AuditRecord) -> None:
+        values = {name: getattr(entry, name) for name in ("time", "actor", "action", "target", "before", "after")}
+        await self._insert(models.audit_entries, values)
+
+    async def audit_entries(self, limit: int) -> list[AuditRecord]:
+        """The newest entries, newest first."""
+        table = models.audit_entries
+        query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.id.desc()).limit(limit)
+        rows = (await self._connection.execute(query)).mappings()
+        names = ("time", "actor", "action", "target", "before", "after")
+        return [AuditRecord(**{name: row[name] for name in names}) for row in rows]
+
+    # Users
+
+    async def users(self) -> list[UserRecord]:
+        return [user_record(row) for row in await self._all(models.users)]
+
+    async def add_user(self, values: Mapping[str, Any]) -> UserId:
+        return await self._insert(models.users, values)  # type: ignore[return-value]  # the id column
+
+    async def change_user(self, user_id: UserId, values: Mapping[str, Any]) -> None:
+        await self._update(models.users, user_id, values)
+
+    async def remove_user(self, user_id: UserId) -> None:
+        """The user's pre-auth keys go too; nodes must be gone already."""
+        table = models.pre_auth_keys
+        gone = select(table.c.id).where(table.c.user_id == user_id)
+        await self._connection.execute(
+            update(models.nodes).where(models.nodes.c.pre_auth_key_id.in_(gone)).values(pre_auth_key_id=None)
+        )
+        await self._connection.execute(delete(table).where(table.c.user_id == user_id))
+        await self._delete(models.users, user_id)
+
+    # Nodes
+
+    async def nodes(self) -> list[NodeRecord]:
+        return [node_record(row) for row in await self._all(models.nodes)]
+
+    async def add_node(self, node: NodeRecord) -> NodeId:
+        """Insert all but the id, which the database gives."""
+        return await self._insert(models.nodes, all_node_columns(node))  # type: ignore[return-value]  # the id column
+
+    async def change_node(self, node_id: NodeId, values: Mapping[str, Any]) -> None:
+        """Set the given attributes of `NodeRecord`."""
+        columns = node_columns(values)
+        if columns:
+            await self._update(models.nodes, node_id, columns)
+
+    async def remove_node(self, node_id: NodeId) -> None:
+        await self._delete(models.nodes, node_id)
+
+    # Addresses
+
+    async def give_ipv4(self) -> IPv4Address:
+        return await self._give(4, pool_v4(), IPv4Address, models.nodes.c.ipv4)
+
+    async def give_ipv6(self) -> IPv6Address:
+        return await self._give(6, pool_v6(), IPv6Address, models.nodes.c.ipv6)
+
+    async def _give(self, family: int, pool: Pool[A], make: type[A], column: Column[Any]) -> A:
+        counters = models.address_counters
+        where = (counters.c.tailnet_id == self._tailnet) & (counters.c.family == family)
+        last = (await self._connection.execute(select(counters.c.last_given).where(where))).scalar()
+        given = await self._next_free(pool, None if last is None else make(last), column)
+        if last is None:
+            values = {"tailnet_id": self._tailnet, "family": family, "last_given": str(given)}
+            await self._connection.execute(insert(counters).values(values))
+        else:
+            await self._connection.execute(update(counters).where(where).values(last_given=str(given)))
+        return given
+
+    async def _next_free(self, pool: Pool[A], last: A | None, column: Column[Any]) -> A:
+        """The next address that no node holds; past the pool's end the search starts over once."""
+        candidate, wrapped = pool.after(last), last is None
+        while True:
+            if candidate is None:
+                if wrapped:
+                    raise StateError("all overlay addresses are given", mend="delete nodes that are not used any more")
+                candidate, wrapped = pool.after(None), True
+                continue
+            query = select(func.count()).where(column == str(candidate), models.nodes.c.tailnet_id == self._tailnet)
+            if (await self._connection.execute(query)).scalar_one() == 0:
+                return candidate
+            candidate = pool.after(candidate)
+
+    # Pre-auth keys
+
+    async def keys(self) -> list[PreAuthKeyRecord]:
+        return [key_record(row) for row in await self._all(models.pre_auth_keys)]
+
+    async def key_by_prefix(self, prefix: str) -> tuple[PreAuthKeyRecord, bytes] | None:
+        """The key and the hash of its secret."""
+        table = models.pre_auth_keys
+        query = select(table).where(table.c.tailnet_id == self._tailnet, table.c.prefix == prefix)
+        row = (await self._connection.execute(query)).mappings().first()
+        return None if row is None else (key_record(dict(row)), row["secret_hash"])
+
+    async def add_key(self, key: PreAuthKeyRecord, secret_hash: bytes) -> PreAuthKeyId:
+        names = ("prefix", "user_id", "reusable", "ephemeral", "description", "created", "expiry")
+        values = {name: getattr(key, name) for name in names}
+        values |= {"tags": json.dumps(key.tags), "secret_hash": secret_hash}
+        return PreAuthKeyId(await self._insert(models.pre_auth_keys, values))
+
+    async def use_key(self, key_id: PreAuthKeyId, now: datetime) -> bool:
+        """Mark as used; False if a single-use key was used already."""
+        table = models.pre_auth_keys
+        statement = update(table).where(table.c.id == key_id, table.c.reusable | table.c.used.is_(None))
+        return (await self._connection.execute(statement.values(used=now))).rowcount == 1
+
+    async def revoke_key(self, key_id: PreAuthKeyId, now: datetime) -> None:
+        await self._update(models.pre_auth_keys, key_id, {"revoked": now})
+
+    # Policy
+
+    async def policy(self) -> PolicyRecord:
+        """The newest version; version 0 with empty text where there is none."""
+        table = models.policies
+        query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.version.desc()).limit(1)
+        row = (await self._connection.execute(query)).mappings().first()
+        if row is None:
+            return PolicyRecord(version=0, text="")
+        return PolicyRecord(row["version"], row["text"], row["created"], row["author"])
+
+    async def add_policy(self, policy: PolicyRecord) -> None:
+        names = ("version", "text", "created", "author")
+        await self._insert(models.policies, {name: getattr(policy, name) for name in names})
+
+    # Statements
+
+    async def _all(self, table: Table) -> list[Mapping[str, Any]]:
+        query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.id)
+        return [dict(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def _insert(self, table: Table, values: Mapping[str, Any]) -> int:
+        result = await self._connection.execute(insert(table).values(tailnet_id=self._tailnet, **values))
+        key = result.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    async def _update(self, table: Table, row_id: int, values: Mapping[str, Any]) -> None:
+        where = (table.c.id == row_id) & (table.c.tailnet_id == self._tailnet)
+        await self._connection.execute(update(table).where(where).values(**values))
+
+    async def _delete(self, table: Table, row_id: int) -> None:
+        where = (table.c.id == row_id) & (table.c.tailnet_id == self._tailnet)
+        await self._connection.execute(delete(table).where(where))
