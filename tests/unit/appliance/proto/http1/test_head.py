@@ -37,7 +37,7 @@ def test_ok__incomplete_head_waits() -> None:
 def test_ok__response() -> None:
     parsed = parse_response_head(encode_response(404, b"no", "text/plain", ("X-A", "b")))
     assert parsed is not None
-    head, size = parsed
+    head = parsed[0]
     assert (head.status, head.reason, head.header("x-a"), head.content_length()) == (404, "Not Found", "b", 2)
     assert encode_response(204, b"")[-4:] == b"\r\n\r\n"
 
