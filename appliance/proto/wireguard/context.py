@@ -11,7 +11,9 @@ from appliance.proto.wireguard.events import Event, Outgoing
 from appliance.proto.wireguard.handshake import InitiatorState, LocalIdentity
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.proto.wireguard.settings import Randomness, Settings
+from appliance.proto.wireguard.source import Source
 from appliance.proto.wireguard.timestamp import TimestampSource
+from appliance.types.keys import NodePublicKey
 
 if TYPE_CHECKING:
     from appliance.proto.wireguard.session import Session
@@ -40,6 +42,7 @@ class Context:
     outbox: list[Outgoing] = field(default_factory=list)
     events: deque[Event] = field(default_factory=deque)
     counters: Counter[str] = field(default_factory=Counter)
+    heard: dict[NodePublicKey, tuple[Source, int]] = field(default_factory=dict)
 
     def free_index(self) -> int:
         """A random session index that nothing uses."""
@@ -47,6 +50,11 @@ class Context:
             index = int.from_bytes(self.random.bytes(4), "little")
             if index not in self.indices:
                 return index
+
+    def note_heard(self, peer: NodePublicKey, source: Source, size: int) -> None:
+        """Something authentic of `size` bytes came from a peer."""
+        _, before = self.heard.get(peer, (source, 0))
+        self.heard[peer] = (source, before + size)
 
     def jitter(self) -> float:
         return self.random.uniform(0.0, self.settings.rekey_jitter_s)

@@ -26,7 +26,14 @@ from appliance.proto.wireguard.handshake import (
     create_response,
 )
 from appliance.proto.wireguard.keypair import Keypair
-from appliance.proto.wireguard.messages import CookieReply, Response, encode_initiation, encode_response
+from appliance.proto.wireguard.messages import (
+    INITIATION_SIZE,
+    RESPONSE_SIZE,
+    CookieReply,
+    Response,
+    encode_initiation,
+    encode_response,
+)
 from appliance.proto.wireguard.source import Source
 from appliance.types.errors import DecodeError
 
@@ -125,9 +132,8 @@ class Session:
         index = self._context.free_index()
         message, keys = create_response(self.remote, state, self._context.random.bytes(32), index)
         self._install(keys, (index, state.sender_index), initiator=False, now=now)
-        self.source = source
+        self._received(source, INITIATION_SIZE, now)
         self._sent(now)
-        self._no_reply_at = NEVER
         data = self._jar.add_macs(encode_response(message), now)
         self._context.outbox.append(Outgoing(self.remote.public, data, source))
 
@@ -136,7 +142,7 @@ class Session:
         keys = consume_response(self.remote, pending.state, message)
         self._drop_pending()
         self._install(keys, (pending.local_index, message.sender_index), initiator=True, now=now)
-        self._received(source, now)
+        self._received(source, RESPONSE_SIZE, now)
         self._completed(now)
         if self._staged:
             self.flush(now)
@@ -250,11 +256,11 @@ class Session:
         if old or keypair.sent > settings.rekey_after_messages:
             self.initiate(now)
 
-    def transport_received(self, keypair: Keypair, source: Source, now: float, *, data: bool) -> None:
-        """Timers and slots after one or more authentic messages on `keypair`; `data`: not only keepalives."""
+    def transport_received(self, keypair: Keypair, source: Source, size: int, now: float, *, data: bool) -> None:
+        """Timers and slots after authentic messages of `size` bytes on `keypair`; `data`: not only keepalives."""
         if keypair is self.next:
             self._promote(now)
-        self._received(source, now)
+        self._received(source, size, now)
         settings = self._context.settings
         if data:
             if self._keepalive_at == NEVER:
@@ -270,8 +276,9 @@ class Session:
         if self.keepalive_s:
             self._persistent_at = now + self.keepalive_s
 
-    def _received(self, source: Source, now: float) -> None:
+    def _received(self, source: Source, size: int, now: float) -> None:
         self.source = source
+        self._context.note_heard(self.remote.public, source, size)
         self._no_reply_at = NEVER
         if self.keepalive_s:
             self._persistent_at = now + self.keepalive_s

@@ -215,7 +215,7 @@ class Tunnel:
         opened: list[Opened] = []
         counters = self._context.counters
         indices = self._context.indices
-        touched: dict[Keypair, bool] = {}
+        touched: dict[Keypair, tuple[int, bool]] = {}
         for packet in packets:
             if len(packet) < TRANSPORT_OVERHEAD or packet[0] != TRANSPORT:
                 self.receive_handshake(bytes(packet), source, now)
@@ -235,11 +235,12 @@ class Tunnel:
             if plain is None:
                 counters["bad_ciphertext"] += 1
                 continue
-            touched[keypair] = touched.get(keypair, False) or len(plain) > 0
+            size, data = touched.get(keypair, (0, False))
+            touched[keypair] = (size + len(packet), data or len(plain) > 0)
             if len(plain):
                 opened.append(Opened(keypair.session.remote.public, plain))
-        for keypair, data in touched.items():
-            keypair.session.transport_received(keypair, source, now, data=data)
+        for keypair, (size, data) in touched.items():
+            keypair.session.transport_received(keypair, source, size, now, data=data)
             self._schedule(keypair.session)
         return opened
 
@@ -323,6 +324,13 @@ class Tunnel:
             self._context.counters["unknown_index"] += 1
             return
         holder.session.receive_cookie(message, now)
+
+    def heard(self) -> dict[NodePublicKey, tuple[Source, int]]:
+        """Peers from which something authentic came since the last call: last source, bytes of messages."""
+        heard = self._context.heard
+        if heard:
+            self._context.heard = {}
+        return heard
 
     # Timers and events
 

@@ -27,7 +27,7 @@ from appliance.proto.wireguard.settings import Settings
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import NodePrivateKey, NodePublicKey, PresharedKey
 
-VECTOR = json.loads((Path(__file__).parents[3] / "vectors/wireguard/handshake.json").read_text())
+VECTOR = json.loads((Path(__file__).parents[4] / "vectors/wireguard/handshake.json").read_text())
 
 
 def raw(name: str) -> bytes:
