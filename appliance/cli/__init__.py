@@ -1,0 +1,1 @@
+"""`waypost`: the command line of the gateway."""

@@ -1,0 +1,85 @@
+"""`ping` and `netcheck`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+
+from appliance.cli.session import Session, json_option
+from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest
+from appliance.types.events import PathKind
+
+
+@click.command()
+@click.argument("target")
+@click.option("-c", "--count", default=10, show_default=True, type=click.IntRange(1), help="Pings at most.")
+@click.option("--timeout", "timeout_s", default=5.0, show_default=True, help="Seconds to wait for each answer.")
+@click.option("--until-direct/--no-until-direct", default=True, show_default=True, help="Stop at a direct path.")
+@json_option
+@click.pass_obj
+def ping(session: Session, target: str, count: int, timeout_s: float, until_direct: bool, as_json: bool) -> None:
+    """Ping TARGET (name or address of a peer) and say which path answers. Exit code 1 when none did."""
+    answered = direct = False
+    for number in range(count):
+        if number:
+            time.sleep(1.0)  # noqa: TID251  # a person's terminal, one ping a second
+        reply = session.client.post("ping", PingRequest(target=target, timeout_s=timeout_s), PingReply, timeout_s + 10)
+        answered = answered or not reply.error
+        direct = reply.path.kind == PathKind.DIRECT
+        click.echo(msgspec.json.encode(reply).decode() if as_json else _line(reply))
+        if direct and until_direct:
+            return
+    if until_direct and answered and not as_json:
+        click.echo("no direct path yet; packets go through the relay", err=True)
+    if not answered:
+        raise click.exceptions.Exit(1)
+
+
+def _line(reply: PingReply) -> str:
+    if reply.error:
+        return f"no answer: {reply.error}"
+    via = f"direct {reply.path.endpoint}" if reply.path.kind == PathKind.DIRECT else f"relay {reply.path.region}"
+    if reply.path.kind == PathKind.PEER_RELAY:
+        via = f"peer relay {reply.path.endpoint}"
+    return f"pong from {reply.name} ({reply.address}) via {via} in {reply.path.latency_s * 1000:.1f} ms"
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def netcheck(session: Session, as_json: bool) -> None:
+    """Measure the network: UDP, IPv4 and IPv6, the kind of NAT, relays and their latency."""
+    from appliance.cli.progress import Progress  # only where something takes long
+
+    with Progress(session) as progress:
+        progress.show("measuring relays")
+        report = session.client.post("netcheck", {}, NetcheckReport)
+    if as_json:
+        session.print_json(report)
+        return
+    for label, value in _rows(report):
+        click.echo(f"{label + ':':<28} {value}")
+    for region in sorted(report.regions, key=lambda item: item.latency_s):
+        home = "  (home)" if region.region_id == report.preferred_region else ""
+        click.echo(f"  {region.code + ':':<26} {region.latency_s * 1000:.1f} ms  {region.name}{home}")
+
+
+def _rows(report: NetcheckReport) -> list[tuple[str, str]]:
+    return [
+        ("UDP", _yes_no(report.udp)),
+        ("IPv4", _with_address(report.ipv4, report.global_v4)),
+        ("IPv6", _with_address(report.ipv6, report.global_v6)),
+        ("mapping varies by target", _yes_no(report.mapping_varies)),
+        ("port mapping", report.port_mapping or "none found"),
+        ("relays", "" if report.regions else "none answered"),
+    ]
+
+
+def _yes_no(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "unknown"}[value]
+
+
+def _with_address(value: bool | None, address: str) -> str:
+    return _yes_no(value) + (f", {address}" if address else "")

@@ -1,0 +1,166 @@
+"""Status as text for a terminal: a pure function from the status message to something that rich prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from appliance.localapi.schema import Health, Path, PeerStatus, Status
+from appliance.types.errors import Severity
+from appliance.types.events import BackendState, PathKind
+
+_STATE_STYLE = {BackendState.RUNNING: "green", BackendState.STARTING: "yellow"}
+_SEVERITY_STYLE = {Severity.HIGH: "bold red", Severity.MEDIUM: "yellow", Severity.LOW: "dim"}
+
+
+def render(status: Status, now: datetime | None = None) -> RenderableType:
+    """The whole page. `now` is UTC."""
+    parts: list[RenderableType] = [_head(status)]
+    if status.peers:
+        parts += [Text(), _peers(status.peers, now or datetime.now(UTC))]
+    elif status.state == BackendState.RUNNING:
+        parts += [Text(), Text("no peers yet", style="dim")]
+    if status.routes:
+        parts += [Text(), _routes(status)]
+    parts += [Text(), *_health(status.health)]
+    return Group(*parts)
+
+
+def _head(status: Status) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for label, value in _head_rows(status):
+        grid.add_row(label, value)
+    return grid
+
+
+def _head_rows(status: Status) -> Iterator[tuple[str, Text]]:
+    node = status.self_node
+    state = Text(str(status.state), style=_STATE_STYLE.get(status.state, "bold red"))
+    if status.waiting_for:
+        state.append(f"  {status.waiting_for}", style="default")
+    yield "state", state
+    if status.login_error is not None:
+        yield "login", Text(f"{status.login_error.text} → {status.login_error.mend}", style="red")
+    if status.auth_url:
+        yield "log in at", Text(status.auth_url, style="bold")
+    yield "this node", Text("  ".join([node.name or node.hostname, *node.addresses]), style="bold")
+    yield "control", _control(status)
+    yield "relay", _derp(status)
+    if status.interface:
+        yield "tunnel", Text(f"{status.interface}, {status.engine} engine, UDP port {status.port or 'any'}")
+    if node.advertised_routes:
+        yield "serves", _served(node.advertised_routes, node.approved_routes)
+
+
+def _control(status: Status) -> Text:
+    control = status.control
+    if not control.url:
+        return Text("none set", style="yellow")
+    text = Text(control.url)
+    if control.connected:
+        return text.append("  connected", style="green")
+    return text.append("  " + (control.error or "not connected"), style="yellow")
+
+
+def _derp(status: Status) -> Text:
+    derp = status.derp
+    if not derp.region_id:
+        return Text("none chosen yet", style="yellow")
+    text = Text(derp.name or derp.region)
+    return (
+        text.append("  connected", style="green") if derp.connected else text.append("  not connected", style="yellow")
+    )
+
+
+def _served(advertised: tuple[str, ...], approved: tuple[str, ...]) -> Text:
+    text = Text()
+    for prefix in advertised:
+        text.append(("  " if text else "") + prefix)
+        if prefix not in approved:
+            text.append(" (waits for approval)", style="yellow")
+    return text
+
+
+def _peers(peers: tuple[PeerStatus, ...], now: datetime) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("peer", "address", "state", "path", "latency", "rx", "tx", "routes"):
+        table.add_column(column, justify="right" if column in ("latency", "rx", "tx") else "left", overflow="fold")
+    for peer in sorted(peers, key=lambda item: (item.online is False, item.name)):
+        latency = f"{peer.path.latency_s * 1000:.1f} ms" if peer.path.latency_s else ""
+        table.add_row(
+            peer.name.partition(".")[0],
+            peer.addresses[0] if peer.addresses else "",
+            _presence(peer, now),
+            path_text(peer.path),
+            latency,
+            byte_text(peer.rx_bytes),
+            byte_text(peer.tx_bytes),
+            " ".join(peer.routes),
+        )
+    return table
+
+
+def _presence(peer: PeerStatus, now: datetime) -> Text:
+    if peer.expired:
+        return Text("key expired", style="red")
+    if peer.online:
+        return Text("active" if peer.active else "online", style="green")
+    if peer.online is None:
+        return Text("active" if peer.active else "unknown", style="green" if peer.active else "dim")
+    seen = f" {age_text(now - peer.last_seen)}" if peer.last_seen else ""
+    return Text(f"offline{seen}", style="dim")
+
+
+def path_text(path: Path) -> str:
+    """`direct 203.0.113.5:41641`, `relay fra`, or a dash."""
+    if path.kind == PathKind.DIRECT:
+        return f"direct {path.endpoint}"
+    if path.kind == PathKind.PEER_RELAY:
+        return f"peer relay {path.endpoint}"
+    return f"relay {path.region or '?'}" if path.kind == PathKind.DERP else "-"
+
+
+def byte_text(count: int) -> str:
+    """Bytes with a binary unit, three digits at most before the point."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000:
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def age_text(age: timedelta) -> str:
+    """`3 min`, `2 h`, `5 d`."""
+    seconds = max(0, int(age.total_seconds()))
+    for limit, unit, size in ((60, "s", 1), (3600, "min", 60), (86400, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds // size} {unit}"
+    return f"{seconds // 86400} d"
+
+
+def _routes(status: Status) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("route", "through", "state"):
+        table.add_column(column, overflow="fold")
+    for route in status.routes:
+        state = (
+            Text("installed", style="green") if route.installed else Text(route.reason or "not used", style="yellow")
+        )
+        table.add_row(route.prefix, route.peer.partition(".")[0], state)
+    return table
+
+
+def _health(items: tuple[Health, ...]) -> Iterator[RenderableType]:
+    if not items:
+        yield Text("healthy", style="green")
+    for item in items:
+        yield Text(f"{item.severity}: {item.text}", style=_SEVERITY_STYLE[item.severity])
+        if item.mend:
+            yield Text(f"  → {item.mend}")

@@ -1,0 +1,130 @@
+"""What the local API asks of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from appliance.localapi.schema import (
+    EventLine,
+    NetcheckReport,
+    PingReply,
+    PingRequest,
+    PrefsPatch,
+    PrefsView,
+    Status,
+    UpReply,
+    UpRequest,
+    VersionReply,
+)
+
+
+class LocalBackend(Protocol):
+    """Methods raise `ApplianceError`; everything else is a bug and shown as such."""
+
+    def status(self, *, peers: bool = True) -> Status: ...
+
+    def version(self) -> VersionReply: ...
+
+    def prefs(self) -> PrefsView: ...
+
+    def operator_uid(self) -> int | None:
+        """The user, besides root, who may change things."""
+        ...
+
+    def netmap(self) -> dict[str, Any]:
+        """The netmap as JSON values, for people who look for a fault. No secrets."""
+        ...
+
+    def recent_events(self) -> Sequence[EventLine]:
+        """The ring of the last state changes, oldest first."""
+        ...
+
+    def subscribe(self, callback: Callable[[EventLine], None]) -> Callable[[], None]:
+        """Call for every state change; returns the function that ends it."""
+        ...
+
+    async def up(self, request: UpRequest) -> UpReply:
+        """Start and return at once; progress is in `status`."""
+        ...
+
+    async def down(self) -> None: ...
+
+    async def logout(self) -> None: ...
+
+    async def set_prefs(self, patch: PrefsPatch) -> PrefsView: ...
+
+    async def ping(self, request: PingRequest) -> PingReply: ...
+
+    async def netcheck(self) -> NetcheckReport: ...
+
+
+@dataclass
+class MemoryBackend:
+    """The twin of `LocalBackend`: answers what a test put in, keeps what it was asked."""
+
+    current: Status
+    view: PrefsView
+    operator: int | None = None
+    pong: PingReply = field(default_factory=PingReply)
+    report: NetcheckReport = field(default_factory=NetcheckReport)
+    ring: list[EventLine] = field(default_factory=list)
+    asked: list[object] = field(default_factory=list)
+    subscribers: list[Callable[[EventLine], None]] = field(default_factory=list)
+    refuse_with: Exception | None = None
+
+    def status(self, *, peers: bool = True) -> Status:
+        return self.current if peers else msgspec.structs.replace(self.current, peers=())
+
+    def version(self) -> VersionReply:
+        return VersionReply(version=self.current.version)
+
+    def prefs(self) -> PrefsView:
+        return self.view
+
+    def operator_uid(self) -> int | None:
+        return self.operator
+
+    def netmap(self) -> dict[str, Any]:
+        return {"peers": [peer.name for peer in self.current.peers]}
+
+    def recent_events(self) -> Sequence[EventLine]:
+        return self.ring
+
+    def subscribe(self, callback: Callable[[EventLine], None]) -> Callable[[], None]:
+        self.subscribers.append(callback)
+        return lambda: self.subscribers.remove(callback)
+
+    def publish(self, line: EventLine) -> None:
+        for callback in tuple(self.subscribers):
+            callback(line)
+
+    async def up(self, request: UpRequest) -> UpReply:
+        self._ask(request)
+        return UpReply(login=True)
+
+    async def down(self) -> None:
+        self._ask("down")
+
+    async def logout(self) -> None:
+        self._ask("logout")
+
+    async def set_prefs(self, patch: PrefsPatch) -> PrefsView:
+        self._ask(patch)
+        return self.view
+
+    async def ping(self, request: PingRequest) -> PingReply:
+        self._ask(request)
+        return self.pong
+
+    async def netcheck(self) -> NetcheckReport:
+        self._ask("netcheck")
+        return self.report
+
+    def _ask(self, what: object) -> None:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        self.asked.append(what)

@@ -1,0 +1,256 @@
+"""Types of the local API, version 1, shared by its server and the CLI.
+
+Requests and answers are JSON. Fields may be added; none changes its meaning within a version. Times are UTC, `*_s`
+seconds, keys and prefixes their text forms. An answer with an HTTP status from 400 on is `ErrorReply`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from appliance.types.errors import Severity
+from appliance.types.events import BackendState, PathKind
+
+API = "/v1"
+HOST = "local-waypostd.sock"
+"""The one value of the Host header that is served; a browser cannot send it."""
+TRACE_HEADER = "Waypost-Trace"
+DEFAULT_SOCKET = "/run/waypost/waypostd.sock"
+
+
+# --- errors and health ----------------------------------------------------------------------------------------------
+
+
+class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is stable; `mend` says what to do."""
+
+    code: str
+    text: str
+    mend: str = ""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    severity: Severity
+    text: str
+    mend: str = ""
+    since: datetime
+
+
+# --- status ---------------------------------------------------------------------------------------------------------
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """How packets reach a peer. `endpoint` ip:port of a direct path; `region` of a relayed one; latency 0 = unknown."""
+
+    kind: PathKind = PathKind.NONE
+    endpoint: str = ""
+    region: str = ""
+    latency_s: float = 0.0
+
+
+class SelfStatus(msgspec.Struct, frozen=True, kw_only=True):
+    stable_id: str = ""
+    name: str = ""
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    node_key: str = ""
+    tags: tuple[str, ...] = ()
+    user: str = ""
+    key_expiry: datetime | None = None
+    advertised_routes: tuple[str, ...] = ()
+    approved_routes: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+
+
+class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes."""
+
+    stable_id: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    node_key: str = ""
+    user: str = ""
+    os: str = ""
+    tags: tuple[str, ...] = ()
+    online: bool | None = None
+    last_seen: datetime | None = None
+    path: Path = Path()
+    home_region: str = ""
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    last_handshake: datetime | None = None
+    active: bool = False
+    routes: tuple[str, ...] = ()
+    expired: bool = False
+
+
+class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`error` is the last failure while not connected."""
+
+    url: str = ""
+    connected: bool = False
+    domain: str = ""
+    error: str = ""
+
+
+class DerpStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The home relay."""
+
+    region_id: int = 0
+    region: str = ""
+    name: str = ""
+    connected: bool = False
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A subnet route that a peer offers. `reason` says why it is not `installed`."""
+
+    prefix: str
+    peer: str
+    installed: bool
+    reason: str = ""
+
+
+class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    state: str
+    error: str = ""
+
+
+class PanelRow(msgspec.Struct, frozen=True, kw_only=True):
+    label: str
+    value: str
+    bad: bool = False
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """`waiting_for` says in words what the gateway waits for, "" when nothing.
+
+    `login_error` is why the last login failed.
+    """
+
+    version: str
+    state: BackendState
+    waiting_for: str = ""
+    login_error: ErrorReply | None = None
+    auth_url: str = ""
+    interface: str = ""
+    engine: str = ""
+    port: int = 0
+    self_node: SelfStatus = SelfStatus()
+    control: ControlStatus = ControlStatus()
+    derp: DerpStatus = DerpStatus()
+    peers: tuple[PeerStatus, ...] = ()
+    routes: tuple[Route, ...] = ()
+    health: tuple[Health, ...] = ()
+    plugins: tuple[PluginStatus, ...] = ()
+
+
+# --- preferences and login ------------------------------------------------------------------------------------------
+
+
+class PrefsPatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change; an absent field stays. `plugins` settings of null go back to the configuration file."""
+
+    hostname: str | UnsetType = UNSET
+    advertise_tags: tuple[str, ...] | UnsetType = UNSET
+    shields_up: bool | UnsetType = UNSET
+    operator: str | UnsetType = UNSET
+    plugins: dict[str, dict[str, Any]] | UnsetType = UNSET
+
+
+class PrefsView(msgspec.Struct, frozen=True, kw_only=True):
+    """The preferences in force."""
+
+    want_running: bool
+    logged_out: bool
+    control_url: str
+    hostname: str
+    advertise_tags: tuple[str, ...]
+    shields_up: bool
+    operator: str
+    plugins: dict[str, dict[str, Any]]
+
+
+class UpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Start, and log in where needed. `control_url` "" keeps the present one.
+
+    `force_login` makes a new login even with valid keys; `auth_key` is used for this login only and never stored.
+    """
+
+    control_url: str = ""
+    auth_key: str = ""
+    force_login: bool = False
+    prefs: PrefsPatch = PrefsPatch()
+
+    def __repr__(self) -> str:
+        return f"UpRequest(control_url={self.control_url!r}, auth_key={'redacted' if self.auth_key else 'none'})"
+
+
+class UpReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`login`: a login was started; follow `status` until it ends. Otherwise stored keys are used."""
+
+    login: bool
+
+
+# --- tools ----------------------------------------------------------------------------------------------------------
+
+
+class PingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`target`: address, name or first label of a peer."""
+
+    target: str
+    timeout_s: float = 5.0
+
+
+class PingReply(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer. `error` non-empty: none came."""
+
+    name: str = ""
+    address: str = ""
+    path: Path = Path()
+    error: str = ""
+
+
+class RegionLatency(msgspec.Struct, frozen=True, kw_only=True):
+    region_id: int
+    code: str
+    name: str = ""
+    latency_s: float
+
+
+class NetcheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the network around this node allows. None = could not be found out."""
+
+    udp: bool | None = None
+    ipv4: bool | None = None
+    ipv6: bool | None = None
+    global_v4: str = ""
+    global_v6: str = ""
+    mapping_varies: bool | None = None
+    hairpinning: bool | None = None
+    port_mapping: str = ""
+    captive_portal: bool | None = None
+    preferred_region: int = 0
+    regions: tuple[RegionLatency, ...] = ()
+    finished_at: datetime | None = None
+
+
+class VersionReply(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    api: int = 1
+    engine: str = ""
+    pid: int = 0
+
+
+class EventLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the event stream: a state change or a health change. `fields` are plain JSON values."""
+
+    at: datetime
+    kind: str
+    fields: dict[str, Any] = {}

@@ -1,0 +1,312 @@
+"""The commands against a real local API server on a twin of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from appliance.cli.main import run
+from appliance.localapi.backend import MemoryBackend
+from appliance.localapi.schema import (
+    ControlStatus,
+    DerpStatus,
+    ErrorReply,
+    Health,
+    NetcheckReport,
+    PeerStatus,
+    PingReply,
+    PrefsPatch,
+    PrefsView,
+    RegionLatency,
+    Route,
+    SelfStatus,
+    Status,
+    UpRequest,
+)
+from appliance.localapi.schema import Path as PeerPath
+from appliance.localapi.server import LocalApiServer
+from appliance.types.errors import Severity
+from appliance.types.events import BackendState, PathKind
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+STATUS = Status(
+    version="0.1.0",
+    state=BackendState.RUNNING,
+    interface="waypost0",
+    engine="userspace",
+    port=41641,
+    self_node=SelfStatus(
+        name="gw-a.mesh.example",
+        addresses=("100.64.0.1", "fd7a:115c:a1e0::1"),
+        advertised_routes=("192.168.10.0/24", "192.168.11.0/24"),
+        approved_routes=("192.168.10.0/24",),
+    ),
+    control=ControlStatus(url="https://control.example", connected=True),
+    derp=DerpStatus(region_id=1, region="fra", name="Frankfurt", connected=True),
+    peers=(
+        PeerStatus(
+            stable_id="n2",
+            name="gw-b.mesh.example",
+            addresses=("100.64.0.2",),
+            online=True,
+            active=True,
+            path=PeerPath(kind=PathKind.DIRECT, endpoint="203.0.113.5:41641", latency_s=0.0123),
+            rx_bytes=5000,
+            tx_bytes=70_000_000,
+            routes=("192.168.20.0/24",),
+        ),
+        PeerStatus(stable_id="n3", name="phone.mesh.example", online=False, last_seen=NOW - timedelta(days=3)),
+    ),
+    routes=(Route(prefix="192.168.20.0/24", peer="gw-b.mesh.example", installed=True),),
+    health=(
+        Health(code="ip-forwarding-off", severity=Severity.MEDIUM, text="Forwarding is off.", mend="M.", since=NOW),
+    ),
+)
+VIEW = PrefsView(
+    want_running=True,
+    logged_out=False,
+    control_url="https://control.example",
+    hostname="",
+    advertise_tags=(),
+    shields_up=False,
+    operator="",
+    plugins={"subnet_router": {"snat": False}},
+)
+
+Call = Callable[..., int]
+
+
+@pytest.fixture
+def backend() -> MemoryBackend:
+    return MemoryBackend(STATUS, VIEW)
+
+
+@pytest.fixture
+def waypost(backend: MemoryBackend, tmp_path: Path) -> Iterator[Call]:
+    """Runs a command against a server that lives in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    path = str(tmp_path / "api.sock")
+
+    async def made() -> LocalApiServer:
+        server = LocalApiServer(backend, path)
+        await server.start()
+        return server
+
+    server = asyncio.run_coroutine_threadsafe(made(), loop).result(5)
+    yield lambda *arguments: run(["--socket", path, *arguments])
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_ok__status_shows_everything(waypost: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("status") == 0
+    text = capsys.readouterr().out
+    for part in (
+        "running",
+        "gw-a.mesh.example",
+        "100.64.0.1",
+        "https://control.example  connected",
+        "Frankfurt  connected",
+        "192.168.11.0/24 (waits for approval)",
+        "direct 203.0.113.5:41641",
+        "12.3 ms",
+        "4.9 KiB",
+        "66.8 MiB",
+        "offline",
+        "192.168.20.0/24",
+        "installed",
+        "medium: Forwarding is off.",
+        "→ M.",
+    ):
+        assert part in text, part
+
+
+def test_ok__status_json(waypost: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("status", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["peers"][0]["path"] == {
+        "kind": "direct",
+        "endpoint": "203.0.113.5:41641",
+        "region": "",
+        "latency_s": 0.0123,
+    }
+
+
+def test_ok__ip(waypost: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("ip", "-4") == 0
+    assert capsys.readouterr().out == "100.64.0.1\n"
+    assert waypost("ip", "gw-b", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == ["100.64.0.2"]
+    assert waypost("ip", "nobody") == 1
+    assert "no peer is named nobody" in capsys.readouterr().err
+
+
+def test_ok__ping_stops_at_a_direct_path(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = PeerPath(kind=PathKind.DIRECT, endpoint="203.0.113.5:41641", latency_s=0.002)
+    backend.pong = PingReply(name="gw-b", address="100.64.0.2", path=path)
+    assert waypost("ping", "gw-b") == 0
+    assert capsys.readouterr().out == "pong from gw-b (100.64.0.2) via direct 203.0.113.5:41641 in 2.0 ms\n"
+    assert len(backend.asked) == 1
+
+
+def test_fail__ping_without_answer(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    backend.pong = PingReply(error="no answer within 5 s")
+    assert waypost("ping", "-c", "1", "gw-b") == 1
+    assert "no answer" in capsys.readouterr().out
+
+
+def test_ok__netcheck(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    region = RegionLatency(region_id=1, code="fra", name="Frankfurt", latency_s=0.02)
+    backend.report = NetcheckReport(
+        udp=True, ipv4=True, global_v4="203.0.113.9:5", preferred_region=1, regions=(region,)
+    )
+    assert waypost("netcheck") == 0
+    text = capsys.readouterr().out
+    assert "yes, 203.0.113.9:5" in text
+    assert "20.0 ms  Frankfurt  (home)" in text
+
+
+def test_ok__up_sends_key_and_settings(
+    waypost: Call, backend: MemoryBackend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("hskey-auth-abc\n")
+    code = waypost(
+        "up",
+        "--control-url=https://control.example/",
+        f"--auth-key-file={key}",
+        "--advertise-routes=192.168.10.0/24, 10.0.0.0/8",
+        "--accept-routes",
+        "--no-snat",
+    )
+    assert code == 0
+    settings = {"advertise_routes": ["192.168.10.0/24", "10.0.0.0/8"], "accept_routes": True, "snat": False}
+    assert backend.asked == [
+        UpRequest(
+            control_url="https://control.example",
+            auth_key="hskey-auth-abc",
+            prefs=PrefsPatch(plugins={"subnet_router": settings}),
+        )
+    ]
+    assert capsys.readouterr().out == "gw-a.mesh.example is up: 100.64.0.1, fd7a:115c:a1e0::1\n"
+
+
+def test_ok__key_from_environment_and_argument_with_a_note(
+    waypost: Call, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAYPOST_AUTH_KEY", "key-from-env")
+    assert waypost("up") == 0
+    assert waypost("up", "--auth-key", "key-from-argv") == 0
+    assert [request.auth_key for request in backend.asked] == ["key-from-env", "key-from-argv"]
+    captured = capsys.readouterr()
+    assert "prefer --auth-key-file" in captured.err
+    assert "key-from" not in captured.out + captured.err
+
+
+def test_fail__login_error_is_one_line_with_the_mend(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = ErrorReply(code="control", text="control refused the pre-auth key", mend="make a new one")
+    backend.current = structs.replace(STATUS, state=BackendState.NEEDS_LOGIN, login_error=error)
+    assert waypost("up") == 1
+    assert capsys.readouterr().err == "waypost: control refused the pre-auth key → make a new one\n"
+
+
+def test_fail__up_gives_up_after_the_timeout(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.current = structs.replace(STATUS, state=BackendState.STARTING, waiting_for="control does not answer")
+    assert waypost("up", "--timeout", "0.1") == 1
+    assert "not up after 0.1 s: control does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "two words", "\x00\u00e9"])
+def test_fail__bad_key_file(waypost: Call, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "key"
+    key.write_text(text)
+    assert waypost("up", "--auth-key-file", str(key)) == 1
+    assert "holds no pre-auth key" in capsys.readouterr().err
+    assert waypost("up", "--auth-key-file", str(tmp_path / "none")) == 1
+
+
+def test_ok__set_sends_only_what_is_named(waypost: Call, backend: MemoryBackend) -> None:
+    assert waypost("set", "--hostname", "gw-x", "--plugin", "other.depth=3", "--advertise-tags", "") == 0
+    assert backend.asked == [PrefsPatch(hostname="gw-x", advertise_tags=(), plugins={"other": {"depth": 3}})]
+
+
+def test_ok__set_without_options_shows(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert waypost("set") == 0
+    assert backend.asked == []
+    assert "subnet_router.snat:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "--advertise-routes", "192.168.10.1/24"),
+        ("set", "--advertise-tags", "gateway"),
+        ("set", "--plugin", "x=1"),
+        ("statsu",),
+        ("ping",),
+    ],
+)
+def test_fail__wrong_usage(waypost: Call, arguments: tuple[str, ...], backend: MemoryBackend) -> None:
+    assert waypost(*arguments) == 2
+    assert backend.asked == []
+
+
+def test_ok__health_exit_code_tells(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("health") == 1
+    backend.current = structs.replace(STATUS, health=())
+    assert waypost("health") == 0
+    assert capsys.readouterr().out.endswith("healthy\n")
+
+
+def test_ok__version_and_debug(waypost: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("version", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["daemon"]["version"] == "0.1.0"
+    assert waypost("debug", "netmap") == 0
+    assert json.loads(capsys.readouterr().out)["peers"] == ["gw-b.mesh.example", "phone.mesh.example"]
+
+
+def test_fail__daemon_not_running(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--socket", str(tmp_path / "none"), "status"]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "waypostd is not running" in error
+    assert "systemctl start waypostd" in error
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_ok__completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_WAYPOST_COMPLETE" in capsys.readouterr().out
+
+
+def test_ok__start_loads_neither_rich_nor_aiohttp_nor_the_daemon() -> None:
+    code = (
+        "import sys\nfrom appliance.cli.main import run\nrun(['--help'])\n"
+        "bad = {'rich', 'aiohttp', 'asyncio', 'cryptography'} & set(sys.modules)\n"
+        "bad |= {name for name in sys.modules if name.startswith(('appliance.daemon', 'appliance.engine'))}\n"
+        "sys.exit(repr(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
