@@ -58,12 +58,12 @@ def test_ok__killed_gateway_is_back_without_a_new_login(lab: Lab, tmp_path: Path
     sites = two_sites(lab, tmp_path)
     sites.join()
     wait_for_page(sites)
-    before = sites.a.status()["self"]["addresses"]
+    before = sites.a.status()["self_node"]["addresses"]
     nodes = len(sites.control.json("nodes", "list"))
     sites.a.kill()
     sites.a.start()
     assert wait_for_page(sites, 5) < 5
-    assert sites.a.status()["self"]["addresses"] == before
+    assert sites.a.status()["self_node"]["addresses"] == before
     assert len(sites.control.json("nodes", "list")) == nodes
 
 
