@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 BULK = 8 << 20
 SERVER = """
 import hashlib, socket, sys
-s = socket.create_server((sys.argv[1], 5555)); print("up", flush=True)
+v = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+s = socket.create_server((sys.argv[1], 5555), family=v); print("up", flush=True)
 c, _ = s.accept(); h = hashlib.sha256()
 while (d := c.recv(1 << 16)): h.update(d)
 c.sendall(h.hexdigest().encode()); c.close()

@@ -1,0 +1,203 @@
+"""The WireGuard port on Linux: non-blocking UDP sockets with segmentation offload both ways (udp(7)).
+
+Sending many equal packets is one call with UDP_SEGMENT; a kernel or device that refuses it (EIO, EINVAL) gets them
+one by one from then on. UDP_GRO gives received packets back in the same form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable, Sequence
+
+from appliance.ports.packets import Segments
+from appliance.types.addresses import AddrPort
+from appliance.types.errors import PrivilegeError, UnderlayError
+
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 7 << 20
+_MAX_DATAGRAM = 65535
+_MAX_SEGMENTED = 65000
+_MAX_SEGMENTS = 64
+_SMALL = 8192
+_CONTROL_BYTES = socket.CMSG_SPACE(4)
+_FULL = (errno.EAGAIN, errno.ENOBUFS)
+
+
+class LinuxUdpPort:
+    """One bound socket. `dropped` counts segments that a full socket buffer refused."""
+
+    def __init__(self, sock: socket.socket, *, offload: bool = True) -> None:
+        self._socket = sock
+        name = sock.getsockname()
+        self._local = AddrPort(name[0], name[1])
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._buffer = bytearray(_MAX_DATAGRAM)
+        self._segmenting = offload
+        self.dropped = 0
+        if offload:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+
+    @property
+    def local(self) -> AddrPort:
+        return self._local
+
+    @property
+    def segmenting(self) -> bool:
+        """Whether batches still go out by UDP_SEGMENT."""
+        return self._segmenting
+
+    def set_reader(self, callback: Callable[[], None] | None) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop = None
+        if callback is not None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._socket, callback)
+
+    def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
+        batches: list[tuple[AddrPort, Segments]] = []
+        for _ in range(limit):
+            try:
+                size, control, _, source = self._socket.recvmsg_into((self._buffer,), _CONTROL_BYTES)
+            except BlockingIOError:
+                break
+            except (ConnectionRefusedError, ConnectionResetError, InterruptedError):
+                continue
+            if size:
+                batches.append((AddrPort(source[0], source[1]), Segments(self._take(size), _gro_size(control) or size)))
+        return batches
+
+    def _take(self, size: int) -> bytearray | memoryview:
+        """What was received, for the caller to keep: small ones are copied, large ones take the buffer with them."""
+        if size <= _SMALL:
+            return self._buffer[:size]
+        taken, self._buffer = self._buffer, bytearray(_MAX_DATAGRAM)
+        return memoryview(taken)[:size]
+
+    def send(self, to: AddrPort, batch: Segments) -> None:
+        if not batch.buffer:
+            return
+        view = memoryview(batch.buffer)
+        if len(view) <= batch.size:
+            self._send_one(view, to)
+            return
+        step = batch.size * max(1, min(_MAX_SEGMENTS, _MAX_SEGMENTED // batch.size))
+        for start in range(0, len(view), step):
+            self._send_many(view[start : start + step], batch.size, to)
+
+    def _send_many(self, view: memoryview, size: int, to: AddrPort) -> None:
+        if self._segmenting and len(view) > size:
+            control = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", size))]
+            try:
+                self._socket.sendmsg((view,), control, 0, to)
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    self.dropped += -(-len(view) // size)
+                    return
+                if error.errno not in (errno.EIO, errno.EINVAL):
+                    raise
+                self._segmenting = False
+        for start in range(0, len(view), size):
+            self._send_one(view[start : start + size], to)
+
+    def _send_one(self, packet: memoryview, to: AddrPort) -> None:
+        try:
+            self._socket.sendto(packet, to)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self.dropped += 1
+
+    def close(self) -> None:
+        self.set_reader(None)
+        self._socket.close()
+
+
+def _gro_size(control: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in control:
+        if level == _SOL_UDP and kind == _UDP_GRO and len(data) >= 4:
+            return int(struct.unpack_from("=i", data)[0])
+    return 0
+
+
+def _big_buffer(sock: socket.socket, force: int, plain: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, _BUFFER_BYTES)
+    except OSError:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int, mark: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if mark:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        _big_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _big_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_both(port: int, mark: int) -> list[socket.socket]:
+    """IPv4 and IPv6 on one port; an IP version that the kernel does not have is left out."""
+    socks: list[socket.socket] = []
+    try:
+        for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104  # an underlay port
+            try:
+                socks.append(_bind(family, host, port or (socks[0].getsockname()[1] if socks else 0), mark))
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+    except OSError:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
+
+
+def open_udp_ports(port: int, *, mark: int = 0, offload: bool = True, tries: int = 8) -> Sequence[LinuxUdpPort]:
+    """Bind the port (0: any that is free for both) for IPv4 and IPv6. `mark` is SO_MARK, 0 none.
+
+    Raises `UnderlayError` when the port is taken, `PrivilegeError` when the kernel forbids it.
+    """
+    for attempt in range(tries):
+        try:
+            socks = _bind_both(port, mark)
+        except PermissionError as error:
+            raise PrivilegeError(
+                f"may not open UDP port {port}: {error.strerror}", mend="run as root, or with CAP_NET_ADMIN"
+            ) from error
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and port == 0 and attempt + 1 < tries:
+                continue
+            raise _refused(port, error) from error
+        if socks:
+            return [LinuxUdpPort(sock, offload=offload) for sock in socks]
+        break
+    raise UnderlayError("this machine has neither IPv4 nor IPv6", mend="enable one of them in the kernel")
+
+
+def _refused(port: int, error: OSError) -> UnderlayError:
+    if error.errno == errno.EADDRINUSE:
+        return UnderlayError(
+            f"UDP port {port} is taken by another program",
+            mend="stop that program, or set another port (0 takes any free one)",
+            code="port_taken",
+        )
+    return UnderlayError(f"cannot open UDP port {port}: {error.strerror}", mend="check the network configuration")

@@ -1,0 +1,1 @@
+"""Data planes: each implements `appliance.ports.engine.Engine` and `appliance.ports.underlay.Underlay`."""
