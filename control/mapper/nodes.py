@@ -1,0 +1,151 @@
+"""Node records to wire nodes and peer changes (control-protocol spec sections 10, 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from appliance.proto.control import messages as wire
+from appliance.types.keys import DiscoPublicKey
+
+if TYPE_CHECKING:
+    from appliance.types.ids import NodeId
+    from control.state.mesh import MeshView
+    from control.state.records import NodeRecord
+
+_DERP_PORT_ADDRESS = "127.3.3.40"
+_NO_DISCO_KEY = str(DiscoPublicKey.zero())
+_CAP_FILE_SHARING = "https://tailscale.com/cap/file-sharing"
+_CAP_ADMIN = "https://tailscale.com/cap/is-admin"
+_CAP_OWNER = "https://tailscale.com/cap/is-owner"
+_FOR_PEERS = ("os", "hostname", "services", "ssh_host_keys", "location", "app_connector", "peer_relay")
+"""What of a Hostinfo peers need to see; the rest is the node's own business (section 11)."""
+_PATCHABLE = frozenset(
+    {"node_key", "key_expiry", "disco_key", "endpoints", "endpoint_types", "home_derp", "capability_version"}
+)
+_UNSEEN = frozenset({"hostinfo", "hostname", "advertised_routes", "approved_routes", "last_seen", "pre_auth_key_id"})
+"""Fields that peers do not get as they are: compared in their visible form, or not at all."""
+
+
+def peer_hostinfo(hostinfo: wire.Hostinfo | None) -> wire.Hostinfo:
+    """The part of a Hostinfo that peers see."""
+    if hostinfo is None:
+        return wire.Hostinfo()
+    return wire.Hostinfo(**{name: getattr(hostinfo, name) for name in _FOR_PEERS})
+
+
+def wire_node(view: MeshView, record: NodeRecord) -> wire.Node:
+    """What the self node and every viewer's peer have in common."""
+    online = view.is_online(record.id)
+    return wire.Node(
+        id=record.id,
+        stable_id=record.stable_id,
+        name=view.fqdn(record),
+        user=record.wire_user_id,
+        key=str(record.node_key),
+        key_expiry=wire.format_time(record.key_expiry),
+        machine=str(record.machine_key),
+        disco_key=str(record.disco_key) if record.disco_key is not None else "",
+        addresses=[str(prefix) for prefix in record.addresses],
+        endpoints=[str(endpoint) for endpoint in record.endpoints],
+        home_derp=record.home_derp,
+        legacy_derp=f"{_DERP_PORT_ADDRESS}:{record.home_derp}" if record.home_derp else "",
+        created=wire.format_time(record.created),
+        cap=record.capability_version,
+        tags=list(record.tags),
+        primary_routes=[str(route) for route in view.primary_routes(record.id)],
+        last_seen="" if online else wire.format_time(record.last_seen),
+        online=online,
+        machine_authorized=True,
+    )
+
+
+def self_node(view: MeshView, record: NodeRecord) -> wire.Node:
+    """The node in its own map: everything it serves in AllowedIPs, its Hostinfo, its capabilities."""
+    node = wire_node(view, record)
+    node.online = True
+    node.last_seen = ""
+    node.allowed_ips = [str(prefix) for prefix in view.self_allowed_ips(record.id)]
+    node.hostinfo = record.hostinfo
+    node.cap_map = {_CAP_FILE_SHARING: [], **{name: [] for name in _role_caps(view, record)}}
+    return node
+
+
+def _role_caps(view: MeshView, record: NodeRecord) -> tuple[str, ...]:
+    user = None if record.user_id is None else view.users.get(record.user_id)
+    if user is None:
+        return ()
+    return {"owner": (_CAP_OWNER, _CAP_ADMIN), "admin": (_CAP_ADMIN,)}.get(user.role, ())
+
+
+class PeerNodes:
+    """Peers as viewers see them. The common part is made once per record and presence, whoever looks."""
+
+    def __init__(self, view: MeshView) -> None:
+        self._view = view
+        self._common: dict[NodeId, tuple[NodeRecord, bool, tuple[object, ...], wire.Node]] = {}
+
+    def peer(self, viewer: NodeId, node_id: NodeId) -> wire.Node:
+        """The peer in the map of `viewer`. Shared between viewers: do not change it."""
+        common = self._common_part(node_id)
+        allowed = self._view.allowed_ips(viewer, node_id)
+        if len(allowed) == len(common.addresses):
+            return common
+        return msgspec.structs.replace(common, allowed_ips=[str(prefix) for prefix in allowed])
+
+    def forget(self, node_id: NodeId) -> None:
+        """A removed node needs no memory."""
+        self._common.pop(node_id, None)
+
+    def _common_part(self, node_id: NodeId) -> wire.Node:
+        record = self._view.nodes[node_id]
+        online = self._view.is_online(node_id)
+        routes = self._view.primary_routes(node_id)
+        known = self._common.get(node_id)
+        if known is not None and known[0] is record and known[1] is online and known[2] == routes:
+            return known[3]
+        node = wire_node(self._view, record)
+        node.allowed_ips = node.addresses
+        node.hostinfo = peer_hostinfo(record.hostinfo)
+        self._common[node_id] = (record, online, routes, node)
+        return node
+
+
+def peer_change(before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:
+    """The patch between two states of a record; None when peers need the whole node."""
+    for name in now.__slots__:
+        if name not in _PATCHABLE and name not in _UNSEEN and getattr(before, name) != getattr(now, name):
+            return None
+    if before.served_routes != now.served_routes:
+        return None
+    if before.hostinfo is not now.hostinfo and peer_hostinfo(before.hostinfo) != peer_hostinfo(now.hostinfo):
+        return None
+    if now.home_derp == 0 and before.home_derp:  # a patch cannot say 0
+        return None
+    patch = wire.PeerChange(node_id=now.id)
+    if before.node_key != now.node_key:
+        patch.key = str(now.node_key)
+    if before.key_expiry != now.key_expiry:
+        patch.key_expiry = wire.format_time(now.key_expiry) or wire.ZERO_TIME
+    if before.disco_key != now.disco_key:
+        patch.disco_key = str(now.disco_key) if now.disco_key is not None else _NO_DISCO_KEY
+    if before.endpoints != now.endpoints:
+        patch.endpoints = [str(endpoint) for endpoint in now.endpoints]
+    if before.home_derp != now.home_derp:
+        patch.derp_region = now.home_derp
+    if before.capability_version != now.capability_version:
+        patch.cap = now.capability_version
+    return patch
+
+
+def changes_own_map(before: NodeRecord, now: NodeRecord) -> bool:
+    """Whether a node must get its own new form: not for what it told us itself a moment ago."""
+    patch = peer_change(before, now)
+    return patch is None or bool(patch.key or patch.key_expiry)
+
+
+def changes_sight(before: NodeRecord, now: NodeRecord) -> bool:
+    """Whether a node may see other peers, or other routes behind them, than before."""
+    names = ("user_id", "tags", "ipv4", "ipv6", "served_routes")
+    return any(getattr(before, name) != getattr(now, name) for name in names)

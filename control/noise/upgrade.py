@@ -1,0 +1,60 @@
+"""`GET /key` and `POST /ts2021` at the front listener (control-protocol spec sections 2, 3.1)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from appliance.crypto.x25519 import clamp, public_key
+from appliance.ports.randomness import Randomness
+from appliance.proto.control.tunnel import ServerTunnel
+from appliance.proto.control.upgrade import encode_key_response, parse_upgrade
+from appliance.proto.http1.head import RequestHead, encode_response
+from appliance.types.errors import DecodeError
+from appliance.types.keys import ChallengePrivateKey, MachinePrivateKey
+from control.noise.connection import Spawn, TunnelConnection, TunnelHandler
+
+
+class NoiseUpgrade:
+    """Makes a `TunnelConnection` of a connection whose request head asks for it."""
+
+    def __init__(
+        self, private: MachinePrivateKey, handler: TunnelHandler, spawn: Spawn, randomness: Randomness
+    ) -> None:
+        self._private = private
+        self._handler = handler
+        self._spawn = spawn
+        self._randomness = randomness
+        self._key_response = encode_key_response(public_key(private))
+
+    def key_response(self, version: str | None) -> bytes | None:
+        """Body of `/key?v=<version>`; None = answer 400."""
+        if version is None or not version.isascii() or not version.isdigit():
+            return None
+        return self._key_response
+
+    def take(self, transport: asyncio.Transport, head: RequestHead) -> TunnelConnection | None:
+        """None when refused: the answer was written, the caller closes."""
+        if head.method != "POST":
+            _refuse(transport, 405, "use POST")
+            return None
+        try:
+            initiation = parse_upgrade(head)
+        except DecodeError as error:
+            _refuse(transport, 400, error.text)
+            return None
+        challenge = ChallengePrivateKey(clamp(self._randomness.bytes(32)))
+        tunnel = ServerTunnel(
+            self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
+        )
+        return TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport))
+
+
+def _refuse(transport: asyncio.Transport, status: int, text: str) -> None:
+    body = f"{text}\n".encode()
+    transport.write(encode_response(status, body, "text/plain; charset=utf-8", ("Connection", "close")))
+
+
+def remote_ip_of(transport: asyncio.BaseTransport) -> str:
+    """The peer's address as text; empty when the socket is gone."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) and name else ""

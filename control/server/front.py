@@ -1,0 +1,208 @@
+"""The front listener: HTTP/1.1 heads of at most 8 KiB, then a plain reply or a hand-over of the connection.
+
+Deliberately small: no chunked bodies, no compression, no ALPN but http/1.1 (control-protocol spec section 3.1). Bytes
+that came behind the head go to whoever takes the connection over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import structlog
+
+from appliance.proto.http1.head import RequestHead, encode_response, parse_request_head
+from appliance.types.errors import ApplianceError, DecodeError, DecodeReason
+from control.noise.upgrade import remote_ip_of
+from control.server.routes import MAX_PLAIN_BODY, PlainRequest, PlainResponse, Routes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from control.noise.connection import Spawn
+
+log = structlog.get_logger("control.front")
+
+HEAD_TIMEOUT_S = 10.0
+"""For a whole request, and between requests on one connection."""
+TLS_HANDSHAKE_TIMEOUT_S = 10.0
+BACKLOG = 4096
+
+
+class Front:
+    """Serves `routes` on any number of listeners."""
+
+    def __init__(self, routes: Routes, spawn: Spawn, *, head_timeout_s: float = HEAD_TIMEOUT_S) -> None:
+        self.routes = routes
+        self.spawn = spawn
+        self.head_timeout_s = head_timeout_s
+        self.counters: dict[str, int] = {}
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+        """Start a listener. Raises `ApplianceError` with the mend when the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        timeout = TLS_HANDSHAKE_TIMEOUT_S if tls is not None else None
+        try:
+            return await loop.create_server(
+                lambda: FrontConnection(self), host, port, ssl=tls, ssl_handshake_timeout=timeout, backlog=BACKLOG
+            )
+        except OSError as error:
+            mend = "stop the program that has it, or choose another address with --listen"
+            reason = (error.strerror or str(error)).lower()
+            raise ApplianceError(f"cannot listen on {host}:{port}: {reason}", mend=mend, code="listen") from error
+
+    def count(self, what: str) -> None:
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+
+class FrontConnection(asyncio.Protocol):
+    """One connection until it is handed over or ends."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._head: RequestHead | None = None
+        self._body_size = 0
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._transport = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._busy:
+            if self._transport is not None and len(self._buffer) > MAX_PLAIN_BODY:
+                self._transport.pause_reading()
+            return
+        self._proceed()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(self._front.head_timeout_s, self._time_out)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_out(self) -> None:
+        self._front.count("request_timeout")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _proceed(self) -> None:
+        """Read a head, then its body, then act; whatever is incomplete waits for more bytes."""
+        try:
+            if self._head is None:
+                parsed = parse_request_head(self._buffer)
+                if parsed is None:
+                    return
+                head, size = parsed
+                del self._buffer[:size]
+                if self._hand_over(head):
+                    return
+                self._head = head
+                self._body_size = head.content_length() or 0
+                if self._body_size > MAX_PLAIN_BODY:
+                    self._refuse(413, "request body is too large")
+                    return
+            if len(self._buffer) >= self._body_size:
+                self._start_plain(self._head)
+        except DecodeError as error:
+            self._front.count(f"bad_request_{error.reason}")
+            self._refuse(431 if error.reason is DecodeReason.TOO_LONG else 400, error.text)
+
+    def _refuse(self, status: int, text: str) -> None:
+        self._stop_timer()
+        if self._transport is not None:
+            body = f"{text}\n".encode()
+            self._transport.write(encode_response(status, body, "text/plain; charset=utf-8", ("Connection", "close")))
+            self._transport.close()
+
+    def _hand_over(self, head: RequestHead) -> bool:
+        """Give the connection to a raw route, leftover bytes included."""
+        route = self._front.routes.raw.get(head.path)
+        transport = self._transport
+        if route is None or transport is None:
+            return False
+        self._stop_timer()
+        leftover = bytes(self._buffer)
+        self._buffer.clear()
+        protocol = route(transport, head, leftover)
+        if protocol is None:
+            transport.close()
+            return True
+        self._transport = None
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if leftover and not transport.is_closing():
+            protocol.data_received(leftover)
+        return True
+
+    def _start_plain(self, head: RequestHead) -> None:
+        assert self._transport is not None
+        self._stop_timer()
+        self._busy = True
+        body = bytes(self._buffer[: self._body_size])
+        del self._buffer[: self._body_size]
+        request = PlainRequest(head, body, remote_ip_of(self._transport))
+        self._task = self._front.spawn(self._answer(request))
+
+    async def _answer(self, request: PlainRequest) -> None:
+        response = await self._response_to(request)
+        self._task = None
+        transport = self._transport
+        if transport is None:
+            return
+        keep_alive = request.head.keep_alive
+        extra = response.headers if keep_alive else (*response.headers, ("Connection", "close"))
+        body = b"" if request.head.method == "HEAD" else response.body
+        transport.write(encode_response(response.status, body, response.content_type, *extra))
+        if not keep_alive:
+            transport.close()
+            return
+        self._busy = False
+        self._head = None
+        self._start_timer()
+        transport.resume_reading()
+        if self._buffer:
+            self._proceed()
+
+    async def _response_to(self, request: PlainRequest) -> PlainResponse:
+        routes, head = self._front.routes, request.head
+        method = "GET" if head.method == "HEAD" else head.method
+        route = routes.plain.get((method, head.path))
+        if route is None:
+            known = routes.knows_path(head.path)
+            return PlainResponse(405, b"method not allowed\n") if known else PlainResponse(404, b"not found\n")
+        try:
+            return await route(request)
+        except ApplianceError as error:
+            log.warning("request failed", path=head.path, error=error.line())
+            return PlainResponse(500, b"internal error\n")
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or later from PEM files, offering no protocol but http/1.1. Raises `ApplianceError` with the mend."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        text = f"cannot use the TLS certificate {certificate} with the key {key}: {error}"
+        raise ApplianceError(text, mend="give a PEM chain and its private key, readable by the server") from error
+    return context

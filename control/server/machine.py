@@ -1,0 +1,156 @@
+"""Requests inside the tunnel: `/machine/…` (control-protocol spec section 6).
+
+Identity is the tunnel's machine key; every request that names a node key is checked against it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from appliance.proto.control import convert
+from appliance.proto.control import messages as wire
+from appliance.types.errors import ApplianceError, DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from appliance.proto.control.tunnel_events import RequestReceived
+    from control.noise.connection import TunnelConnection
+    from control.server.sessions import SessionHub
+    from control.service.interface import NodeFacing
+    from control.state.records import NodeRecord
+
+log = structlog.get_logger("control.machine")
+
+TEXT = "text/plain; charset=utf-8"
+MAP_HEADERS = (("content-type", "application/json"),)
+STREAM_READ_ONLY_VERSION = 68
+UNIMPLEMENTED = frozenset(
+    {
+        "/machine/set-dns",
+        "/machine/id-token",
+        "/machine/feature/query",
+        "/machine/set-device-attr",
+        "/machine/audit-log",
+        "/machine/update-health",
+    }
+)
+UNIMPLEMENTED_PREFIXES = ("/machine/ssh/", "/machine/webclient/", "/machine/tka/", "/machine/c2n/")
+
+
+class RequestError(Exception):
+    """Answer with this status and text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class MachineApi:
+    """`control.noise.connection.TunnelHandler`."""
+
+    def __init__(self, service: NodeFacing, hub: SessionHub) -> None:
+        self._service = service
+        self._hub = hub
+        self._routes: dict[tuple[str, str], Callable[[TunnelConnection, RequestReceived], Awaitable[None]]] = {
+            ("POST", "/machine/register"): self._register,
+            ("POST", "/machine/map"): self._map,
+            ("GET", "/machine/whoami"): self._who_am_i,
+        }
+
+    async def handle(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        path = request.path.partition("?")[0]
+        try:
+            route = self._routes.get((request.method, path))
+            if route is None:
+                raise _no_route(path, {known for _, known in self._routes})
+            await route(connection, request)
+        except RequestError as error:
+            connection.respond(request.stream_id, error.status, f"{error.text}\n".encode(), TEXT)
+        except DecodeError as error:
+            connection.respond(request.stream_id, 400, f"bad request: {error.text[:200]}\n".encode(), TEXT)
+        except ApplianceError as error:
+            log.error("request failed", path=path, machine=connection.peer.short, error=error.line())
+            connection.respond(request.stream_id, 500, b"internal error\n", TEXT)
+
+    def stream_gone(self, connection: TunnelConnection, stream_id: int) -> None:
+        self._hub.stream_gone(connection, stream_id)
+
+    def writable(self, connection: TunnelConnection) -> None:
+        self._hub.writable(connection)
+
+    async def _register(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        message = wire.decode(wire.RegisterRequest, request.body)
+        _check_version(message.version)
+        convert.node_key(message.node_key)
+        response = await self._service.register(connection.peer, message, connection.remote_ip)
+        connection.respond(request.stream_id, 200, wire.encode(response))
+
+    async def _who_am_i(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        connection.respond(request.stream_id, 200, f"{connection.peer}\n".encode(), TEXT)
+
+    async def _map(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        message = wire.decode(wire.MapRequest, request.body)
+        _check_version(message.version)
+        node = self._owned_node(connection, message.node_key)
+        if message.stream:
+            await self._store_from_stream(node, message)
+            node = self._owned_node(connection, message.node_key)
+            connection.start_response(request.stream_id, 200, MAP_HEADERS)
+            self._hub.open(connection, request.stream_id, node, message)
+        elif message.omit_peers:
+            await self._store(node, message)
+            connection.respond(request.stream_id, 200, b"{}")
+        else:
+            connection.respond(request.stream_id, 200, self._hub.one_map(node, message))
+
+    def _owned_node(self, connection: TunnelConnection, node_key: str) -> NodeRecord:
+        node = self._service.node_for(connection.peer, convert.node_key(node_key))
+        if node is None:
+            raise RequestError(404, "node not found: no such node key for this machine")
+        return node
+
+    async def _store(self, node: NodeRecord, message: wire.MapRequest) -> None:
+        """A lite update: everything that the message brings."""
+        if message.read_only:
+            return
+        endpoints, types = convert.typed_endpoints(message.endpoints, message.endpoint_types)
+        await self._service.update_node(
+            node.id,
+            hostinfo=message.hostinfo,
+            endpoints=endpoints,
+            endpoint_types=types,
+            disco_key=convert.disco_key(message.disco_key),
+            capability_version=message.version,
+        )
+
+    async def _store_from_stream(self, node: NodeRecord, message: wire.MapRequest) -> None:
+        """A stream request stores its disco key and version; old clients update by it, empty lists never count."""
+        old = message.version < STREAM_READ_ONLY_VERSION
+        endpoints, types = convert.typed_endpoints(message.endpoints, message.endpoint_types)
+        take_endpoints = bool(endpoints) and (old or not node.endpoints)
+        await self._service.update_node(
+            node.id,
+            hostinfo=message.hostinfo if old or node.hostinfo is None else None,
+            endpoints=endpoints if take_endpoints else None,
+            endpoint_types=types if take_endpoints else None,
+            disco_key=convert.disco_key(message.disco_key),
+            capability_version=message.version,
+        )
+
+
+def _check_version(version: int) -> None:
+    if version < wire.MIN_CAPABILITY_VERSION:
+        text = f"unsupported client version {version}: this server needs {wire.MIN_CAPABILITY_VERSION} or later"
+        raise RequestError(400, text)
+
+
+def _no_route(path: str, known: set[str]) -> RequestError:
+    if path in known:
+        return RequestError(405, "method not allowed")
+    if path in UNIMPLEMENTED or path.startswith(UNIMPLEMENTED_PREFIXES):
+        return RequestError(501, "not implemented by this server")
+    return RequestError(404, "not found")

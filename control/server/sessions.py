@@ -1,0 +1,255 @@
+"""Map streams: one per node, told of changes in batches, kept alive, never buffering for a slow reader.
+
+What a stream was not told yet lives in its `Viewer` (bounded by its peers); a message is made only when the stream can
+take it at once (control-protocol spec sections 8, 9, 18).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from appliance.proto.control import messages as wire
+from appliance.proto.control.mapstream import MapFramer
+from control.mapper.nodes import PeerNodes
+from control.mapper.viewer import Viewer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from appliance.ports.clock import Clock
+    from appliance.ports.randomness import Randomness
+    from appliance.types.ids import NodeId
+    from control.noise.connection import TunnelConnection
+    from control.service.interface import NodeFacing
+    from control.state.changes import Change
+    from control.state.records import NodeRecord
+
+log = structlog.get_logger("control.sessions")
+
+BATCH_S = 0.05
+"""Changes that come within this time leave in one message."""
+TURN_S = 0.02
+"""Longest time that telling streams may hold the loop."""
+KEEP_ALIVE_S = 50.0
+KEEP_ALIVE_SPREAD_S = 9.0
+STALLED_S = 120.0
+"""A stream that takes nothing for so long is dead: nodes give up after the same time."""
+
+
+class MapSession:
+    """An open map stream."""
+
+    def __init__(self, connection: TunnelConnection, stream_id: int, viewer: Viewer, framer: MapFramer) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.viewer = viewer
+        self.framer = framer
+        self.keep_alive = True
+        self.keep_alive_due = 0.0
+        self.stalled_since: float | None = None
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.viewer.node_id
+
+    def is_writable(self) -> bool:
+        return self.connection.is_writable(self.stream_id)
+
+    def send(self, data: bytes) -> None:
+        self.connection.send_body(self.stream_id, data)
+
+    def end(self) -> None:
+        self.connection.send_body(self.stream_id, b"", end=True)
+
+
+class Framers:
+    """The two forms of a map stream, shared by all sessions; a message for many is compressed once."""
+
+    def __init__(self) -> None:
+        self._framers = {True: MapFramer(compress=True), False: MapFramer(compress=False)}
+        self._recent: dict[tuple[bool, bytes], bytes] = {}
+
+    def of(self, request: wire.MapRequest) -> MapFramer:
+        return self._framers[request.compress == "zstd"]
+
+    def frame(self, framer: MapFramer, response: wire.MapResponse) -> bytes:
+        message = wire.encode(response)
+        key = (framer is self._framers[True], message)
+        frame = self._recent.get(key)
+        if frame is None:
+            frame = self._recent[key] = framer.frame(message)
+        return frame
+
+    def frames(self, framer: MapFramer, responses: Iterable[wire.MapResponse]) -> bytes:
+        return b"".join([self.frame(framer, response) for response in responses])
+
+    def forget(self) -> None:
+        """Call when a round of messages is over."""
+        self._recent.clear()
+
+
+class SessionHub:
+    """All map streams of this process. Call `tick` about once a second."""
+
+    def __init__(self, service: NodeFacing, clock: Clock, randomness: Randomness) -> None:
+        self._service = service
+        self._clock = clock
+        self._randomness = randomness
+        self._peers = PeerNodes(service.view())
+        self._framers = Framers()
+        self._sessions: dict[NodeId, MapSession] = {}
+        self._by_stream: dict[tuple[TunnelConnection, int], MapSession] = {}
+        self._dirty: dict[MapSession, None] = {}
+        self._blocked: dict[TunnelConnection, set[MapSession]] = {}
+        self._flush_timer: asyncio.Handle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._end_subscription = service.subscribe(self.changed)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # opening and closing
+
+    def one_map(self, node: NodeRecord, request: wire.MapRequest) -> bytes:
+        """One full map for a request without a stream, framed."""
+        viewer = Viewer(self._service.view(), self._peers, node.id, request.version)
+        frames = self._framers.frames(self._framers.of(request), viewer.full_map(self._clock.wall_now()))
+        self._framers.forget()
+        return frames
+
+    def open(
+        self, connection: TunnelConnection, stream_id: int, node: NodeRecord, request: wire.MapRequest
+    ) -> MapSession:
+        """Start a stream with the full map. The newest stream of a node wins."""
+        viewer = Viewer(self._service.view(), self._peers, node.id, request.version)
+        session = MapSession(connection, stream_id, viewer, self._framers.of(request))
+        session.keep_alive = request.keep_alive
+        former = self._sessions.get(node.id)
+        self._sessions[node.id] = session
+        self._by_stream[connection, stream_id] = session
+        self._send(session, viewer.full_map(self._clock.wall_now()))
+        self._framers.forget()
+        self._service.session_started(node.id)
+        if former is not None:
+            self._close(former)
+        log.info("node connected", node=node.given_name, id=node.id, remote=connection.remote_ip)
+        return session
+
+    def stream_gone(self, connection: TunnelConnection, stream_id: int) -> None:
+        """A stream was reset; `stream_id` 0: all of this connection are gone."""
+        if stream_id:
+            session = self._by_stream.get((connection, stream_id))
+            if session is not None:
+                self._close(session)
+            return
+        for (owner, _), session in tuple(self._by_stream.items()):
+            if owner is connection:
+                self._close(session)
+        self._blocked.pop(connection, None)
+
+    def close(self) -> None:
+        """End every stream: the process stops."""
+        self._end_subscription()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        for session in tuple(self._by_stream.values()):
+            self._close(session)
+
+    def _close(self, session: MapSession) -> None:
+        if self._by_stream.pop((session.connection, session.stream_id), None) is None:
+            return
+        if self._sessions.get(session.node_id) is session:
+            del self._sessions[session.node_id]
+        self._dirty.pop(session, None)
+        self._blocked.get(session.connection, set()).discard(session)
+        session.end()
+        self._service.session_ended(session.node_id)
+
+    # changes
+
+    def changed(self, change: Change) -> None:
+        """Subscriber of the service: note the change for every stream that it concerns."""
+        for node in change.nodes:
+            if node.after is None:
+                self._peers.forget(node.node_id)
+        for session in self._concerned(change):
+            session.viewer.note(change)
+            self._dirty[session] = None
+        if self._dirty:
+            self._schedule(BATCH_S)
+
+    def _concerned(self, change: Change) -> list[MapSession]:
+        if change.everything:
+            return list(self._sessions.values())
+        node_ids = change.viewers | change.refiltered
+        return [session for node_id in node_ids if (session := self._sessions.get(node_id)) is not None]
+
+    def writable(self, connection: TunnelConnection) -> None:
+        """A connection can take data again."""
+        for session in self._blocked.pop(connection, ()):
+            session.stalled_since = None
+            self._dirty[session] = None
+        if self._dirty:
+            self._schedule(0)
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(delay_s, self._flush)
+
+    def _flush(self) -> None:
+        """Tell streams until the turn is used up; the rest follows in the next turn."""
+        self._flush_timer = None
+        deadline = self._loop.time() + TURN_S
+        while self._dirty and self._loop.time() < deadline:
+            session = next(iter(self._dirty))
+            del self._dirty[session]
+            self._tell(session)
+        if self._dirty:
+            self._flush_timer = self._loop.call_soon(self._flush)
+        else:
+            self._framers.forget()
+
+    def _tell(self, session: MapSession) -> None:
+        if not session.is_writable():
+            self._block(session)
+            return
+        self._send(session, session.viewer.take(self._clock.wall_now()))
+        if session.viewer.gone:
+            self._close(session)
+
+    def _block(self, session: MapSession) -> None:
+        self._blocked.setdefault(session.connection, set()).add(session)
+        if session.stalled_since is None:
+            session.stalled_since = self._clock.now()
+
+    def _send(self, session: MapSession, responses: list[wire.MapResponse]) -> None:
+        if not responses:
+            return
+        session.send(self._framers.frames(session.framer, responses))
+        self._set_keep_alive(session)
+
+    # time
+
+    def _set_keep_alive(self, session: MapSession) -> None:
+        spread = self._randomness.uniform(0, KEEP_ALIVE_SPREAD_S)
+        session.keep_alive_due = self._clock.now() + KEEP_ALIVE_S + spread
+
+    def tick(self) -> None:
+        """Keep-alives that are due, and the end of connections that take nothing any more."""
+        now = self._clock.now()
+        for session in tuple(self._sessions.values()):
+            if session.stalled_since is not None and now - session.stalled_since >= STALLED_S:
+                log.info("node does not read its map stream, connection dropped", id=session.node_id)
+                session.connection.abort()
+            elif session.keep_alive and now >= session.keep_alive_due:
+                self._keep_alive(session)
+
+    def _keep_alive(self, session: MapSession) -> None:
+        if session.is_writable():
+            session.send(session.framer.keep_alive)
+            self._set_keep_alive(session)
+        else:
+            self._block(session)
