@@ -1,0 +1,62 @@
+"""Which router serves a subnet (node-os spec 2.1): pure election, and the index of who offers what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
+
+    from appliance.types.addresses import Prefix
+    from appliance.types.ids import NodeId
+    from control.state.records import NodeRecord
+
+
+def elect(candidates: AbstractSet[NodeId], current: NodeId | None, healthy: Callable[[NodeId], bool]) -> NodeId | None:
+    """The primary: the current one while healthy (no fail-back), else the lowest healthy id.
+
+    With nobody healthy the current one stays if it is still a candidate: its viewers keep their route.
+    """
+    if current in candidates and current is not None and healthy(current):
+        return current
+    alive = [node_id for node_id in candidates if healthy(node_id)]
+    if alive:
+        return min(alive)
+    return current if current in candidates else None
+
+
+class Advertisers:
+    """Which nodes serve which subnet, kept up node by node."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Prefix, set[NodeId]] = {}
+
+    def of(self, route: Prefix) -> AbstractSet[NodeId]:
+        return self._nodes.get(route, frozenset())
+
+    def change(self, before: NodeRecord | None, after: NodeRecord | None) -> set[Prefix]:
+        """Take a node's change in; returns the subnets whose candidates differ."""
+        was = set(before.subnet_routes) if before is not None else set()
+        now = set(after.subnet_routes) if after is not None else set()
+        for route in was - now:
+            assert before is not None
+            self._leave(route, before.id)
+        for route in now - was:
+            assert after is not None
+            self._nodes.setdefault(route, set()).add(after.id)
+        return was ^ now
+
+    def _leave(self, route: Prefix, node_id: NodeId) -> None:
+        nodes = self._nodes[route]
+        nodes.discard(node_id)
+        if not nodes:
+            del self._nodes[route]
+
+    def elect_all(
+        self,
+        routes: Iterable[Prefix],
+        current: Callable[[Prefix], NodeId | None],
+        healthy: Callable[[NodeId], bool],
+    ) -> dict[Prefix, NodeId | None]:
+        return {route: elect(self.of(route), current(route), healthy) for route in routes}

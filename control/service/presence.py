@@ -1,0 +1,95 @@
+"""Who is online: counted map streams and a grace time (control-protocol spec 18), and what silence leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from control.service.actor import SYSTEM
+
+if TYPE_CHECKING:
+    from appliance.types.ids import NodeId
+    from control.service.core import Core
+
+_EXPIRY_CHECK_S = 5.0
+
+
+class Presence:
+    """Sessions of nodes, driven by `sweep`."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._sessions: dict[NodeId, int] = {}
+        self._leaving: dict[NodeId, float] = {}
+        self._idle_since: dict[NodeId, float] = {}
+        self._last_flush = core.clock.now()
+        self._last_expiry_check = core.clock.now()
+        self._expiry_checked = core.clock.wall_now()
+
+    def started(self, node_id: NodeId) -> None:
+        if node_id not in self._core.model.nodes:
+            return
+        self._sessions[node_id] = self._sessions.get(node_id, 0) + 1
+        self._leaving.pop(node_id, None)
+        self._idle_since.pop(node_id, None)
+        self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
+        self._core.show_online(node_id, True)
+
+    def ended(self, node_id: NodeId) -> None:
+        left = self._sessions.get(node_id, 0) - 1
+        if left > 0:
+            self._sessions[node_id] = left
+        elif self._sessions.pop(node_id, None) is not None and node_id in self._core.model.nodes:
+            self._leaving[node_id] = self._core.clock.now() + self._core.settings.online_grace_s
+            self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
+
+    async def sweep(self) -> None:
+        now = self._core.clock.now()
+        self._end_grace(now)
+        self._note_expired(now)
+        await self._collect_ephemeral(now)
+        if now - self._last_flush >= self._core.settings.flush_interval_s:
+            self._last_flush = now
+            await self._core.flush()
+
+    def _end_grace(self, now: float) -> None:
+        for node_id in [node_id for node_id, due in self._leaving.items() if due <= now]:
+            del self._leaving[node_id]
+            if node_id in self._core.model.nodes:
+                self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
+                self._core.show_online(node_id, False)
+
+    def _note_expired(self, now: float) -> None:
+        """Tell viewers of keys that ran out since the last look."""
+        if now - self._last_expiry_check < _EXPIRY_CHECK_S:
+            return
+        since, until = self._expiry_checked, self._core.clock.wall_now()
+        self._last_expiry_check, self._expiry_checked = now, until
+        expired = [
+            node.id
+            for node in self._core.model.nodes.values()
+            if node.key_expiry is not None and since < node.key_expiry <= until
+        ]
+        self._core.show_expired(expired)
+
+    async def _collect_ephemeral(self, now: float) -> None:
+        """Delete ephemeral nodes that have been silent for the time-out, counted from their last stream, their
+        registration or the server's start."""
+        limit = self._core.settings.ephemeral_timeout_s
+        due: list[NodeId] = []
+        for node_id in self._idle_since.keys() - self._core.model.nodes.keys():
+            del self._idle_since[node_id]
+        for node in self._core.model.nodes.values():
+            if not node.ephemeral or node.id in self._sessions:
+                continue
+            if now - self._idle_since.setdefault(node.id, now) >= limit:
+                due.append(node.id)
+        for node_id in due:
+            await self._delete_ephemeral(node_id)
+
+    async def _delete_ephemeral(self, node_id: NodeId) -> None:
+        async with self._core.change(SYSTEM) as draft:
+            node = self._core.model.nodes.get(node_id)
+            if node is None or node_id in self._sessions:
+                return
+            await draft.remove_node(node_id)
+            await draft.audit("node.collect", f"node:{node_id}", {"name": node.given_name})

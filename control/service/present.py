@@ -1,0 +1,107 @@
+"""Records as plain JSON values for the admin socket, and later the REST API; field names are stable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from control.policy.problems import Problem
+    from control.service.routes import RouteState
+    from control.state.mesh import MeshView
+    from control.state.records import NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
+
+
+def _time(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC, whole seconds."""
+    return None if moment is None else moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def user_json(user: UserRecord) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "display_name": user.display_name,
+        "role": user.role.value,
+        "created": _time(user.created),
+    }
+
+
+def node_json(node: NodeRecord, view: MeshView, wall_now: datetime) -> dict[str, Any]:
+    user = None if node.user_id is None else view.users.get(node.user_id)
+    return {
+        "id": node.id,
+        "stable_id": node.stable_id,
+        "name": node.given_name,
+        "fqdn": view.fqdn(node),
+        "hostname": node.hostname,
+        "user": None if user is None else user.name,
+        "tags": [*node.tags],
+        "addresses": [str(node.ipv4), str(node.ipv6)],
+        "online": view.is_online(node.id),
+        "last_seen": _time(node.last_seen),
+        "created": _time(node.created),
+        "key_expiry": _time(node.key_expiry),
+        "expired": node.is_expired(wall_now),
+        "ephemeral": node.ephemeral,
+        "node_key": str(node.node_key),
+        "machine_key": str(node.machine_key),
+        "home_derp": node.home_derp,
+        "endpoints": [str(endpoint) for endpoint in node.endpoints],
+        "capability_version": node.capability_version,
+        "advertised_routes": [str(route) for route in node.advertised_routes],
+        "approved_routes": [str(route) for route in node.approved_routes],
+        "primary_routes": [str(route) for route in view.primary_routes(node.id)],
+        "os": node.hostinfo.os if node.hostinfo is not None else "",
+        "version": node.hostinfo.ipn_version if node.hostinfo is not None else "",
+    }
+
+
+def key_json(key: PreAuthKeyRecord, view: MeshView, wall_now: datetime) -> dict[str, Any]:
+    """Without the secret."""
+    user = None if key.user_id is None else view.users.get(key.user_id)
+    return {
+        "id": key.id,
+        "prefix": key.prefix,
+        "user": None if user is None else user.name,
+        "tags": [*key.tags],
+        "reusable": key.reusable,
+        "ephemeral": key.ephemeral,
+        "description": key.description,
+        "created": _time(key.created),
+        "expiry": _time(key.expiry),
+        "used": _time(key.used),
+        "state": key.state(wall_now),
+    }
+
+
+def route_json(state: RouteState) -> dict[str, Any]:
+    return {
+        "node": state.node.given_name,
+        "node_id": state.node.id,
+        "route": str(state.route),
+        "advertised": state.advertised,
+        "approved": state.approved,
+        "primary": state.primary,
+    }
+
+
+def policy_json(policy: PolicyRecord) -> dict[str, Any]:
+    return {
+        "version": policy.version,
+        "text": policy.text,
+        "author": policy.author,
+        "created": _time(policy.created),
+    }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "text": problem.text,
+        "mend": problem.mend,
+        "warning": problem.warning,
+    }

@@ -1,0 +1,166 @@
+"""`ControlService`: all operations of one tailnet, over one database.
+
+Management operations hang in groups (`users`, `keys`, `nodes`, `routes`, `policies`) and take the `Actor` first; what
+nodes do through the transports is `control.service.interface.NodeFacing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from control.policy.document import parse_policy
+from control.service.core import Core
+from control.service.keys import PreAuthKeyOperations
+from control.service.nodes import NodeOperations
+from control.service.policies import PolicyOperations
+from control.service.presence import Presence
+from control.service.registration import Registrar
+from control.service.routes import RouteOperations
+from control.service.updates import update_node
+from control.service.users import UserOperations
+from control.state.changes import Change, ChangeBus
+from control.state.database import Database, open_database, sqlite_url
+from control.state.records import DEFAULT_TAILNET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from appliance.ports.clock import Clock
+    from appliance.ports.randomness import Randomness
+    from appliance.proto.control.messages import Hostinfo, RegisterRequest, RegisterResponse
+    from appliance.types.addresses import AddrPort
+    from appliance.types.ids import NodeId
+    from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
+    from appliance.types.netmap import DerpMap
+    from control.service.settings import ServiceSettings
+    from control.state.mesh import MeshView
+    from control.state.records import NodeRecord
+
+DATABASE_FILE = "control.db"
+
+_log = structlog.get_logger(__name__)
+
+
+class ControlService:
+    """Open it with `open_service`, close it with `close`."""
+
+    def __init__(self, core: Core, database: Database) -> None:
+        self._core = core
+        self._database = database
+        self._presence = Presence(core)
+        self._registrar = Registrar(core)
+        self.users = UserOperations(core)
+        self.keys = PreAuthKeyOperations(core, self.users)
+        self.nodes = NodeOperations(core)
+        self.routes = RouteOperations(core, self.nodes)
+        self.policies = PolicyOperations(core)
+
+    async def close(self) -> None:
+        """Write what is still unwritten and close the database."""
+        try:
+            await self._core.flush()
+        finally:
+            await self._database.close()
+
+    def wall_now(self) -> datetime:
+        return self._core.clock.wall_now()
+
+    def set_derp_map(self, derp_map: DerpMap) -> None:
+        """Another DERP map for everybody."""
+        self._core.model.set_derp_map(derp_map)
+        self._core.show_everything()
+
+    # NodeFacing
+
+    async def register(
+        self, machine_key: MachinePublicKey, request: RegisterRequest, remote_ip: str
+    ) -> RegisterResponse:
+        """See `NodeFacing.register`."""
+        return await self._registrar.register(machine_key, request, remote_ip)
+
+    def node_for(self, machine_key: MachinePublicKey, node_key: NodePublicKey) -> NodeRecord | None:
+        """The node of this key if it belongs to this machine, else None."""
+        node = self._core.model.node_by_key(node_key)
+        return node if node is not None and node.machine_key == machine_key else None
+
+    async def update_node(
+        self,
+        node_id: NodeId,
+        *,
+        hostinfo: Hostinfo | None = None,
+        endpoints: Sequence[AddrPort] | None = None,
+        endpoint_types: Sequence[int] | None = None,
+        disco_key: DiscoPublicKey | None = None,
+        capability_version: int = 0,
+    ) -> None:
+        """See `NodeFacing.update_node`."""
+        await update_node(
+            self._core,
+            node_id,
+            hostinfo=hostinfo,
+            endpoints=endpoints,
+            endpoint_types=endpoint_types,
+            disco_key=disco_key,
+            capability_version=capability_version,
+        )
+
+    def session_started(self, node_id: NodeId) -> None:
+        """A map stream of the node opened."""
+        self._presence.started(node_id)
+
+    def session_ended(self, node_id: NodeId) -> None:
+        """A map stream of the node closed."""
+        self._presence.ended(node_id)
+
+    def view(self) -> MeshView:
+        """The live read model."""
+        return self._core.model
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `callback` after each change; returns the function that ends it."""
+        return self._core.bus.subscribe(callback)
+
+    def is_known(self, node_key: NodePublicKey) -> bool:
+        """Whether the key belongs to a registered, unexpired node."""
+        node = self._core.model.node_by_key(node_key)
+        return node is not None and not node.is_expired(self.wall_now())
+
+    async def sweep(self) -> None:
+        """Time-driven work; call about once a second."""
+        await self._presence.sweep()
+
+
+async def open_service(
+    data_dir: Path, settings: ServiceSettings, *, clock: Clock, randomness: Randomness
+) -> ControlService:
+    """Open the database in `data_dir`, bring it to the current form and load it.
+
+    Raises `StateError` for the database, `PolicyError` for a stored policy that this version does not understand.
+    """
+    database = await open_database(sqlite_url(data_dir / DATABASE_FILE))
+    try:
+        async with database.begin(DEFAULT_TAILNET) as tx:
+            await tx.ensure_tailnet(settings.domain, clock.wall_now())
+            record = await tx.policy()
+        core = Core(
+            database=database,
+            tailnet_id=DEFAULT_TAILNET,
+            settings=settings,
+            clock=clock,
+            randomness=randomness,
+            policy=(record, parse_policy(record.text)),
+            bus=ChangeBus(_report),
+        )
+        await core.load()
+    except BaseException:
+        await database.close()
+        raise
+    return ControlService(core, database)
+
+
+def _report(change: Change, error: Exception) -> None:
+    _log.error("a subscriber failed on a change", revision=change.revision, error=repr(error))

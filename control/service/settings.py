@@ -1,0 +1,29 @@
+"""What the service must be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from appliance.types.netmap import DerpMap
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """`domain` is the tailnet's DNS domain, the suffix of all node names, without dots at its ends.
+
+    key_expiry: life of node keys of untagged nodes; None = for ever.
+    ephemeral_timeout_s: an ephemeral node is deleted after this much silence.
+    online_grace_s: a node stays online this long after its last map stream closed.
+    flush_interval_s: endpoints and last-seen times are written this seldom; identity is written at once.
+    """
+
+    domain: str
+    derp_map: DerpMap = field(default_factory=DerpMap)
+    key_expiry: timedelta | None = None
+    ephemeral_timeout_s: float = 120.0
+    online_grace_s: float = 10.0
+    flush_interval_s: float = 60.0

@@ -1,0 +1,92 @@
+"""Users: create, list, rename, delete."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from control.service.actor import Permission
+from control.service.errors import ConflictError, NotFoundError, ServiceError
+from control.state.records import Role, UserRecord
+
+if TYPE_CHECKING:
+    from control.service.actor import Actor
+    from control.service.core import Core
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+
+
+class UserOperations:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def list(self, actor: Actor) -> tuple[UserRecord, ...]:
+        actor.require(Permission.READ)
+        return tuple(sorted(self._core.model.users.values(), key=lambda user: user.id))
+
+    def find(self, name: str) -> UserRecord:
+        """By name, e-mail address or id. Raises `NotFoundError`."""
+        wanted = name.strip().removesuffix("@")
+        for user in self._core.model.users.values():
+            if wanted in (user.name, str(user.id)) or (user.email and wanted.casefold() == user.email.casefold()):
+                return user
+        raise NotFoundError(f'no such user: "{name}"', mend=f"waypost-control users create {wanted}")
+
+    async def create(
+        self, actor: Actor, name: str, *, email: str = "", display_name: str = "", role: Role = Role.MEMBER
+    ) -> UserRecord:
+        actor.require(Permission.USERS)
+        _check_name(name)
+        if email and not _EMAIL.fullmatch(email):
+            raise ServiceError(f'not an e-mail address: "{email}"')
+        async with self._core.change(actor) as draft:
+            self._check_free(name, email)
+            user = UserRecord(0, name, draft.now, email, display_name[:255], role)  # type: ignore[arg-type]  # no id yet
+            values = {"name": name, "email": email, "display_name": user.display_name, "role": role.value}
+            user = replace(user, id=await draft.tx.add_user({**values, "created": draft.now}))
+            draft.users[user.id] = user
+            await draft.audit("user.create", f"user:{name}", after=values)
+        return user
+
+    async def rename(self, actor: Actor, name: str, new_name: str) -> UserRecord:
+        """The policy calls a user by name: rules that use the old name stop meaning this user."""
+        actor.require(Permission.USERS)
+        _check_name(new_name)
+        async with self._core.change(actor) as draft:
+            user = self.find(name)
+            self._check_free(new_name, "")
+            renamed = replace(user, name=new_name)
+            await draft.tx.change_user(user.id, {"name": new_name})
+            draft.users[user.id] = renamed
+            await draft.audit("user.rename", f"user:{user.name}", {"name": user.name}, {"name": new_name})
+        return renamed
+
+    async def delete(self, actor: Actor, name: str) -> UserRecord:
+        """Only without nodes; the user's pre-auth keys go too."""
+        actor.require(Permission.USERS)
+        async with self._core.change(actor) as draft:
+            user = self.find(name)
+            owned = [node.given_name for node in self._core.model.nodes.values() if node.user_id == user.id]
+            if owned:
+                shown = ", ".join(sorted(owned)[:5])
+                mend = "delete or tag them first with: waypost-control nodes delete NAME"
+                raise ConflictError(f'user "{user.name}" still owns {len(owned)} node(s): {shown}', mend=mend)
+            await draft.tx.remove_user(user.id)
+            draft.users[user.id] = None
+            await draft.audit("user.delete", f"user:{user.name}", {"name": user.name, "email": user.email})
+        return user
+
+    def _check_free(self, name: str, email: str) -> None:
+        for user in self._core.model.users.values():
+            if user.name == name:
+                raise ConflictError(f'user "{name}" exists already')
+            if email and user.email.casefold() == email.casefold():
+                raise ConflictError(f'user "{user.name}" has the e-mail address {email} already')
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        mend = "use lower-case letters, digits, . _ and -; an e-mail address goes to --email"
+        raise ServiceError(f'not a user name: "{name}"', mend=mend)
