@@ -32,26 +32,31 @@ class NoiseUpgrade:
             return None
         return self._key_response
 
-    def take(self, transport: asyncio.Transport, head: RequestHead) -> TunnelConnection | None:
-        """None when refused: the answer was written, the caller closes."""
+    def take(self, transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> None:
+        """Own the connection: refuse with an answer and close, or run the tunnel on it."""
         if head.method != "POST":
             _refuse(transport, 405, "use POST")
-            return None
+            return
         try:
             initiation = parse_upgrade(head)
         except DecodeError as error:
             _refuse(transport, 400, error.text)
-            return None
+            return
         challenge = ChallengePrivateKey(clamp(self._randomness.bytes(32)))
         tunnel = ServerTunnel(
             self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
         )
-        return TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport))
+        connection = TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport))
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if leftover and not transport.is_closing():
+            connection.data_received(leftover)
 
 
 def _refuse(transport: asyncio.Transport, status: int, text: str) -> None:
     body = f"{text}\n".encode()
     transport.write(encode_response(status, body, "text/plain; charset=utf-8", ("Connection", "close")))
+    transport.close()
 
 
 def remote_ip_of(transport: asyncio.BaseTransport) -> str:

@@ -141,15 +141,8 @@ class FrontConnection(asyncio.Protocol):
         self._stop_timer()
         leftover = bytes(self._buffer)
         self._buffer.clear()
-        protocol = route(transport, head, leftover)
-        if protocol is None:
-            transport.close()
-            return True
         self._transport = None
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        if leftover and not transport.is_closing():
-            protocol.data_received(leftover)
+        route(transport, head, leftover)
         return True
 
     def _start_plain(self, head: RequestHead) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from appliance.proto.http1.head import Headers, RequestHead
 
@@ -32,16 +31,11 @@ class PlainResponse:
 PlainRoute = Callable[[PlainRequest], Awaitable[PlainResponse]]
 
 
-class RawRoute(Protocol):
-    """Takes over a connection whose request head was read (DERP, ts2021)."""
+RawRoute = Callable[[asyncio.Transport, RequestHead, bytes], None]
+"""Takes over a connection whose request head was read (DERP, ts2021): (transport, head, bytes behind the head).
 
-    def __call__(self, transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> asyncio.Protocol | None:
-        """The protocol that owns the connection from now on; None = refused, an answer was written, close.
-
-        Called in the loop's thread. The front calls `transport.set_protocol`, then `connection_made(transport)` and,
-        when there is any, `data_received(leftover)` on what is returned.
-        """
-        ...
+Called in the loop's thread. The callee owns the transport from now on: it answers, sets its own protocol, or closes.
+"""
 
 
 @dataclass
