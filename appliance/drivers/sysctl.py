@@ -13,7 +13,7 @@ MAX_JOURNAL_BYTES = 1 << 20
 
 
 class ProcSysctl:
-    """/proc/sys; `net/` shows the network namespace of the thread that reads, so all work stays in the loop's thread."""
+    """/proc/sys. `net/` is that of the reading thread's network namespace, so all work stays in the loop's thread."""
 
     def __init__(self, root: str = "/proc/sys") -> None:
         self._root = Path(root)

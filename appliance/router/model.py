@@ -1,0 +1,65 @@
+"""What the router brings about, as one frozen value. Everything in nftables and rtnetlink follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Interface, IPv6Interface
+
+from appliance.ports.firewall import NftChain, NftSet
+from appliance.types.addresses import Address, AddrPort, Prefix
+from appliance.types.netmap import FilterRule
+
+TABLE_FAMILY = "inet"
+TABLE_NAME = "waypost"
+ROUTE_TABLE = 52
+MARK_MASK = 0xFF0000
+MARK_FORWARDED = 0x40000
+"""From the tunnel; may be forwarded and masqueraded (node-os spec 1.1)."""
+MARK_BYPASS = 0x80000
+"""The daemon's own sockets: never into the tunnel."""
+
+
+class ForeignMode(StrEnum):
+    """What to do where other firewalls of this host would drop tunnel traffic (design.md 2, row 3)."""
+
+    DETECT = "detect"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class RouterModel:
+    """The state of one gateway's host.
+
+    `addresses` are the node's own; `routes` go into the tunnel; `local_routes` are thrown back to the host's tables
+    (connected LANs). `advertised` may be reached from the tunnel through this host. `cap_sources` gives the addresses
+    of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
+    `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
+    needed when an exit (`/0`) is advertised. `extra` are further chains and sets of the same table, whose names must
+    not collide with ours.
+    """
+
+    interface: str = "waypost0"
+    mtu: int = 1280
+    addresses: tuple[Prefix, ...] = ()
+    routes: tuple[Prefix, ...] = ()
+    local_routes: tuple[Prefix, ...] = ()
+    advertised: tuple[Prefix, ...] = ()
+    host_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    rules: tuple[FilterRule, ...] = ()
+    cap_sources: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    jailed: tuple[Prefix, ...] = ()
+    peerapi: tuple[AddrPort, ...] = ()
+    shields_up: bool = False
+    snat: bool = True
+    stateful: bool = False
+    drop_cgnat: bool = True
+    wireguard_port: int = 0
+    foreign: ForeignMode = ForeignMode.DETECT
+    extra: tuple[NftChain | NftSet, ...] = ()
+
+    @property
+    def forwards(self) -> frozenset[int]:
+        """IP versions in which this host forwards: it advertises more than single addresses of its own."""
+        return frozenset(prefix.version for prefix in self.advertised if prefix not in self.addresses)

@@ -1,0 +1,92 @@
+"""Arithmetic on inclusive integer ranges, and the address forms of filter rules (node-os spec 1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from appliance.types.addresses import Prefix, parse_prefix
+from appliance.types.errors import DecodeError, DecodeReason
+
+Interval = tuple[int, int]
+"""First and last, both included; of addresses as integers, or of ports."""
+
+LAST = {4: 2**32 - 1, 6: 2**128 - 1}
+ALL_PORTS: Interval = (0, 65535)
+
+
+def parse_addresses(text: str) -> list[tuple[int, Interval]]:
+    """IP, CIDR (host bits zero), `a-b` or `*` as (version, interval). Raises `DecodeError` (BAD_VALUE)."""
+    if text == "*":
+        return [(4, (0, LAST[4])), (6, (0, LAST[6]))]
+    if "-" not in text:
+        prefix = parse_prefix(text)
+        return [(prefix.version, prefix_interval(prefix))]
+    first_text, _, last_text = text.partition("-")
+    try:
+        first, last = ip_address(first_text), ip_address(last_text)
+    except ValueError:
+        raise DecodeError(DecodeReason.BAD_VALUE, f"not an address range: {text[:100]!r}") from None
+    if first.version != last.version or int(first) > int(last):
+        raise DecodeError(DecodeReason.BAD_VALUE, f"not an address range: {text[:100]!r}")
+    return [(first.version, (int(first), int(last)))]
+
+
+def prefix_interval(prefix: Prefix) -> Interval:
+    first = int(prefix.network_address)
+    return first, first + (1 << (prefix.max_prefixlen - prefix.prefixlen)) - 1
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Sorted, disjoint and not even adjacent."""
+    merged: list[Interval] = []
+    for first, last in sorted(intervals):
+        if merged and first <= merged[-1][1] + 1:
+            if last > merged[-1][1]:
+                merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def subtract(intervals: Iterable[Interval], holes: Iterable[Interval]) -> list[Interval]:
+    """`intervals` without `holes`, merged."""
+    cut = merge(holes)
+    left: list[Interval] = []
+    at = 0
+    for first, last in merge(intervals):
+        while at < len(cut) and cut[at][1] < first:
+            at += 1
+        start, hole = first, at
+        while hole < len(cut) and cut[hole][0] <= last:
+            if cut[hole][0] > start:
+                left.append((start, cut[hole][0] - 1))
+            start = max(start, cut[hole][1] + 1)
+            hole += 1
+        if start <= last:
+            left.append((start, last))
+    return left
+
+
+def covers(intervals: Sequence[Interval], value: int) -> bool:
+    return any(first <= value <= last for first, last in intervals)
+
+
+def address_text(version: int, value: int) -> str:
+    return str(IPv4Address(value) if version == 4 else IPv6Address(value))
+
+
+def interval_text(version: int, interval: Interval) -> str:
+    """In nft's words: one address, a prefix where it is one, else `a-b`."""
+    first, last = interval
+    size = last - first + 1
+    if size == 1:
+        return address_text(version, first)
+    if size & (size - 1) == 0 and first % size == 0:
+        return f"{address_text(version, first)}/{(32 if version == 4 else 128) - size.bit_length() + 1}"
+    return f"{address_text(version, first)}-{address_text(version, last)}"
+
+
+def ports_text(interval: Interval) -> str:
+    first, last = interval
+    return str(first) if first == last else f"{first}-{last}"

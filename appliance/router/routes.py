@@ -1,0 +1,72 @@
+"""Addresses, table 52 and policy rules that a model asks for (node-os spec 1.2), and differences to what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_interface
+
+from appliance.ports.netlink import (
+    TABLE_DEFAULT,
+    TABLE_MAIN,
+    InterfaceAddress,
+    NetlinkItem,
+    PolicyRule,
+    Route,
+    RouteKind,
+    owned,
+)
+from appliance.router.model import MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
+from appliance.types.addresses import is_overlay
+
+PRIORITIES = range(5210, 5271)
+
+
+def policy_rules(version: int) -> tuple[PolicyRule, ...]:
+    """Marked packets use the host's tables or nothing; all others ask table 52 first."""
+    return (
+        PolicyRule(version, 5210, TABLE_MAIN, MARK_BYPASS, MARK_MASK),
+        PolicyRule(version, 5230, TABLE_DEFAULT, MARK_BYPASS, MARK_MASK),
+        PolicyRule(version, 5250, 0, MARK_BYPASS, MARK_MASK),
+        PolicyRule(version, 5270, ROUTE_TABLE),
+    )
+
+
+def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[NetlinkItem, None]:
+    """Everything, in order of installation. A route that is also local stays with the host."""
+    wanted = frozenset(versions)
+    items: dict[NetlinkItem, None] = {}
+    for prefix in model.addresses:
+        if prefix.version in wanted:
+            items[InterfaceAddress(model.interface, ip_interface(prefix))] = None
+    kept = frozenset(model.local_routes)
+    for prefix in model.local_routes:
+        if prefix.version in wanted:
+            items[Route(prefix, ROUTE_TABLE, RouteKind.THROW)] = None
+    for prefix in model.routes:
+        if prefix.version in wanted and prefix not in kept:
+            items[Route(prefix, ROUTE_TABLE, interface=model.interface)] = None
+    for version in sorted(wanted):
+        items |= dict.fromkeys(policy_rules(version))
+    return items
+
+
+def difference(
+    held: Iterable[NetlinkItem], wanted: Iterable[NetlinkItem]
+) -> tuple[list[NetlinkItem], list[NetlinkItem]]:
+    """What to remove and what to add. A route replaced in its place is not removed first."""
+    old, new = dict.fromkeys(held), dict.fromkeys(wanted)
+    places = {item.place for item in new if isinstance(item, Route)}
+    remove = [item for item in old if item not in new and not (isinstance(item, Route) and item.place in places)]
+    return list(reversed(remove)), [item for item in new if item not in old]
+
+
+def ours(
+    interface: str, addresses: Iterable[InterfaceAddress], routes: Iterable[Route], rules: Iterable[PolicyRule]
+) -> list[NetlinkItem]:
+    """Of what the kernel holds: overlay addresses on our interface, routes and rules that carry our number."""
+    found: list[NetlinkItem] = [
+        item for item in addresses if item.interface == interface and is_overlay(item.address.ip)
+    ]
+    found += [item for item in owned(routes) if isinstance(item, Route) and item.table == ROUTE_TABLE]
+    found += [item for item in owned(rules) if isinstance(item, PolicyRule) and item.priority in PRIORITIES]
+    return found

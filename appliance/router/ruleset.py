@@ -1,0 +1,123 @@
+"""The whole nftables table of a model (node-os spec 1.3 and 1.5), pure.
+
+Hooks, in the order in which a packet meets them. Verdicts of this table end only its own chains: another table's drop
+still drops, which `appliance.router.foreign` finds.
+
+| chain | hook, priority | does |
+|---|---|---|
+| host_out | output, -150 | remembers our bypass mark in conntrack; keeps our sockets out of the tunnel |
+| restore_mark | prerouting, -150 | gives replies the bypass mark back, for strict reverse-path filters |
+| from_tunnel | prerouting, -110 | the packet filter; before destination NAT, so that it sees what the peer sent |
+| host_in | input, -5 | WireGuard port; overlay sources that did not come by the tunnel |
+| through | forward, -5 | marks what came from the tunnel; overlay sources that did not |
+| clamp | forward, -150 | TCP MSS to the smaller route MTU of both directions |
+| nat_out | postrouting, 100 | masquerades what came from the tunnel |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from appliance.ports.firewall import NftChain, NftSet, NftTable
+from appliance.router.classes import render_family
+from appliance.router.compile import TSMP, FamilyFilter, compile_rules
+from appliance.router.locals import local_destinations
+from appliance.router.model import MARK_BYPASS, MARK_FORWARDED, MARK_MASK, TABLE_FAMILY, TABLE_NAME, RouterModel
+from appliance.router.ranges import interval_text
+from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, ULA_V6
+
+_KEEP = 0xFFFFFFFF & ~MARK_MASK
+_ESTABLISHED = "ct state established,related accept"
+_SYN = "tcp flags & (syn|rst) == syn"
+_ICMP_OPEN = {
+    4: "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
+    6: "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
+}
+_WORD = {4: "ip", 6: "ip6"}
+
+
+def compile_table(model: RouterModel) -> tuple[NftTable, tuple[str, ...]]:
+    """The table, and what was wrong in the rules. Raises `FilterError`."""
+    rules = () if model.shields_up else model.rules
+    compiled = compile_rules(rules, model.cap_sources, model.jailed)
+    chains = [*_hooks(model), _acl()]
+    sets: list[NftSet] = []
+    for family in compiled.families:
+        family_sets, family_chains = _family(model, family)
+        sets += family_sets
+        chains += family_chains
+    sets += [item for item in model.extra if isinstance(item, NftSet)]
+    chains += [item for item in model.extra if isinstance(item, NftChain)]
+    return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains)), compiled.problems
+
+
+def _marked(mark: int, key: str = "meta mark") -> str:
+    return f"{key} & {MARK_MASK:#010x} == {mark:#010x}"
+
+
+def _set_mark(mark: int, key: str = "meta mark") -> str:
+    return f"{key} set {key} & {_KEEP:#010x} | {mark:#010x}"
+
+
+def _base(kind: str, hook: str, priority: int) -> str:
+    return f"type {kind} hook {hook} priority {priority}; policy accept;"
+
+
+def _hooks(model: RouterModel) -> Iterator[NftChain]:
+    came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
+    kept = f"ct state new {_marked(MARK_BYPASS)} {_set_mark(MARK_BYPASS, 'ct mark')}"
+    loop = f"{goes} {_marked(MARK_BYPASS)} counter drop"
+    yield NftChain("host_out", (kept, loop), _base("filter", "output", -150))
+    restored = f"ct state established,related {_marked(MARK_BYPASS, 'ct mark')} {_set_mark(MARK_BYPASS)}"
+    yield NftChain("restore_mark", (restored,), _base("filter", "prerouting", -150))
+    yield NftChain("from_tunnel", (f"{came} jump acl",), _base("filter", "prerouting", -110))
+    yield NftChain("host_in", tuple(_host_in(model, came)), _base("filter", "input", -5))
+    yield NftChain("through", tuple(_through(model, came, goes)), _base("filter", "forward", -5))
+    clamp = "tcp option maxseg size set rt mtu"
+    yield NftChain("clamp", (f"{goes} {_SYN} {clamp}", f"{came} {_SYN} {clamp}"), _base("filter", "forward", -150))
+    if model.snat:
+        yield NftChain("nat_out", (f"{_marked(MARK_FORWARDED)} masquerade",), _base("nat", "postrouting", 100))
+
+
+def _host_in(model: RouterModel, came: str) -> Iterator[str]:
+    yield 'iifname "lo" accept'
+    yield f"{came} accept"
+    if model.wireguard_port:
+        yield f"udp dport {model.wireguard_port} accept"
+    if model.drop_cgnat:
+        yield _ESTABLISHED
+        yield f"ip saddr {CHROMEOS_V4} return"
+        yield f"ip saddr {CGNAT_V4} counter drop"
+        yield f"ip6 saddr {ULA_V6} counter drop"
+
+
+def _through(model: RouterModel, came: str, goes: str) -> Iterator[str]:
+    yield f"{came} {_set_mark(MARK_FORWARDED)}"
+    yield f"{_marked(MARK_FORWARDED)} accept"
+    yield f"{goes} ip saddr {CGNAT_V4} counter drop"
+    yield f"{goes} ip6 saddr {ULA_V6} counter drop"
+    if model.stateful:
+        yield f"{goes} ct state established,related,untracked accept"
+        yield f"{goes} counter drop"
+
+
+def _acl() -> NftChain:
+    rules = (_ESTABLISHED, "meta nfproto ipv4 jump acl4", "meta nfproto ipv6 jump acl6", "counter drop")
+    return NftChain("acl", rules)
+
+
+def _family(model: RouterModel, family: FamilyFilter) -> tuple[list[NftSet], list[NftChain]]:
+    version, word = family.version, _WORD[family.version]
+    open_to = {interval_text(version, item): "" for item in local_destinations(model, version)}
+    classes = render_family(family)
+    peerapi = [item for item in model.peerapi if item.is_v6 == (version == 6)]
+    rules = (
+        f"{word} daddr != @local{version} counter drop",
+        _ICMP_OPEN[version],
+        f"meta l4proto {TSMP} accept",
+        *(f"{word} daddr {item.ip} tcp dport {item.port} accept" for item in peerapi),
+        *classes.rules,
+        "counter drop",
+    )
+    sets = [NftSet(f"local{version}", f"ipv{version}_addr", open_to), *classes.sets]
+    return sets, [NftChain(f"acl{version}", rules), *classes.chains]

@@ -1,0 +1,291 @@
+"""`Router`: applies models to the host, one at a time, only what differs; keeps the old state when the new one fails.
+
+Order: packet filter, device, addresses, routes and rules, kernel settings; so nothing passes before its filter stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from appliance.ports.clock import Clock, SystemClock
+from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
+from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort
+from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
+from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
+from appliance.router.forwarding import SysctlKeeper, uplinks, wishes
+from appliance.router.model import ROUTE_TABLE, TABLE_FAMILY, TABLE_NAME, ForeignMode, RouterModel
+from appliance.router.routes import desired, difference, ours
+from appliance.router.ruleset import compile_table
+from appliance.types.errors import ApplianceError, Severity
+from appliance.types.events import HealthChanged
+
+REPAIR_DELAY_S = 0.25
+REPAIR_EVERY_S = 5.0
+REPAIR_BURST = 10
+
+
+class RouterError(ApplianceError):
+    """The host could not be brought into the wished state; the former one stands."""
+
+    code = "router"
+    severity = Severity.HIGH
+
+
+class Router:
+    """One per gateway. Methods may be called at any time; they wait for each other."""
+
+    def __init__(
+        self,
+        netlink: NetlinkPort,
+        firewall: FirewallPort,
+        sysctl: SysctlPort,
+        journal: Journal,
+        *,
+        health: Callable[[HealthChanged], None] = lambda _event: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._netlink = netlink
+        self._firewall = firewall
+        self._sysctl = sysctl
+        self._keeper = SysctlKeeper(sysctl, journal)
+        self._health = _HealthReporter(health)
+        self._budget = _Budget(clock or SystemClock())
+        self._lock = asyncio.Lock()
+        self._model: RouterModel | None = None
+        self._table: NftTable | None = None
+        self._installed: dict[NetlinkItem, None] = {}
+        self._link: Link | None = None
+        self._opened = False
+
+    @property
+    def model(self) -> RouterModel | None:
+        """What is applied now."""
+        return self._model
+
+    async def apply(self, model: RouterModel) -> None:
+        """Bring the host into this state. Raises `ApplianceError`; then the former state stands."""
+        async with self._lock:
+            table, problems = await asyncio.to_thread(compile_table, model)
+            before = self._model, self._table
+            await self._apply_table(table)
+            try:
+                await self._apply_netlink(model)
+            except ApplianceError as error:
+                await self._roll_back(model.interface, *before)
+                raise RouterError(f"network set-up failed: {error.text}", mend=error.mend) from error
+            self._model = model
+            await self._apply_settings(model)
+            if before[0] is None or _foreign_inputs(before[0]) != _foreign_inputs(model):
+                await self._treat_foreign(model)
+            self._health.say("invalid-packet-filter", "; ".join(problems[:3]), "check the policy on the control server")
+
+    async def repair(self) -> None:
+        """Put back what others removed: rules, routes, addresses, our table, openings. For every link change."""
+        async with self._lock:
+            if self._model is None or self._table is None:
+                return
+            if not await self._firewall.table(TABLE_FAMILY, TABLE_NAME):
+                await self._firewall.apply(render_create(self._table))
+            self._link = None
+            await self._apply_netlink(self._model)
+            await self._apply_settings(self._model)
+            await self._treat_foreign(self._model)
+
+    async def repair_soon(self) -> bool:
+        """For a policy rule that vanished: repair after 250 ms, at most one in 5 s with a burst of 10.
+
+        Some network managers delete rules that are not theirs. False when the budget is used up.
+        """
+        if not self._budget.take():
+            self._health.say("router-contended", "another program keeps deleting our policy rules", _CONTENDED_MEND)
+            return False
+        await asyncio.sleep(REPAIR_DELAY_S)
+        await self.repair()
+        return True
+
+    async def close(self) -> None:
+        """Remove everything that `apply` made. Goes on past failures and raises the first one at the end."""
+        async with self._lock:
+            failures: list[ApplianceError] = []
+            model, self._model = self._model, None
+            if model is not None:
+                with _noting(failures):
+                    await self._withdraw(model.interface)
+                with _noting(failures):
+                    await self._close_foreign()
+            with _noting(failures):
+                await self._keeper.restore()
+            with _noting(failures):
+                if self._table is not None:
+                    await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
+                    self._table = None
+            if failures:
+                raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
+
+    async def clean_stale(self, interface: str = "waypost0") -> tuple[str, ...]:
+        """Remove what a run that crashed left. Returns, in words, what that was."""
+        async with self._lock:
+            cleaned = [f"setting {key.replace('/', '.')}" for key in await self._keeper.recover()]
+            stale = [*await self._held(interface)]
+            await self._netlink.apply(list(reversed(stale)), [])
+            cleaned += [str(item) for item in stale]
+            if document := closing_document(await self._firewall.ruleset()):
+                await self._firewall.apply(document)
+                cleaned.append("openings in other firewalls")
+            if await self._firewall.table(TABLE_FAMILY, TABLE_NAME):
+                await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
+                cleaned.append(f"nftables table {TABLE_FAMILY} {TABLE_NAME}")
+            return tuple(cleaned)
+
+    async def foreign_drops(self) -> tuple[ForeignDrop, ...]:
+        """Chains of other firewalls that drop what comes through the tunnel."""
+        interface = self._model.interface if self._model is not None else "waypost0"
+        return tuple(find_drops(await self._firewall.ruleset(), interface))
+
+    async def _apply_table(self, table: NftTable) -> None:
+        if self._table is None:
+            await self._firewall.apply(render_create(table))
+        elif document := render_change(self._table, table):
+            try:
+                await self._firewall.apply(document)
+            except FirewallError:
+                # The kernel's table is not what we left there: somebody changed it. Make it anew.
+                await self._firewall.apply(render_create(table))
+        self._table = table
+
+    async def _apply_netlink(self, model: RouterModel) -> None:
+        link = await self._find_link(model.interface)
+        known = self._link is not None and self._link.index == link.index and link.up
+        await self._set_device(link, model)
+        if not known:
+            self._installed = await self._held(model.interface)
+        self._link = None  # until the kernel has taken it all
+        wanted = desired(model, await self._versions(model.interface))
+        remove, add = difference(self._installed, wanted)
+        if remove or add:
+            await self._netlink.apply(remove, add)
+        self._installed, self._link = wanted, link
+
+    async def _set_device(self, link: Link, model: RouterModel) -> None:
+        mtu = model.mtu if link.mtu != model.mtu else None
+        quiet = f"net/ipv6/conf/{link.name}/addr_gen_mode"
+        if not link.up and await self._sysctl.read(quiet) == "0":
+            with contextlib.suppress(SysctlError):  # no link-local address: there are no neighbours to discover
+                await self._sysctl.write(quiet, "1")
+        if mtu is not None or not link.up:
+            await self._netlink.set_link(link.name, up=True, mtu=mtu)
+
+    async def _find_link(self, interface: str) -> Link:
+        for link in await self._netlink.links():
+            if link.name == interface:
+                return link
+        raise NetlinkError(f"no interface {interface}", mend="start the engine, which makes the tunnel device, first")
+
+    async def _versions(self, interface: str) -> tuple[int, ...]:
+        """IPv6 only where the kernel has it on for the interface (node-os spec 1.2)."""
+        return (4, 6) if await self._sysctl.read(f"net/ipv6/conf/{interface}/disable_ipv6") == "0" else (4,)
+
+    async def _held(self, interface: str) -> dict[NetlinkItem, None]:
+        """What the kernel holds of ours."""
+        addresses = await self._netlink.addresses(interface)
+        routes = await self._netlink.routes(ROUTE_TABLE)
+        return dict.fromkeys(ours(interface, addresses, routes, await self._netlink.rules()))
+
+    async def _roll_back(self, interface: str, model: RouterModel | None, table: NftTable | None) -> None:
+        """Back to the former state, as far as the kernel lets us; the first error is the one to tell."""
+        with contextlib.suppress(ApplianceError):
+            self._link = None
+            if model is not None:
+                await self._apply_netlink(model)
+            else:
+                await self._withdraw(interface)
+        with contextlib.suppress(ApplianceError):
+            if table is not None:
+                await self._firewall.apply(render_create(table))
+            else:
+                await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
+        self._table = table
+
+    async def _withdraw(self, interface: str) -> None:
+        """Device down first: its filter goes after it, and nothing may pass in between."""
+        if any(link.name == interface for link in await self._netlink.links()):
+            await self._netlink.set_link(interface, up=False)
+        await self._netlink.apply(list(reversed(await self._held(interface))), [])
+        self._installed, self._link = {}, None
+
+    async def _apply_settings(self, model: RouterModel) -> None:
+        names = uplinks(await self._netlink.routes(TABLE_MAIN))
+        problems = await self._keeper.ensure(await wishes(model, self._sysctl, names))
+        self._health.say("ip-forwarding-off", "; ".join(problems), "set net.ipv4.ip_forward=1 in /etc/sysctl.d")
+
+    async def _treat_foreign(self, model: RouterModel) -> None:
+        try:
+            objects = await self._firewall.ruleset()
+            if model.foreign is ForeignMode.OPEN:
+                self._opened = True
+                if document := opening_document(objects, model):
+                    await self._firewall.apply(document)
+                    objects = await self._firewall.ruleset()
+            else:
+                await self._close_foreign()
+        except FirewallError as error:
+            self._health.say("foreign-firewall-drop", error.text, "let the tunnel pass in the host's firewall")
+            return
+        drops = find_drops(objects, model.interface)
+        text = f"another firewall drops tunnel traffic: {', '.join(map(str, drops[:4]))}" if drops else ""
+        self._health.say("foreign-firewall-drop", text, f'let "{model.interface}" pass there, or allow openings')
+
+    async def _close_foreign(self) -> None:
+        if self._opened:
+            if document := closing_document(await self._firewall.ruleset()):
+                await self._firewall.apply(document)
+            self._opened = False
+
+
+_CONTENDED_MEND = "set ManageForeignRoutingPolicyRules=no in networkd.conf"
+
+
+def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
+    return model.foreign, model.interface, model.wireguard_port
+
+
+@contextlib.contextmanager
+def _noting(failures: list[ApplianceError]) -> Iterator[None]:
+    try:
+        yield
+    except ApplianceError as error:
+        failures.append(error)
+
+
+class _HealthReporter:
+    """Says each code's state once."""
+
+    def __init__(self, publish: Callable[[HealthChanged], None]) -> None:
+        self._publish = publish
+        self._said: dict[str, str] = {}
+
+    def say(self, code: str, text: str, mend: str) -> None:
+        """`text` empty means healthy."""
+        if self._said.get(code, "") != text:
+            self._said[code] = text
+            self._publish(HealthChanged(code, bool(text), text, mend if text else ""))
+
+
+class _Budget:
+    """A token bucket."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tokens = float(REPAIR_BURST)
+        self._at = clock.now()
+
+    def take(self) -> bool:
+        now = self._clock.now()
+        self._tokens = min(float(REPAIR_BURST), self._tokens + (now - self._at) / REPAIR_EVERY_S)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
