@@ -1,0 +1,136 @@
+"""What the machines ask of the world: actions, queued in order, and the sealing of disco messages on their way."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from appliance.ports.randomness import Randomness
+from appliance.ports.underlay import PeerPath
+from appliance.proto.disco import NONCE_SIZE, DiscoKeys, Message
+from appliance.types.addresses import AddrPort
+from appliance.types.errors import DecodeError
+from appliance.types.ids import RegionId
+from appliance.types.keys import DiscoPublicKey, NodePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """From the WireGuard port."""
+
+    to: AddrPort
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendDerp:
+    """To a peer through its home region; `home` 0 = unknown (the pool may know a reverse route)."""
+
+    peer: NodePublicKey
+    home: RegionId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetPath:
+    peer: NodePublicKey
+    path: PeerPath
+
+
+@dataclass(frozen=True, slots=True)
+class SetHome:
+    region: RegionId
+
+
+@dataclass(frozen=True, slots=True)
+class Rebind:
+    """Re-open the UDP port; `derp` also checks the DERP connections (a major link change)."""
+
+    derp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadInterfaces:
+    """The answer is `receive_interfaces`, before anything else is handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveNames:
+    """The answer is `receive_names`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureHttps:
+    """The answer is `receive_https` for each region."""
+
+    regions: tuple[RegionId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An event for the bus."""
+
+    event: object
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswered:
+    """A ping that a person asked for; exactly one of `endpoint` and `region` is set."""
+
+    token: int
+    latency_s: float
+    endpoint: AddrPort | None = None
+    region: RegionId | None = None
+
+
+Action = (
+    SendDatagram
+    | SendDerp
+    | SetPath
+    | SetHome
+    | Rebind
+    | ReadInterfaces
+    | ResolveNames
+    | MeasureHttps
+    | Publish
+    | PingAnswered
+)
+
+
+class Outbox:
+    """Queue of actions. Its counters are the machine's: drops and limits by name."""
+
+    def __init__(self, keys: DiscoKeys, randomness: Randomness) -> None:
+        self.keys = keys
+        self.randomness = randomness
+        self.counters: Counter[str] = Counter()
+        self._actions: deque[Action] = deque()
+
+    def emit(self, action: Action) -> None:
+        self._actions.append(action)
+
+    def disco(self, to: AddrPort, peer: DiscoPublicKey, message: Message) -> None:
+        """Seal and send by UDP. A peer whose disco key is of low order gets nothing."""
+        data = self._seal(peer, message)
+        if data is not None:
+            self.emit(SendDatagram(to, data))
+
+    def disco_by_derp(self, node: NodePublicKey, home: RegionId, peer: DiscoPublicKey, message: Message) -> None:
+        data = self._seal(peer, message)
+        if data is not None:
+            self.emit(SendDerp(node, home, data))
+
+    def _seal(self, peer: DiscoPublicKey, message: Message) -> bytes | None:
+        try:
+            return self.keys.seal(peer, message, self.randomness.bytes(NONCE_SIZE))
+        except DecodeError as error:
+            self.counters[f"disco_seal_{error.reason}"] += 1
+            return None
+
+    def count(self, name: str) -> None:
+        self.counters[name] += 1
+
+    def next_action(self) -> Action | None:
+        return self._actions.popleft() if self._actions else None

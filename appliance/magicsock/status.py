@@ -1,0 +1,104 @@
+"""What path finding shows of itself: immutable values, explainable to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.types.addresses import AddrPort
+from appliance.types.events import PathKind
+from appliance.types.ids import RegionId
+from appliance.types.keys import NodePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateStatus:
+    """One address of a peer. `latency_s` of the last pong; ages in seconds, None = never. `points` as scoring gives."""
+
+    endpoint: AddrPort
+    sources: tuple[str, ...]
+    points: int
+    best: bool
+    latency_s: float | None = None
+    pong_age_s: float | None = None
+    ping_age_s: float | None = None
+
+    @property
+    def state(self) -> str:
+        """One word for a table."""
+        if self.best:
+            return "in use"
+        if self.pong_age_s is not None:
+            return "answers"
+        return "no answer" if self.ping_age_s is not None else "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class PathStatus:
+    """A peer's path now. `active` = traffic within 45 s; an idle peer has kind NONE.
+
+    `trusted_for_s` is how long the direct path is still believed without a new pong, 0 when it is not.
+    """
+
+    peer: NodePublicKey
+    kind: PathKind
+    active: bool
+    endpoint: AddrPort | None = None
+    region: RegionId | None = None
+    latency_s: float | None = None
+    derp_latency_s: float | None = None
+    trusted_for_s: float = 0.0
+    candidates: tuple[CandidateStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """`via`: DIRECT with `endpoint`, or DERP with `region`."""
+
+    peer: NodePublicKey
+    via: PathKind
+    latency_s: float
+    endpoint: AddrPort | None = None
+    region: RegionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetInfo:
+    """Result of the last netcheck for control (derp spec 9.7). None = unknown."""
+
+    mapping_varies_by_dest_ip: bool | None = None
+    working_ipv6: bool | None = None
+    os_has_ipv6: bool | None = None
+    working_udp: bool | None = None
+    working_icmpv4: bool | None = None
+    have_port_map: bool = False
+    upnp: bool | None = None
+    pmp: bool | None = None
+    pcp: bool | None = None
+    preferred_derp: int = 0
+    derp_latency: Mapping[str, float] = field(default_factory=dict)
+
+    def says_the_same(self, other: NetInfo) -> bool:
+        """Whether nothing but latencies differs, so that control need not be told."""
+        return self._without_latency() == other._without_latency()
+
+    def _without_latency(self) -> tuple[object, ...]:
+        return (
+            self.mapping_varies_by_dest_ip,
+            self.working_ipv6,
+            self.os_has_ipv6,
+            self.working_udp,
+            self.working_icmpv4,
+            self.have_port_map,
+            self.upnp,
+            self.pmp,
+            self.pcp,
+            self.preferred_derp,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NetInfoChanged:
+    """Event: control should be told the new `net_info`."""
+
+    net_info: NetInfo
