@@ -1,0 +1,5 @@
+"""TLS of the control server and its DERP: certificates from files or self-made, and the DERP meta certificate."""
+
+from control.tls.identity import DERP_PIN_PREFIX, ServerTls, TlsError
+
+__all__ = ["DERP_PIN_PREFIX", "ServerTls", "TlsError"]
