@@ -162,9 +162,16 @@ class TunnelConnection(asyncio.Protocol):
                 pass
 
     def _start_task(self, request: RequestReceived) -> None:
-        task = self._spawn(self._handler.handle(self, request))
+        task = self._spawn(self._run(request))
         self._tasks[request.stream_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(request.stream_id, None))
+
+    async def _run(self, request: RequestReceived) -> None:
+        try:
+            await self._handler.handle(self, request)
+        except Exception:  # a defect in one request must leave the tunnel and its streams alive
+            log.exception("request failed unexpectedly", path=request.path, machine=self.peer.short)
+            self.respond(request.stream_id, 500, b"internal error\n", "text/plain; charset=utf-8")
 
     def _end_task(self, stream_id: int) -> None:
         task = self._tasks.pop(stream_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakSet
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.ports.randomness import Randomness
@@ -24,6 +25,7 @@ class NoiseUpgrade:
         self._handler = handler
         self._spawn = spawn
         self._randomness = randomness
+        self._open: WeakSet[TunnelConnection] = WeakSet()
         self._key_response = encode_key_response(public_key(private))
 
     def key_response(self, version: str | None) -> bytes | None:
@@ -47,10 +49,16 @@ class NoiseUpgrade:
             self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
         )
         connection = TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport))
+        self._open.add(connection)
         transport.set_protocol(connection)
         connection.connection_made(transport)
         if leftover and not transport.is_closing():
             connection.data_received(leftover)
+
+    def close(self) -> None:
+        """Say goodbye on every open tunnel."""
+        for connection in tuple(self._open):
+            connection.close()
 
 
 def _refuse(transport: asyncio.Transport, status: int, text: str) -> None:

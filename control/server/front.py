@@ -7,7 +7,7 @@ that came behind the head go to whoever takes the connection over.
 from __future__ import annotations
 
 import asyncio
-import ssl
+import os
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +18,7 @@ from control.noise.upgrade import remote_ip_of
 from control.server.routes import MAX_PLAIN_BODY, PlainRequest, PlainResponse, Routes
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import ssl
 
     from control.noise.connection import Spawn
 
@@ -49,7 +49,7 @@ class Front:
             )
         except OSError as error:
             mend = "stop the program that has it, or choose another address with --listen"
-            reason = (error.strerror or str(error)).lower()
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
             raise ApplianceError(f"cannot listen on {host}:{port}: {reason}", mend=mend, code="listen") from error
 
     def count(self, what: str) -> None:
@@ -183,19 +183,6 @@ class FrontConnection(asyncio.Protocol):
             return PlainResponse(405, b"method not allowed\n") if known else PlainResponse(404, b"not found\n")
         try:
             return await route(request)
-        except ApplianceError as error:
-            log.warning("request failed", path=head.path, error=error.line())
+        except Exception:  # a defect in one request must not leave the client without an answer
+            log.exception("request failed unexpectedly", path=head.path)
             return PlainResponse(500, b"internal error\n")
-
-
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or later from PEM files, offering no protocol but http/1.1. Raises `ApplianceError` with the mend."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        text = f"cannot use the TLS certificate {certificate} with the key {key}: {error}"
-        raise ApplianceError(text, mend="give a PEM chain and its private key, readable by the server") from error
-    return context

@@ -36,6 +36,7 @@ from control.server.front import Front
 from control.server.machine import MachineApi
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
+from control.server.tasks import RequestTasks
 from control.service.actor import SYSTEM
 from control.service.service import ControlService, open_service
 from control.service.settings import ServiceSettings
@@ -64,13 +65,13 @@ async def running(folder: Path) -> AsyncIterator[Server]:
     clock = SystemClock()
     settings = ServiceSettings(domain="mesh.test")
     service = await open_service(folder, settings, clock=clock, randomness=SeededRandomness(1))
-    async with asyncio.TaskGroup() as tasks:
+    async with RequestTasks() as tasks:
         hub = SessionHub(service, clock, SeededRandomness(2))
-        noise = NoiseUpgrade(SERVER_KEY, MachineApi(service, hub), tasks.create_task, SeededRandomness(3))
+        noise = NoiseUpgrade(SERVER_KEY, MachineApi(service, hub), tasks.spawn, SeededRandomness(3))
         routes = Routes()
         add_plain_routes(routes, noise, service)
         routes.raw["/ts2021"] = noise.take
-        front = Front(routes, tasks.create_task)
+        front = Front(routes, tasks.spawn)
         listener = await front.listen("127.0.0.1", 0)
         try:
             yield Server(service, hub, front, listener.sockets[0].getsockname()[1])

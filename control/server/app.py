@@ -1,0 +1,215 @@
+"""The wiring of `waypost-control serve`: service, front listener, map streams, relay and STUN in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sdnotify
+import structlog
+
+from appliance.ports.clock import Clock, SystemClock
+from appliance.ports.randomness import Randomness, SystemRandomness
+from appliance.types.errors import ApplianceError, ConfigError
+from appliance.types.netmap import DerpMap
+from control.noise.upgrade import NoiseUpgrade
+from control.server.embedded_derp import EmbeddedDerp, own_address
+from control.server.endpoints import add_plain_routes
+from control.server.front import Front
+from control.server.machine import MachineApi
+from control.server.routes import Routes
+from control.server.sessions import SessionHub
+from control.server.tasks import RequestTasks
+from control.service.actor import SYSTEM
+from control.service.service import ControlService, open_service
+from control.service.settings import ServiceSettings
+from control.state.identity import load_identity
+from control.tls.identity import ServerTls
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from control.server.settings import ServerSettings
+
+log = structlog.get_logger("control.server")
+
+TICK_S = 1.0
+REFRESH_S = 3600.0
+
+Companion = Callable[[ControlService], AbstractAsyncContextManager[object]]
+"""Something that lives as long as the server, such as the admin socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """What is up. `port` is the front listener's bound port."""
+
+    service: ControlService
+    hub: SessionHub
+    front: Front
+    port: int
+    derp_map: DerpMap
+
+
+async def serve(
+    settings: ServerSettings,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[RunningServer], None] | None = None,
+    companions: Sequence[Companion] = (),
+) -> None:
+    """Run until `stop` is set; `ready` is called once everything listens. Raises `ApplianceError` with its mend.
+
+    Tells systemd of readiness and feeds its watchdog from the event loop.
+    """
+    notifier = sdnotify.SystemdNotifier()
+
+    def beat() -> None:
+        notifier.notify("WATCHDOG=1")
+
+    try:
+        async with running(settings, companions=companions, beat=beat) as server:
+            notifier.notify("READY=1")
+            if ready is not None:
+                ready(server)
+            await stop.wait()
+            notifier.notify("STOPPING=1")
+    finally:
+        notifier.socket.close()
+
+
+@asynccontextmanager
+async def running(
+    settings: ServerSettings,
+    *,
+    companions: Sequence[Companion] = (),
+    beat: Callable[[], None] | None = None,
+    clock: Clock | None = None,
+    randomness: Randomness | None = None,
+) -> AsyncIterator[RunningServer]:
+    """The whole server inside one block. Raises `ApplianceError` when something cannot be opened."""
+    clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
+    identity = load_identity(settings.data_dir, randomness)
+    front_tls = _front_tls(settings, clock, randomness)
+    async with AsyncExitStack() as stack:
+        routes = Routes()
+        host = _derp_host(settings)
+        derp = None
+        if host is not None:
+            derp = EmbeddedDerp(settings, host, identity.derp, clock, randomness)
+            stack.push_async_callback(derp.stop)
+            await derp.start(routes)
+        derp_map = derp.derp_map() if derp is not None else DerpMap()
+        service = await _open_service(settings, derp_map, clock, randomness)
+        stack.push_async_callback(service.close)
+        if derp is not None:
+            derp.serve(service)
+        tasks = await stack.enter_async_context(RequestTasks())
+        hub = SessionHub(service, clock, randomness)
+        stack.callback(hub.close)
+        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub), tasks.spawn, randomness)
+        stack.callback(noise.close)
+        add_plain_routes(routes, noise, service)
+        routes.raw["/ts2021"] = noise.take
+        front = Front(routes, tasks.spawn)
+        context = front_tls.context if front_tls is not None else None
+        port = await _listen(stack, front, settings, context)
+        for companion in companions:
+            await stack.enter_async_context(companion(service))
+        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls, clock, beat)))
+        log.info("serving", address=f"{settings.listen.ip}:{port}", tls=front_tls is not None, relay=host or "none")
+        yield RunningServer(service, hub, front, port, derp_map)
+
+
+async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings, context: ssl.SSLContext | None) -> int:
+    listener = await front.listen(settings.listen.ip, settings.listen.port, context)
+    stack.callback(listener.close)
+    return int(listener.sockets[0].getsockname()[1])
+
+
+def _front_tls(settings: ServerSettings, clock: Clock, randomness: Randomness) -> ServerTls | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerTls.from_files(settings.tls_certificate, settings.tls_key, clock, randomness)
+
+
+def _derp_host(settings: ServerSettings) -> str | None:
+    """Where nodes find the relay; None = there is none."""
+    if settings.derp_host is None:
+        return None
+    host = settings.derp_host or own_address()
+    if host is None:
+        log.warning("no relay: this host has no address that others could reach", mend="give one with --derp-host")
+    return host
+
+
+async def _open_service(
+    settings: ServerSettings, derp_map: DerpMap, clock: Clock, randomness: Randomness
+) -> ControlService:
+    wanted = ServiceSettings(domain=settings.domain, derp_map=derp_map, key_expiry=settings.key_expiry)
+    service = await open_service(settings.data_dir, wanted, clock=clock, randomness=randomness)
+    try:
+        if settings.policy_file is not None:
+            await _load_policy(service, settings.policy_file)
+    except BaseException:
+        await service.close()
+        raise
+    return service
+
+
+async def _load_policy(service: ControlService, file: Path) -> None:
+    """Put the file's policy in force unless it already is."""
+    text = _read_policy(file)
+    if text != service.policies.get(SYSTEM).text:
+        _, warnings = await service.policies.set(SYSTEM, text)
+        for warning in warnings:
+            log.warning("policy", problem=str(warning))
+
+
+def _read_policy(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        mend = "check the path given with --policy"
+        raise ConfigError(f"cannot read the policy file {file}: {reason}", mend=mend) from error
+
+
+@dataclass(slots=True)
+class _Housekeeping:
+    """What the ticker drives."""
+
+    service: ControlService
+    hub: SessionHub
+    derp: EmbeddedDerp | None
+    front_tls: ServerTls | None
+    clock: Clock
+    beat: Callable[[], None] | None
+
+
+async def _tick(house: _Housekeeping) -> None:
+    """Once a second: keep-alives, grace times, the watchdog; once an hour: certificates."""
+    refreshed = house.clock.now()
+    while True:
+        await asyncio.sleep(TICK_S)
+        house.hub.tick()
+        try:
+            await house.service.sweep()
+            if house.clock.now() - refreshed >= REFRESH_S:
+                refreshed = house.clock.now()
+                _refresh_certificates(house)
+        except ApplianceError as error:
+            log.error("housekeeping failed, it is tried again", error=error.line())
+        if house.beat is not None:
+            house.beat()
+
+
+def _refresh_certificates(house: _Housekeeping) -> None:
+    if house.front_tls is not None:
+        house.front_tls.refresh()
+    if house.derp is not None and house.derp.refresh():
+        house.service.set_derp_map(house.derp.derp_map())

@@ -1,0 +1,137 @@
+"""The embedded relay and STUN server: on the front listener with TLS files, else on an own pinned listener."""
+
+from __future__ import annotations
+
+import os
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import structlog
+
+from appliance.proto.derp.upgrade import PATH
+from appliance.types.addresses import Address
+from appliance.types.errors import ApplianceError
+from appliance.types.netmap import DerpMap, DerpNode, DerpRegion
+from control.derp.endpoints import PROBES, plain_reply
+from control.derp.server import DerpServer
+from control.server.routes import PlainRequest, PlainResponse, Routes
+from control.stun.server import StunServer
+from control.tls.identity import ServerTls
+
+if TYPE_CHECKING:
+    from appliance.ports.clock import Clock
+    from appliance.ports.randomness import Randomness
+    from appliance.types.keys import DerpPrivateKey, NodePublicKey
+    from control.server.settings import ServerSettings
+    from control.service.interface import NodeFacing
+    from control.state.changes import Change
+
+log = structlog.get_logger("control.derp")
+
+CERTIFICATE_FILE = "derp-certificate.pem"
+REGION_CODE = "home"
+_ROUTE_PROBE = ("192.0.2.1", 9)
+
+
+class EmbeddedDerp:
+    """One region of one relay. `start`, then `derp_map`; `stop` at the end."""
+
+    def __init__(
+        self, settings: ServerSettings, host: str, private: DerpPrivateKey, clock: Clock, randomness: Randomness
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._service: NodeFacing | None = None
+        self._server = DerpServer(private, randomness, clock, self._admit)
+        self._stun = StunServer()
+        self._tls: ServerTls | None = None
+        self._port = 0
+        if settings.tls_certificate is None:
+            file = settings.data_dir / CERTIFICATE_FILE
+            self._tls = ServerTls.self_signed(file, [host], clock, randomness, self._server.public_key)
+
+    async def start(self, routes: Routes) -> None:
+        """Open the listeners. Raises `ApplianceError` when a port cannot be had."""
+        if self._tls is None:
+            self._port = self._settings.listen.port
+            self._add_routes(routes)
+        else:
+            listen = self._settings.derp_listen
+            try:
+                self._port = await self._server.listen(listen.ip, listen.port, self._tls.context)
+            except OSError as error:
+                mend = "stop the program that has it, or choose another address with --derp-listen"
+                reason = os.strerror(error.errno).lower() if error.errno else str(error)
+                raise ApplianceError(
+                    f"the relay cannot listen on {listen}: {reason}", mend=mend, code="listen"
+                ) from error
+        if self._settings.stun_port:
+            await self._stun.listen(self._settings.stun_port)
+
+    def serve(self, service: NodeFacing) -> None:
+        """Admit the nodes of this service from now on."""
+        self._service = service
+        service.subscribe(self._changed)
+
+    def derp_map(self) -> DerpMap:
+        """The region as nodes are told of it."""
+        region_id = self._settings.derp_region
+        address = _address(self._host)
+        node = DerpNode(
+            name=f"{region_id}a",
+            region_id=region_id,
+            host_name=self._host,
+            cert_name=self._tls.cert_name if self._tls is not None else "",
+            ipv4=self._host if address is not None and address.version == 4 else "",
+            ipv6=self._host if address is not None and address.version == 6 else "",
+            stun_port=self._settings.stun_port or -1,
+            derp_port=self._port,
+        )
+        region = DerpRegion(id=region_id, code=REGION_CODE, name="Own relay", nodes=(node,))
+        return DerpMap(regions={region_id: region})
+
+    def refresh(self) -> bool:
+        """Renew the certificate when due; True = the DERP map changed and must be told."""
+        return self._tls.refresh() if self._tls is not None else False
+
+    async def stop(self) -> None:
+        self._stun.close()
+        await self._server.stop()
+
+    async def _admit(self, key: NodePublicKey, remote_ip: str) -> bool:
+        return self._service is not None and self._service.is_known(key)
+
+    def _changed(self, change: Change) -> None:
+        """A key that is no longer a node's loses its relay connections; admission is checked at connect only."""
+        for node in change.nodes:
+            if node.before is not None and (node.after is None or node.after.node_key != node.before.node_key):
+                self._server.close_peer(node.before.node_key)
+
+    def _add_routes(self, routes: Routes) -> None:
+        async def plain(request: PlainRequest) -> PlainResponse:
+            reply = plain_reply(request.head)
+            if reply is None:
+                return PlainResponse(404, b"not found\n")
+            return PlainResponse(reply.status, reply.body, "text/plain", reply.headers)
+
+        routes.raw[PATH] = self._server.upgrade
+        for path in (*PROBES, "/generate_204", "/robots.txt"):
+            routes.plain[("GET", path)] = plain
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def own_address() -> str | None:
+    """The address from which this host reaches others; None without a route. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ROUTE_PROBE)
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
