@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sdnotify
 import structlog
 
 from appliance.ports.clock import Clock, SystemClock
@@ -22,6 +21,7 @@ from control.server.front import Front
 from control.server.machine import MachineApi
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
+from control.server.supervision import Supervision
 from control.server.tasks import RequestTasks
 from control.service.actor import SYSTEM
 from control.service.service import ControlService, open_service
@@ -66,20 +66,16 @@ async def serve(
 
     Tells systemd of readiness and feeds its watchdog from the event loop.
     """
-    notifier = sdnotify.SystemdNotifier()
-
-    def beat() -> None:
-        notifier.notify("WATCHDOG=1")
-
+    supervision = Supervision()
     try:
-        async with running(settings, companions=companions, beat=beat) as server:
-            notifier.notify("READY=1")
+        async with running(settings, companions=companions, beat=supervision.beat) as server:
+            supervision.ready()
             if ready is not None:
                 ready(server)
             await stop.wait()
-            notifier.notify("STOPPING=1")
+            supervision.stopping()
     finally:
-        notifier.socket.close()
+        supervision.close()
 
 
 @asynccontextmanager
