@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from appliance.netmap.errors import BadControlUrl
+
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def parse_control_url(text: str) -> ControlAddress:
             host = host.encode("idna").decode("ascii")
     except (ValueError, UnicodeError):
         raise BadControlUrl(f"control server {url!r} is not a URL", mend=mend) from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+    if parts.scheme not in ("http", "https") or not host or not _HOST.fullmatch(host) or port == 0:
         raise BadControlUrl(f"control server {url!r} is not an http or https URL", mend=mend)
     if parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
         raise BadControlUrl(f"control server {url!r} has more than a host and a port", mend=mend)

@@ -160,6 +160,7 @@ class NetmapStore(NetmapView):
         changed: dict[NodeId, Node] = {}
         previous: dict[NodeId, Node] = {}
         removed: dict[NodeId, Node] = {}
+        former = dict(self._peers) if applied.full else {}
         now = self.server_now(wall_now)
         # Ids and keys may move between nodes in one message: what goes, goes first.
         for number in applied.removed:
@@ -182,8 +183,9 @@ class NetmapStore(NetmapView):
                 self._forget_index(known)
             changed[node_id] = node
             self._put_in(node)
-        if applied.full:
+        if applied.full:  # receivers begin anew: they get every peer, and the old form of each that was known
             changed = dict(self._peers)
+            previous = {node_id: node for node_id, node in former.items() if node_id in changed}
         return changed, previous, removed
 
     def _put_in(self, node: Node) -> None:
