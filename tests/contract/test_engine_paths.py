@@ -71,6 +71,19 @@ async def test_ok__a_parked_responder_answers_the_source(world: World) -> None:
     assert [report.source for _, report in b.sink.reports] == [a.addr]
 
 
+async def test_ok__a_handshake_that_found_the_peer_parked_goes_with_the_new_path(world: World) -> None:
+    a, b = await world.pair()
+    world.lose = lambda source, to, batch: True
+    a.push(ping(a, b))
+    a.engine.set_path(b.key, PARKED)
+    world.advance(5.5)
+    assert a.sink.wanted == [b.key]
+    world.lose = lambda source, to, batch: False
+    a.engine.set_path(b.key, PeerPath(direct=b.addr))
+    world.carry()
+    assert b.got() == [ping(a, b)]
+
+
 async def test_ok__relay_only(world: World) -> None:
     a, b = await world.pair(direct=False)
     for node, other in ((a, b), (b, a)):
@@ -195,9 +208,12 @@ async def test_fail__a_refused_send_goes_to_the_sink(world: World) -> None:
 
 async def test_fail__a_peer_may_not_use_the_source_of_another(world: World) -> None:
     a, b = await world.pair()
-    a.push(udp("100.64.0.77", b.v4, b"forged"))
+    third = world.node(3)
+    await b.engine.apply(EngineDiff(upsert=(third.as_peer(),)))
+    a.push(udp("100.64.0.77", b.v4, b"of nobody"))
+    a.push(udp(third.v4, b.v4, b"of another"))
     assert b.got() == []
-    assert b.engine.counters()["wrong_inner_source"] == 1
+    assert b.engine.counters()["wrong_inner_source"] == 2
 
 
 async def test_fail__no_peer_for_the_destination(world: World) -> None:

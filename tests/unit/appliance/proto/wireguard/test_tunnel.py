@@ -171,6 +171,14 @@ def test_fail__removed_peer(pair) -> None:
     assert not pair.b._context.indices
 
 
+def test_ok__unfinished_handshakes_leave_no_index_behind(pair) -> None:
+    for _ in range(20):
+        pair.advance(0.1)
+        pair.b.receive_datagram(initiation(pair), SOURCE, pair.now)
+    assert len(pair.b.datagrams_to_send(pair.now)) == 20
+    assert len(pair.a._context.indices) == len(pair.b._context.indices) == 1
+
+
 def test_ok__another_identity_forgets_sessions(pair) -> None:
     pair.send(pair.a, DATA)
     before = pair.a.public
