@@ -54,7 +54,7 @@ def plain(error: OSError) -> str:
 def _policy(address: ControlAddress, ca_file: str) -> TlsPolicy | None:
     if address.scheme == "http":
         return None
-    return TlsPolicy(address.sni, verify_name=address.host, ca_file=ca_file)
+    return TlsPolicy(address.sni, ca_file=ca_file)
 
 
 async def _exchange(stream: ByteStream, address: ControlAddress) -> tuple[ResponseHead, bytes]:
