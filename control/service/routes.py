@@ -49,7 +49,7 @@ class RouteOperations:
             yield RouteState(node, route, route in advertised, route in approved, route in primary)
 
     async def approve(self, actor: Actor, name: str, routes: Sequence[str]) -> tuple[RouteState, ...]:
-        """Let the node serve these routes; `exit` means both default routes."""
+        """Let the node serve these routes; `exit` means both default routes, none means all that it advertises."""
         return await self._set(actor, name, parse_routes(routes), approve=True)
 
     async def revoke(self, actor: Actor, name: str, routes: Sequence[str]) -> tuple[RouteState, ...]:
@@ -62,6 +62,7 @@ class RouteOperations:
         async with self._core.change(actor) as draft:
             node = self._nodes.find(name)
             approved = set(node.approved_routes)
+            routes = routes or (node.advertised_routes if approve else node.approved_routes)
             self._check(node, routes, approve)
             wanted = approved | set(routes) if approve else approved - set(routes)
             after = tuple(sorted(wanted, key=_order))

@@ -7,6 +7,7 @@ module knows which database it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ async def open_database(url: URL) -> Database:
     """Open and bring to the current form. Raises `StateError`."""
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
+        _make_private(Path(url.database or ""))
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin_immediate)
     try:
@@ -73,6 +75,12 @@ async def open_database(url: URL) -> Database:
         await engine.dispose()
         raise
     return Database(engine)
+
+
+def _make_private(path: Path) -> None:
+    """Only the owner reads the database, whatever the umask; its journals take the mode over."""
+    with contextlib.suppress(OSError):  # what is wrong with the place is said when it is opened
+        path.touch(mode=0o600)
 
 
 def _reason(error: SQLAlchemyError) -> str:

@@ -1,0 +1,116 @@
+"""`waypost-control nodes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from control.cli.client import AdminClient
+from control.cli.options import (
+    confirm,
+    json_option,
+    show_json,
+    show_result,
+    show_table,
+    socket_option,
+    split_list,
+    when,
+    yes_option,
+)
+
+
+@click.group()
+def nodes() -> None:
+    """Devices of the mesh. NAME is a node's name, id or overlay address."""
+
+
+@nodes.command("list")
+@json_option
+@socket_option
+def list_nodes(client: AdminClient, as_json: bool) -> None:
+    """List the nodes."""
+    found = client.call("GET", "nodes")
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            str(node["id"]),
+            node["name"],
+            node["user"] or ",".join(node["tags"]),
+            *node["addresses"],
+            _state(node),
+            when(node["last_seen"]),
+        )
+        for node in found
+    ]
+    columns = ("id", "name", "owner", "IPv4", "IPv6", "state", "last seen")
+    show_table(columns, rows, "no nodes yet: make a key with waypost-control preauthkeys create, then join with it")
+
+
+def _state(node: dict[str, Any]) -> str:
+    if node["expired"]:
+        return "expired"
+    return "online" if node["online"] else "offline"
+
+
+@nodes.command()
+@click.argument("name")
+@json_option
+@socket_option
+def show(client: AdminClient, name: str, as_json: bool) -> None:
+    """Show everything about the node NAME."""
+    node = client.call("GET", "nodes", name)
+    if as_json:
+        show_json(node)
+        return
+    for key, value in {**node, "state": _state(node)}.items():
+        text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+        click.echo(f"{key.replace('_', ' '):20} {'-' if value in (None, '', []) else text}")
+
+
+@nodes.command()
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+@socket_option
+def rename(client: AdminClient, name: str, new_name: str, as_json: bool) -> None:
+    """Give the node NAME another DNS name; it no longer follows the hostname."""
+    node = client.call("PATCH", "nodes", name, body={"name": new_name})
+    show_result(as_json, node, f"node {node['id']} is called {node['name']} now")
+
+
+@nodes.command()
+@click.argument("name")
+@yes_option
+@json_option
+@socket_option
+def expire(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
+    """End the login of the node NAME: it must join again."""
+    confirm(f"End the login of {name}?", yes)
+    node = client.call("POST", "nodes", name, "expire")
+    show_result(as_json, node, f"node {node['name']} must log in again")
+
+
+@nodes.command()
+@click.argument("name")
+@yes_option
+@json_option
+@socket_option
+def delete(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
+    """Remove the node NAME from the mesh; its addresses are not given again soon."""
+    confirm(f"Delete the node {name}?", yes)
+    node = client.call("DELETE", "nodes", name)
+    show_result(as_json, node, f"node {node['name']} deleted")
+
+
+@nodes.command()
+@click.argument("name")
+@click.argument("tags", nargs=-1, required=True)
+@json_option
+@socket_option
+def tag(client: AdminClient, name: str, tags: tuple[str, ...], as_json: bool) -> None:
+    """Let TAGS own the node NAME instead of a user; they replace the tags that it has."""
+    node = client.call("PUT", "nodes", name, "tags", body={"tags": split_list(tags)})
+    show_result(as_json, node, f"node {node['name']} is owned by {', '.join(node['tags'])}")

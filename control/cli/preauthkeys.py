@@ -1,0 +1,95 @@
+"""`waypost-control preauthkeys`."""
+
+from __future__ import annotations
+
+import click
+
+from control.cli.client import AdminClient
+from control.cli.options import (
+    NEVER,
+    duration,
+    json_option,
+    show_json,
+    show_result,
+    show_table,
+    socket_option,
+    split_list,
+    when,
+)
+
+
+@click.group()
+def preauthkeys() -> None:
+    """Keys with which nodes join without a person."""
+
+
+@preauthkeys.command()
+@click.option("--user", help="Owner of the nodes that join with it.")
+@click.option("--tags", multiple=True, help="Tags of the nodes, as tag:gateway; repeat or join by commas.")
+@click.option("--reusable", is_flag=True, help="More than one node may join with it.")
+@click.option("--ephemeral", is_flag=True, help="Nodes are deleted soon after they disconnect.")
+@click.option("--expiration", callback=duration, default="1h", show_default=True, help="90m, 12h, 30d or never.")
+@click.option("--description", default="", help="What it is for.")
+@json_option
+@socket_option
+def create(
+    client: AdminClient,
+    user: str | None,
+    tags: tuple[str, ...],
+    reusable: bool,
+    ephemeral: bool,
+    expiration: float,
+    description: str,
+    as_json: bool,
+) -> None:
+    """Create a key. Its text is shown now and never again."""
+    body = {
+        "user": user,
+        "tags": split_list(tags),
+        "reusable": reusable,
+        "ephemeral": ephemeral,
+        "life_s": None if expiration == NEVER else expiration,
+        "description": description,
+    }
+    made = client.call("POST", "preauthkeys", body=body)
+    show_result(as_json, made, made["key"])
+
+
+@preauthkeys.command("list")
+@json_option
+@socket_option
+def list_keys(client: AdminClient, as_json: bool) -> None:
+    """List the keys, without their secrets."""
+    found = client.call("GET", "preauthkeys")
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            str(key["id"]),
+            key["prefix"],
+            key["user"] or ",".join(key["tags"]),
+            ", ".join(word for word in ("reusable", "ephemeral") if key[word]) or "single use",
+            when(key["expiry"], "never"),
+            key["state"],
+            key["description"],
+        )
+        for key in found
+    ]
+    columns = ("id", "key", "owner", "kind", "expires", "state", "description")
+    show_table(columns, rows, "no pre-auth keys: waypost-control preauthkeys create --user NAME")
+
+
+@preauthkeys.command()
+@click.argument("key")
+@json_option
+@socket_option
+def revoke(client: AdminClient, key: str, as_json: bool) -> None:
+    """Revoke KEY, given by its id or the first part of its text. Nodes that joined with it stay."""
+    revoked = client.call("POST", "preauthkeys", _public_part(key), "revoke")
+    show_result(as_json, revoked, f"pre-auth key {revoked['prefix']} revoked")
+
+
+def _public_part(key: str) -> str:
+    """Id or public part: a secret that was pasted with it does not travel further."""
+    return key.strip().removeprefix("wpkey-auth-").partition("-")[0] or key

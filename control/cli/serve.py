@@ -1,0 +1,65 @@
+"""`waypost-control serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from control.cli.client import DEFAULT_SOCKET
+from control.cli.logs import LEVELS
+
+if TYPE_CHECKING:
+    from control.cli.config_file import ServeConfig
+
+
+@click.command()
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file; flags win over it.")
+@click.option("--data-dir", help="Database and keys.  [default: /var/lib/waypost-control]")
+@click.option("--listen", help="Address and port for nodes.  [default: 0.0.0.0:8080]")
+@click.option("--domain", help="DNS suffix of all nodes.  [default: mesh.internal]")
+@click.option("--tls-cert", help="Certificate chain (PEM): serve HTTPS instead of HTTP.")
+@click.option("--tls-key", help="Private key (PEM) of the certificate.")
+@click.option("--derp/--no-derp", default=None, help="Embedded relay and STUN.  [default: on]")
+@click.option("--derp-host", help="Name or address under which nodes reach the relay.  [default: this host's own]")
+@click.option("--derp-listen", help="The relay's own TLS listener without --tls-cert.  [default: 0.0.0.0:8443]")
+@click.option("--derp-region", type=int, help="Region number of the relay.  [default: 900]")
+@click.option("--stun-port", type=int, help="UDP port of STUN, 0 = none.  [default: 3478]")
+@click.option("--policy", help="Policy file to put in force at start; without it the stored one stays.")
+@click.option("--key-expiry", help="Life of node keys, as 180d.  [default: never]")
+@click.option("--socket", help=f"Admin socket.  [default: {DEFAULT_SOCKET}]", envvar="WAYPOST_CONTROL_SOCKET")
+@click.option("--log-level", type=click.Choice(LEVELS), help="[default: info]")
+def serve(config: Path | None, **flags: Any) -> None:
+    """Run the control server until it is told to stop (SIGTERM, Ctrl-C).
+
+    Settings come from flags, then from /etc/waypost-control/waypost-control.toml or --config.
+    """
+    from control.cli.config_file import load_config
+    from control.cli.logs import set_up_logs
+
+    loaded = load_config(flags, config)
+    set_up_logs(loaded.log_level)
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(loaded)
+
+
+def _run(config: ServeConfig) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config))
+
+
+async def _serve(config: ServeConfig) -> None:
+    from control.server.admin import admin_socket
+    from control.server.app import serve as serve_until
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve_until(config.server, stop=stop, companions=(admin_socket(config.socket),))

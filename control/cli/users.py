@@ -1,0 +1,63 @@
+"""`waypost-control users`."""
+
+from __future__ import annotations
+
+import click
+
+from control.cli.client import AdminClient
+from control.cli.options import confirm, json_option, show_json, show_result, show_table, socket_option, yes_option
+
+ROLES = ("owner", "admin", "network-admin", "it-admin", "billing-admin", "auditor", "member")
+
+
+@click.group()
+def users() -> None:
+    """People who own nodes."""
+
+
+@users.command()
+@click.argument("name")
+@click.option("--email", default="", help="E-mail address; the policy may call the user by it.")
+@click.option("--display-name", default="", help="Name that clients show.")
+@click.option("--role", type=click.Choice(ROLES), default="member", show_default=True)
+@json_option
+@socket_option
+def create(client: AdminClient, name: str, email: str, display_name: str, role: str, as_json: bool) -> None:
+    """Create the user NAME (lower-case letters, digits, . _ -)."""
+    body = {"name": name, "email": email, "display_name": display_name, "role": role}
+    show_result(as_json, client.call("POST", "users", body=body), f"user {name} created")
+
+
+@users.command("list")
+@json_option
+@socket_option
+def list_users(client: AdminClient, as_json: bool) -> None:
+    """List the users."""
+    found = client.call("GET", "users")
+    if as_json:
+        show_json(found)
+        return
+    rows = [(str(user["id"]), user["name"], user["email"], user["display_name"], user["role"]) for user in found]
+    show_table(("id", "name", "e-mail", "display name", "role"), rows, "no users: waypost-control users create NAME")
+
+
+@users.command()
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+@socket_option
+def rename(client: AdminClient, name: str, new_name: str, as_json: bool) -> None:
+    """Rename the user NAME. Policy rules that use the old name stop meaning this user."""
+    user = client.call("PATCH", "users", name, body={"name": new_name})
+    show_result(as_json, user, f"user {name} is called {user['name']} now")
+
+
+@users.command()
+@click.argument("name")
+@yes_option
+@json_option
+@socket_option
+def delete(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
+    """Delete the user NAME, who may not own nodes any more."""
+    confirm(f"Delete the user {name} and its pre-auth keys?", yes)
+    show_result(as_json, client.call("DELETE", "users", name), f"user {name} deleted")

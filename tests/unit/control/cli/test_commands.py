@@ -1,0 +1,208 @@
+"""The commands against a real admin socket with a real service behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from appliance.ports.clock import VirtualClock
+from appliance.ports.randomness import SeededRandomness
+from appliance.proto.control.messages import Auth, Hostinfo, RegisterRequest
+from appliance.types.errors import StateError
+from appliance.types.keys import MachinePublicKey, NodePublicKey
+from control.cli.main import run
+from control.server.admin import AdminServer, admin_socket
+from control.service.service import ControlService, open_service
+from control.service.settings import ServiceSettings
+
+
+@dataclass
+class Shell:
+    """Runs commands in a thread, since they block, while the server runs in the loop."""
+
+    service: ControlService
+    socket: str
+    capsys: pytest.CaptureFixture
+
+    async def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        self.capsys.readouterr()
+        result = await asyncio.to_thread(run, [*arguments, "--socket", self.socket])
+        printed = self.capsys.readouterr()
+        assert result == code, printed
+        return printed.out, printed.err
+
+    async def json(self, *arguments: str):
+        return json.loads((await self.run(*arguments, "--json"))[0])
+
+    async def join(self, number: int, key: str, **info) -> None:
+        request = RegisterRequest(
+            version=130,
+            node_key=str(NodePublicKey(bytes([number]) * 32)),
+            auth=Auth(auth_key=key),
+            hostinfo=Hostinfo(hostname=f"gw{number}", **info),
+        )
+        answer = await self.service.register(MachinePublicKey(bytes([number]) * 32), request, "")
+        assert answer.error == ""
+
+
+@pytest.fixture
+async def shell(tmp_path, capsys):
+    service = await open_service(
+        tmp_path, ServiceSettings(domain="net.example"), clock=VirtualClock(), randomness=SeededRandomness(1)
+    )
+    path = tmp_path / "run" / "admin.sock"
+    async with admin_socket(path)(service):
+        yield Shell(service, str(path), capsys)
+    assert not path.exists()
+    await service.close()
+
+
+async def test_ok__users(shell):
+    created = await shell.json("users", "create", "alice", "--email", "alice@example.org", "--role", "admin")
+    assert (created["name"], created["role"]) == ("alice", "admin")
+    await shell.run("users", "rename", "alice", "ann")
+    assert [user["name"] for user in await shell.json("users", "list")] == ["ann"]
+    table, _ = await shell.run("users", "list")
+    assert "alice@example.org" in table
+    await shell.run("users", "delete", "ann")
+    out, _ = await shell.run("users", "list")
+    assert "users create" in out
+
+
+async def test_ok__keys_are_shown_once(shell):
+    await shell.run("users", "create", "alice")
+    text, _ = await shell.run("preauthkeys", "create", "--user", "alice", "--reusable", "--expiration", "1d12h")
+    text = text.strip()
+    assert text.startswith("wpkey-auth-")
+    made = await shell.json("preauthkeys", "create", "--tags", "tag:a,tag:b", "--ephemeral", "--expiration", "never")
+    assert (made["tags"], made["ephemeral"], made["expiry"]) == (["tag:a", "tag:b"], True, None)
+    listed = await shell.json("preauthkeys", "list")
+    assert text.rpartition("-")[2] not in json.dumps(listed)
+    assert listed[0]["expiry"] == "2026-01-02T12:00:00Z"
+    await shell.run("preauthkeys", "revoke", text)
+    table, _ = await shell.run("preauthkeys", "list")
+    assert "revoked" in table
+
+
+async def test_ok__nodes_and_routes(shell):
+    await shell.run("users", "create", "alice")
+    key = (await shell.json("preauthkeys", "create", "--user", "alice", "--reusable"))["key"]
+    await shell.join(1, key, routable_ips=["10.0.0.0/24", "10.0.1.0/24"])
+    await shell.join(2, key)
+    assert [node["name"] for node in await shell.json("nodes", "list")] == ["gw1", "gw2"]
+    assert (await shell.json("nodes", "show", "100.64.0.2"))["fqdn"] == "gw2.net.example."
+    approved = await shell.json("routes", "approve", "gw1")
+    assert {route["route"] for route in approved if route["approved"]} == {"10.0.0.0/24", "10.0.1.0/24"}
+    await shell.run("routes", "revoke", "gw1", "10.0.1.0/24")
+    listed = await shell.json("routes", "list", "--node", "gw1")
+    assert [route["approved"] for route in listed] == [True, False]
+    assert "10.0.1.0/24" in (await shell.run("routes", "list"))[0]
+    assert (await shell.json("nodes", "tag", "gw1", "tag:gw"))["tags"] == ["tag:gw"]
+    assert (await shell.json("nodes", "rename", "gw2", "edge"))["name"] == "edge"
+    assert (await shell.json("nodes", "expire", "edge"))["expired"]
+    assert "expired" in (await shell.run("nodes", "list"))[0]
+    assert "key expiry" in (await shell.run("nodes", "show", "edge"))[0]
+    await shell.run("nodes", "delete", "edge")
+    assert len(await shell.json("nodes", "list")) == 1
+
+
+async def test_ok__policy(shell, tmp_path):
+    file = tmp_path / "policy.hujson"
+    file.write_text('{"acls": [], "groups": {"group:a": ["zoe@"]}}\n')
+    assert "no policy" in (await shell.run("policy", "get"))[0]
+    out, err = await shell.run("policy", "set", str(file))
+    assert "version 1" in out
+    assert 'warning: line 1, column 37: no such user: "zoe"' in err
+    assert (await shell.run("policy", "get"))[0] == file.read_text()
+    _, err = await shell.run("policy", "set", str(file), "--base-version", "0", code=1)
+    assert "version 1 now" in err
+    file.write_text('{\n"grants": []}')
+    _, err = await shell.run("policy", "set", str(file), code=1)
+    assert f'{file}: line 2, column 1: section "grants" is not supported yet' in err
+
+
+def test_ok__policy_check_needs_no_server(tmp_path, capsys):
+    file = tmp_path / "p.hujson"
+    file.write_text("{}")
+    assert run(["policy", "check", str(file)]) == 0
+    assert "is good" in capsys.readouterr().out
+    file.write_text('{"acls": [{"action": "accept", "src": ["tag:x"], "dst": ["*:*"]}]}')
+    assert run(["policy", "check", str(file)]) == 1
+    assert 'line 1, column 40: src=tag not found: "tag:x"' in capsys.readouterr().err
+    assert run(["policy", "check", str(file), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"][0]["column"] == 40
+    assert run(["policy", "check", str(tmp_path / "none")]) == 1
+    assert "cannot read" in capsys.readouterr().err
+
+
+async def test_fail__one_line_with_the_mend(shell):
+    for arguments, says in (
+        (("nodes", "show", "nobody"), "nodes list"),
+        (("preauthkeys", "create"), "--user"),
+        (("users", "delete", "zoe"), "users create zoe"),
+        (("users", "create", "A B"), "lower-case"),
+        (("nodes", "show", "a/../../users"), "no such node"),
+    ):
+        _, err = await shell.run(*arguments, code=1)
+        assert says in err
+        assert err.count("\n") == 1
+    assert "not a duration" in (await shell.run("preauthkeys", "create", "--expiration", "soon", code=2))[1]
+
+
+def test_fail__no_server(tmp_path, capsys):
+    assert run(["users", "list", "--socket", str(tmp_path / "none.sock")]) == 3
+    err = capsys.readouterr().err
+    assert "waypost-control serve" in err
+    assert err.count("\n") == 1
+
+
+async def test_ok__the_socket_is_private_and_a_stale_one_is_replaced(shell, tmp_path):
+    assert os.stat(shell.socket).st_mode & 0o777 == 0o600
+    with pytest.raises(StateError, match="another control server"):
+        await AdminServer(shell.service, tmp_path / "run" / "admin.sock").start()
+    stale = tmp_path / "stale.sock"
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+    async with admin_socket(stale)(shell.service):
+        assert stale.exists()
+
+
+async def test_fail__pages_and_strangers_are_not_served(shell, monkeypatch):
+    async def ask(head: str) -> str:
+        reader, writer = await asyncio.open_unix_connection(shell.socket)
+        writer.write(f"GET /v1/users HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    assert "200 OK" in await ask("Host: waypost-control\r\n")
+    assert "403" in await ask("Host: localhost\r\n")
+    assert "403" in await ask("Host: waypost-control\r\nOrigin: http://x\r\n")
+    monkeypatch.setattr("control.server.admin._UCRED", _Stranger())
+    assert "root and the server's own user only" in await ask("Host: waypost-control\r\n")
+
+
+class _Stranger:
+    """The kernel's answer for another user."""
+
+    size = 12
+
+    def unpack(self, data: bytes) -> tuple[int, int, int]:
+        return (1, 12345, 12345)
+
+
+def test_ok__help_and_completion(capsys):
+    assert run(["--help"]) == 0
+    assert "completion bash" in capsys.readouterr().out
+    assert run(["completion", "bash"]) == 0
+    assert "_WAYPOST_CONTROL_COMPLETE" in capsys.readouterr().out
+    assert run(["nonsense"]) == 2
+    for name in ("serve", "users", "preauthkeys", "nodes", "routes", "policy"):
+        assert run([name, "--help"]) == 0
