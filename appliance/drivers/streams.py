@@ -97,6 +97,8 @@ class SocketDialer:
             reader, writer = await asyncio.open_connection(sock=sock, ssl=_context(tls), server_hostname=name)
         except ValueError as error:
             sock.close()
+            if isinstance(error, OSError):  # certificate errors are both
+                raise
             raise OSError(f"not a server name: {(tls.server_name if tls else '') or host!r}") from error
         except BaseException:
             sock.close()

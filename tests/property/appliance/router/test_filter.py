@@ -1,0 +1,86 @@
+"""The compiled filter decides as the rules do, for random rules and packets (node-os spec 1.4)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.router.compile import ICMP, PORT_PROTOCOLS, compile_rules
+from appliance.router.explain import Packet, explain
+from appliance.router.model import RouterModel
+from appliance.router.ranges import covers, merge, subtract
+from appliance.types.netmap import FilterRule, PortRange
+
+ADDRESSES = [f"10.0.0.{i}" for i in range(16)] + [f"fd00::{i:x}" for i in range(16)]
+texts = st.one_of(
+    st.sampled_from(["*", "10.0.0.0/29", "10.0.0.8/30", "10.0.0.3-10.0.0.9", "fd00::/124", "fd00::2-fd00::5", "cap:a"]),
+    st.sampled_from(ADDRESSES),
+)
+ports = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(sorted) | st.just([0, 65535])
+protocols = st.lists(st.sampled_from([1, 6, 17, 47, 58, 132]), max_size=3).map(tuple)
+destinations = st.builds(lambda ip, pair: PortRange(ip, *pair), texts.filter(lambda text: text != "cap:a"), ports)
+rules = st.builds(
+    FilterRule,
+    st.lists(texts, min_size=1, max_size=3).map(tuple),
+    st.lists(destinations, min_size=1, max_size=3).map(tuple),
+    protocols,
+)
+packets = st.builds(
+    Packet,
+    st.sampled_from(ADDRESSES).map(ip_address),
+    st.sampled_from(ADDRESSES).map(ip_address),
+    st.sampled_from([1, 6, 17, 47, 58, 132]),
+    st.integers(0, 6),
+)
+CAPS = {"a": (ip_address("10.0.0.4"), ip_address("fd00::4"))}
+JAILED = (ip_network("10.0.0.12/32"),)
+
+
+def lookup(compiled, packet: Packet) -> bool:
+    """What a kernel does with the compiled form: class of the source, then its sets."""
+    family = compiled.families[0 if packet.source.version == 4 else 1]
+    value = int(packet.destination)
+    found = [item for item, sources in family.classes if covers(sources, int(packet.source))]
+    assert len(found) <= 1, "a source belongs to one class"
+    for item in found:
+        if packet.protocol == ICMP[family.version] and covers(item.icmp, value):
+            return True
+        for layer in item.layers:
+            hits = [
+                proto == packet.protocol and first <= value <= last and low <= packet.port <= high
+                for proto, (first, last), (low, high) in layer
+            ]
+            assert sum(hits) <= 1, "elements of a layer never overlap"
+            if any(hits) and packet.protocol in PORT_PROTOCOLS:
+                return True
+        if any(proto == packet.protocol and first <= value <= last for proto, (first, last) in item.whole):
+            return True
+    return False
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(rules, max_size=6), st.lists(packets, min_size=1, max_size=25))
+def test_ok__compiled_equals_rules(rule_list, packet_list):
+    local = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))
+    model = RouterModel(advertised=local, rules=tuple(rule_list), cap_sources=CAPS, jailed=JAILED)
+    compiled = compile_rules(model.rules, CAPS, JAILED)
+    for packet in packet_list:
+        if packet.source.version == packet.destination.version:
+            assert lookup(compiled, packet) == explain(model, packet).accepted, packet
+
+
+small = st.tuples(st.integers(0, 40), st.integers(0, 8)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(small, max_size=8), st.lists(small, max_size=8))
+def test_ok__range_arithmetic_is_that_of_sets(one, other):
+    def members(intervals):
+        return {value for first, last in intervals for value in range(first, last + 1)}
+
+    assert members(merge(one)) == members(one)
+    left = subtract(one, other)
+    assert members(left) == members(one) - members(other)
+    assert left == merge(left)

@@ -1,0 +1,57 @@
+"""Desired addresses, routes and rules, and differences."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+from appliance.ports.netlink import InterfaceAddress, PolicyRule, Route, RouteKind
+from appliance.router.model import RouterModel
+from appliance.router.routes import desired, difference, ours, policy_rules
+
+MODEL = RouterModel(
+    addresses=(ip_network("100.64.0.1/32"), ip_network("fd7a:115c:a1e0::1/128")),
+    routes=(ip_network("100.64.0.2/32"), ip_network("10.0.0.0/8"), ip_network("fd7a:115c:a1e0::/48")),
+    local_routes=(ip_network("10.1.0.0/16"),),
+)
+
+
+def test_ok__rules_of_the_field():
+    assert [(rule.priority, rule.table, rule.mark) for rule in policy_rules(4)] == [
+        (5210, 254, 0x80000),
+        (5230, 253, 0x80000),
+        (5250, 0, 0x80000),
+        (5270, 52, 0),
+    ]
+
+
+def test_ok__table_52():
+    items = desired(MODEL)
+    assert Route(ip_network("10.1.0.0/16"), 52, RouteKind.THROW) in items
+    assert Route(ip_network("10.0.0.0/8"), 52, interface="waypost0") in items
+    assert InterfaceAddress("waypost0", ip_interface("100.64.0.1/32")) in items
+    assert len([item for item in items if isinstance(item, PolicyRule)]) == 8
+
+
+def test_ok__without_ipv6():
+    assert not [item for item in desired(MODEL, (4,)) if "IPv6" in str(item) or "::" in str(item)]
+
+
+def test_ok__difference_replaces_in_place():
+    after = replace(MODEL, local_routes=(), routes=(*MODEL.routes[1:], ip_network("10.1.0.0/16")))
+    remove, add = difference(desired(MODEL), desired(after))
+    assert remove == [Route(ip_network("100.64.0.2/32"), 52, interface="waypost0")]
+    assert add == [Route(ip_network("10.1.0.0/16"), 52, interface="waypost0")]
+
+
+def test_ok__ours_are_told_from_others():
+    foreign = PolicyRule(4, 5270, 52, protocol=0)
+    kept = Route(ip_network("10.9.0.0/16"), 52, interface="other0", protocol=3)
+    home = InterfaceAddress("waypost0", ip_interface("192.168.3.1/24"))
+    mine = [*desired(MODEL)]
+    held = [item for item in (*mine, foreign, kept, home)]
+    found = ours(
+        "waypost0",
+        [item for item in held if isinstance(item, InterfaceAddress)],
+        [item for item in held if isinstance(item, Route)],
+        [item for item in held if isinstance(item, PolicyRule)],
+    )
+    assert set(found) == set(mine)

@@ -1,0 +1,94 @@
+"""The nftables table of a model, run on the twin."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+from appliance.ports.firewall import MemoryFirewall, NftChain, NftSet, render_change, render_create
+from appliance.router.model import RouterModel
+from appliance.router.ruleset import compile_table
+from appliance.types.addresses import AddrPort
+from appliance.types.netmap import FilterRule, PortRange
+
+MODEL = RouterModel(
+    addresses=(ip_network("100.64.0.1/32"), ip_network("fd7a:115c:a1e0::1/128")),
+    advertised=(ip_network("10.0.0.0/8"),),
+    rules=(FilterRule(("*",), (PortRange("*"),)),),
+    peerapi=(AddrPort("100.64.0.1", 5555), AddrPort("fd7a:115c:a1e0::1", 6666)),
+    wireguard_port=41641,
+)
+
+
+def chain(table, name):
+    return next((item.rules for item in table.chains if item.name == name), None)
+
+
+def elements(table, name):
+    return next(item.elements for item in table.sets if item.name == name)
+
+
+def many(count):
+    return tuple(FilterRule((f"100.64.1.{i}",), (PortRange("10.0.0.0/8", 80 + i, 80 + i),)) for i in range(count))
+
+
+async def test_ok__documents_run_and_an_empty_model_denies():
+    table, problems = compile_table(RouterModel())
+    await MemoryFirewall().apply(render_create(table))
+    assert problems == ()
+    assert elements(table, "local4") == {}
+    assert chain(table, "acl4")[-1] == "counter drop"
+    assert elements(table, "src4") == {}
+
+
+async def test_ok__peer_api_is_open_even_with_shields_up():
+    table, _ = compile_table(replace(MODEL, shields_up=True))
+    assert "ip daddr 100.64.0.1 tcp dport 5555 accept" in chain(table, "acl4")
+    assert "ip6 daddr fd7a:115c:a1e0::1 tcp dport 6666 accept" in chain(table, "acl6")
+    assert elements(table, "flat4_0") == {}
+
+
+async def test_ok__switches():
+    table, _ = compile_table(replace(MODEL, snat=False, stateful=True, drop_cgnat=False, wireguard_port=0))
+    assert chain(table, "nat_out") is None
+    assert chain(table, "through")[-1] == 'oifname "waypost0" counter drop'
+    assert chain(table, "host_in") == ('iifname "lo" accept', 'iifname "waypost0" accept')
+
+
+async def test_ok__extra_chains_come_along():
+    extra = (NftSet("more", "ipv4_addr", {"1.2.3.4": ""}), NftChain("slot", ("ip saddr @more accept",)))
+    table, _ = compile_table(replace(MODEL, extra=extra))
+    await MemoryFirewall().apply(render_create(table))
+    assert chain(table, "slot") == ("ip saddr @more accept",)
+
+
+async def test_ok__a_small_change_is_a_small_document():
+    before, _ = compile_table(replace(MODEL, rules=many(100)))
+    after, _ = compile_table(replace(MODEL, rules=many(101)))
+    document = render_change(before, after)
+    assert render_change(before, before) == ""
+    assert document.count("\n") == 2
+    twin = MemoryFirewall()
+    await twin.apply(render_create(before))
+    await twin.apply(document)
+    fresh = MemoryFirewall()
+    await fresh.apply(render_create(after))
+    assert twin.tables["inet", "waypost"].sets == fresh.tables["inet", "waypost"].sets
+
+
+async def test_ok__large_classes_get_their_own_chain_and_leave_with_it():
+    wide = FilterRule(tuple(f"100.64.{i}.1" for i in range(50)), (PortRange("10.0.0.0/8", 80, 80),))
+    before, _ = compile_table(replace(MODEL, rules=(wide,)))
+    after, _ = compile_table(replace(MODEL, rules=()))
+    verdicts = set(elements(before, "src4").values())
+    assert len(verdicts) == 1
+    twin = MemoryFirewall()
+    await twin.apply(render_create(before))
+    await twin.apply(render_change(before, after))
+    table = twin.tables["inet", "waypost"]
+    assert not [name for name in (*table.chains, *table.sets) if name.startswith(("c4_", "dst4_", "icmp4_"))]
+    await twin.apply(render_change(after, before))
+
+
+async def test_ok__another_interface_or_hook_changes_the_rules():
+    before, _ = compile_table(MODEL)
+    after, _ = compile_table(replace(MODEL, interface="tun7"))
+    assert 'iifname "tun7" jump acl' in render_change(before, after)

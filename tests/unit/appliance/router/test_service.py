@@ -1,0 +1,242 @@
+"""The router on twins: only differences, former state on failure, nothing left at the end."""
+
+from copy import deepcopy
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from appliance.ports.clock import VirtualClock
+from appliance.ports.firewall import FirewallError, MemoryFirewall
+from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, PolicyRule, Route
+from appliance.ports.sysctl import MemoryJournal, MemorySysctl
+from appliance.router.model import ForeignMode, RouterModel
+from appliance.router.service import Router, RouterError
+from appliance.types.netmap import FilterRule, PortRange
+
+PEER, LAN = ip_network("100.64.0.2/32"), ip_network("192.168.20.0/24")
+MODEL = RouterModel(
+    addresses=(ip_network("100.64.0.1/32"), ip_network("fd7a:115c:a1e0::1/128")),
+    routes=(PEER, LAN),
+    advertised=(ip_network("192.168.10.0/24"),),
+    rules=(FilterRule(("*",), (PortRange("*"),)),),
+    wireguard_port=41641,
+)
+
+
+class Host:
+    """Twins of one host, whose engine has made the tunnel device."""
+
+    def __init__(self):
+        self.netlink = MemoryNetlink()
+        self.netlink.add_link("waypost0")
+        self.netlink.add_link("eth0", ip_interface("192.168.10.1/24"), up=True)
+        self.firewall = MemoryFirewall()
+        self.sysctl = MemorySysctl(
+            {
+                "net/ipv4/ip_forward": "0",
+                "net/ipv6/conf/waypost0/disable_ipv6": "0",
+                "net/ipv6/conf/waypost0/addr_gen_mode": "0",
+            }
+        )
+        self.journal = MemoryJournal()
+        self.events = []
+        self.clock = VirtualClock()
+
+    def router(self):
+        return Router(
+            self.netlink, self.firewall, self.sysctl, self.journal, health=self.events.append, clock=self.clock
+        )
+
+    def state(self):
+        netlink = self.netlink
+        return (
+            set(netlink.address_list),
+            set(netlink.route_map.values()),
+            set(netlink.rule_list),
+            set(self.firewall.tables),
+            self.sysctl.values["net/ipv4/ip_forward"],
+            self.journal.text,
+        )
+
+
+@pytest.fixture
+def host():
+    return Host()
+
+
+async def test_ok__apply_and_close(host):
+    before = host.state()
+    router = host.router()
+    await router.apply(MODEL)
+    assert host.netlink.link_map["waypost0"].up
+    assert host.netlink.link_map["waypost0"].mtu == 1280
+    assert Route(LAN, 52, interface="waypost0") in host.netlink.route_map.values()
+    assert InterfaceAddress("waypost0", ip_interface("fd7a:115c:a1e0::1/128")) in host.netlink.address_list
+    assert len(host.netlink.rule_list) == 8
+    assert ("inet", "waypost") in host.firewall.tables
+    assert host.sysctl.values["net/ipv4/ip_forward"] == "1"
+    assert host.events == []
+    await router.close()
+    assert host.state() == before
+    await router.close()
+
+
+async def test_ok__the_filter_stands_before_the_device_is_up(host):
+    seen = []
+    original = host.netlink.set_link
+
+    async def set_link(interface, **changes):
+        seen.append(("inet", "waypost") in host.firewall.tables)
+        await original(interface, **changes)
+
+    host.netlink.set_link = set_link
+    router = host.router()
+    await router.apply(MODEL)
+    await router.close()
+    assert seen
+    assert all(seen)
+
+
+async def test_ok__only_differences(host):
+    router = host.router()
+    await router.apply(MODEL)
+    host.netlink.batches.clear()
+    host.firewall.documents.clear()
+    await router.apply(MODEL)
+    assert host.netlink.batches == []
+    assert host.firewall.documents == []
+    more = ip_network("192.168.30.0/24")
+    await router.apply(replace(MODEL, routes=(PEER, more)))
+    old, new = Route(LAN, 52, interface="waypost0"), Route(more, 52, interface="waypost0")
+    assert host.netlink.batches == [((old,), (new,))]
+    assert host.firewall.documents == []
+
+
+async def test_ok__no_ipv6_on_the_interface(host):
+    host.sysctl.values["net/ipv6/conf/waypost0/disable_ipv6"] = "1"
+    await host.router().apply(MODEL)
+    assert {rule.version for rule in host.netlink.rule_list} == {4}
+    assert all(item.address.version == 4 for item in host.netlink.address_list)
+
+
+async def test_fail__first_apply_leaves_nothing(host):
+    before = host.state()
+    host.netlink.refuse = lambda item: "no room" if isinstance(item, PolicyRule) else ""
+    with pytest.raises(RouterError, match="no room"):
+        await host.router().apply(MODEL)
+    assert host.state() == before
+    assert not host.netlink.link_map["waypost0"].up
+
+
+async def test_fail__the_former_state_stands(host):
+    router = host.router()
+    await router.apply(MODEL)
+    state, table = host.state(), deepcopy(host.firewall.tables["inet", "waypost"])
+    bad = ip_network("192.168.66.0/24")
+    host.netlink.refuse = lambda item: "no room" if isinstance(item, Route) and item.destination == bad else ""
+    with pytest.raises(RouterError, match=r"192\.168\.66\.0/24"):
+        await router.apply(replace(MODEL, routes=(PEER, bad), rules=()))
+    assert host.state() == state
+    assert host.firewall.tables["inet", "waypost"].sets == table.sets
+    assert router.model == MODEL
+    host.netlink.refuse = lambda _item: ""
+    await router.apply(replace(MODEL, routes=(PEER, bad)))
+    assert Route(bad, 52, interface="waypost0") in host.netlink.route_map.values()
+
+
+async def test_fail__a_refused_table_changes_nothing(host):
+    before = host.state()
+    host.firewall.refuse = "not today"
+    with pytest.raises(FirewallError, match="not today"):
+        await host.router().apply(MODEL)
+    host.firewall.refuse = ""
+    assert host.state() == before
+
+
+async def test_fail__no_device(host):
+    host.netlink.remove_link("waypost0")
+    with pytest.raises(RouterError, match="no interface waypost0") as caught:
+        await host.router().apply(MODEL)
+    assert "engine" in caught.value.mend
+
+
+async def test_ok__stale_state_is_recognised(host):
+    host.netlink.rule_list.append(PolicyRule(4, 5270, 52, protocol=0))  # the same rule, of another program
+    before = host.state()
+    await host.router().apply(MODEL)
+    host.netlink.remove_link("waypost0")  # the crashed process took its device along
+    host.netlink.add_link("waypost0")
+    cleaned = await host.router().clean_stale()
+    assert "nftables table inet waypost" in cleaned
+    assert "setting net.ipv4.ip_forward" in cleaned
+    assert host.state() == before
+    assert await host.router().clean_stale() == ()
+
+
+async def test_ok__repair_puts_back_what_others_removed(host):
+    router = host.router()
+    await router.repair()
+    await router.apply(MODEL)
+    state = host.state()
+    host.netlink.rule_list.clear()
+    del host.firewall.tables["inet", "waypost"]
+    await host.netlink.set_link("waypost0", up=False)
+    await router.repair()
+    assert host.state() == state
+
+
+async def test_ok__a_new_device_of_the_same_name_is_set_up(host):
+    router = host.router()
+    await router.apply(MODEL)
+    state = host.state()
+    host.netlink.remove_link("waypost0")
+    host.netlink.add_link("waypost0")
+    await router.apply(MODEL)
+    assert host.state() == state
+
+
+async def test_ok__a_table_changed_by_others_is_made_anew(host):
+    router = host.router()
+    await router.apply(MODEL)
+    host.firewall.tables["inet", "waypost"].sets.clear()
+    await router.apply(replace(MODEL, rules=()))
+    assert "local4" in host.firewall.tables["inet", "waypost"].sets
+
+
+async def test_ok__repairs_have_a_budget(host):
+    router = host.router()
+    await router.apply(MODEL)
+    router._budget._tokens = 1.0
+    assert await router.repair_soon()
+    assert not await router.repair_soon()
+    assert host.events[-1].code == "router-contended"
+    host.clock.advance(5)
+    assert await router.repair_soon()
+
+
+async def test_ok__foreign_firewalls_are_told_and_opened(host):
+    await host.firewall.apply(
+        "add table ip filter\nadd chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
+    )
+    router = host.router()
+    await router.apply(MODEL)
+    assert host.events[-1].code == "foreign-firewall-drop"
+    assert "ip table filter chain FORWARD" in host.events[-1].text
+    assert [drop.chain for drop in await router.foreign_drops()] == ["FORWARD"]
+    await router.apply(replace(MODEL, foreign=ForeignMode.OPEN))
+    assert not host.events[-1].broken
+    assert len(host.firewall.tables["ip", "filter"].chains["FORWARD"]) == 2
+    await router.close()
+    assert host.firewall.tables["ip", "filter"].chains["FORWARD"] == []
+
+
+async def test_ok__forwarding_that_cannot_be_had_is_a_health_item(host):
+    host.sysctl.read_only = True
+    await host.router().apply(MODEL)
+    assert host.events[0].code == "ip-forwarding-off"
+
+
+async def test_ok__bad_rules_are_a_health_item(host):
+    await host.router().apply(replace(MODEL, rules=(FilterRule(("bad",), (PortRange("*"),)),)))
+    assert host.events[0].code == "invalid-packet-filter"
