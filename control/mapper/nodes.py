@@ -89,6 +89,8 @@ class PeerNodes:
     def peer(self, viewer: NodeId, node_id: NodeId) -> wire.Node:
         """The peer in the map of `viewer`. Shared between viewers: do not change it."""
         common = self._common_part(node_id)
+        if not self._view.nodes[node_id].approved_routes:
+            return common
         allowed = self._view.allowed_ips(viewer, node_id)
         if len(allowed) == len(common.addresses):
             return common
