@@ -20,6 +20,7 @@ from appliance.magicsock.receiver import DiscoReceiver
 from appliance.magicsock.schedule import Schedule
 from appliance.magicsock.status import PathStatus
 from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
+from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
 from appliance.ports.underlay import PeerActivity
 from appliance.proto.disco import DiscoKeys, PacketKind, classify
@@ -68,7 +69,7 @@ class Magicsock:
 
     def status(self, peer: NodePublicKey, now: float) -> PathStatus | None:
         known = self._peers.get(peer)
-        return None if known is None else known.status(now)
+        return None if known is None else path_status(known, now)
 
     def next_action(self) -> Action | None:
         return self._outbox.next_action()

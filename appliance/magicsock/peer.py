@@ -11,9 +11,9 @@ from appliance.magicsock.candidates import NEVER, Candidate, CandidateTable, Pon
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.doubt import Doubt
 from appliance.magicsock.outbox import PingAnswered, Publish, SetPath
-from appliance.magicsock.pings import PingLedger, SentPing
-from appliance.magicsock.scoring import ProvenPath, address_points, better
-from appliance.magicsock.status import CandidateStatus, PathStatus
+from appliance.magicsock.pings import Pings
+from appliance.magicsock.scoring import ProvenPath, worth_a_move
+from appliance.magicsock.search import Search
 from appliance.magicsock.timing import (
     DISCOVERY_INTERVAL,
     GOOD_ENOUGH_LATENCY,
@@ -25,8 +25,9 @@ from appliance.magicsock.timing import (
     TRUST_DURATION,
     UPGRADE_INTERVAL,
 )
+from appliance.magicsock.view import engine_path, path_shown, same_path
 from appliance.ports.underlay import PARKED, PeerActivity, PeerPath
-from appliance.proto.disco import CallMeMaybe, Ping, Pong
+from appliance.proto.disco import CallMeMaybe, Pong
 from appliance.types.addresses import AddrPort
 from appliance.types.events import PathChanged, PathKind
 from appliance.types.ids import RegionId
@@ -49,17 +50,18 @@ class PeerPaths:
         self._context = context
         self._outbox = context.outbox
         self._generation = context.generation
-        self._sent = PingLedger()
+        self._pings = Pings(context)
         self._trust_until = NEVER
+        self._last_proof = NEVER
         self._last_active = NEVER
         self._last_full_ping = NEVER
         self._last_call_me_maybe = NEVER
         self._heartbeat_at: float | None = None
         self._heartbeat_due: float | None = None
-        self._discovery_at: float | None = None
+        self._search = Search()
         self._doubt = Doubt()
         self._pushed: PeerPath = PARKED
-        self._told: tuple[PathKind, AddrPort | None, RegionId | None] = (PathKind.NONE, None, None)
+        self._told = PathChanged(node.key, PathKind.NONE)
         self._take_netmap_endpoints(now)
 
     # What is known
@@ -72,6 +74,13 @@ class PeerPaths:
         """Whether packets may take `best` alone."""
         return self.best is not None and now <= self._trust_until
 
+    def sure(self, now: float) -> bool:
+        """Trusted, and no probe of it is overdue."""
+        return self.trusted(now) and not self._doubt.shaken(now)
+
+    def trusted_for_s(self, now: float) -> float:
+        return max(0.0, self._trust_until - now) if self.best is not None else 0.0
+
     @property
     def usable(self) -> bool:
         """Whether disco can be spoken with the peer."""
@@ -82,55 +91,23 @@ class PeerPaths:
         """The region by which the peer is reached, 0 = none known."""
         return self.node.home_derp or self.reverse_region
 
-    def _kind(self, now: float) -> PathKind:
-        if not self.active(now):
-            return PathKind.NONE
-        if self.best is not None and (self.trusted(now) or not self.relay_region):
-            return PathKind.DIRECT if self.best.direct else PathKind.PEER_RELAY
-        if self._static_path() is not None:
-            return PathKind.DIRECT
-        return PathKind.DERP if self.usable and self.relay_region else PathKind.NONE
-
-    def _static_path(self) -> AddrPort | None:
+    @property
+    def static_path(self) -> AddrPort | None:
         """WireGuard-only peers have no disco: their first endpoint is used as it is."""
         if self.node.wireguard_only and self.node.disco_key is None and self.node.endpoints:
             return self.node.endpoints[0]
         return None
 
-    def _desired(self, now: float) -> PeerPath:
-        if self.node.expired or not self.active(now):
-            return PARKED
-        if not self.usable:
-            static = self._static_path()
-            return PARKED if static is None else PeerPath(direct=static)
-        relay = bool(self.relay_region)
-        if self.best is None:
-            return PeerPath(relay=True) if relay else PARKED
-        return PeerPath(self.best.addr_port, relay and not self.trusted(now), self.best.vni)
-
     def _push(self, now: float, again: bool = False) -> None:
         """Tell the engine and the bus when something is different; `again` tells the engine in any case."""
-        path = self._desired(now)
+        path = engine_path(self, now)
         if again or path != self._pushed:
             self._pushed = path
             self._outbox.emit(SetPath(self.node.key, path))
-        kind = self._kind(now)
-        endpoint = self._endpoint_shown(kind)
-        region = self.relay_region if kind == PathKind.DERP else None
-        if (kind, endpoint, region) != self._told:
-            self._told = (kind, endpoint, region)
-            latency = self._latency_shown(kind) or 0.0
-            self._outbox.emit(Publish(PathChanged(self.node.key, kind, endpoint, region, latency)))
-
-    def _endpoint_shown(self, kind: PathKind) -> AddrPort | None:
-        if kind not in (PathKind.DIRECT, PathKind.PEER_RELAY):
-            return None
-        return self.best.addr_port if self.best is not None else self._static_path()
-
-    def _latency_shown(self, kind: PathKind) -> float | None:
-        if kind == PathKind.DERP:
-            return self.derp_latency_s
-        return self.best.latency_s if self.best is not None and kind != PathKind.NONE else None
+        shown = path_shown(self, now)
+        if not same_path(shown, self._told):
+            self._told = shown
+            self._outbox.emit(Publish(shown))
 
     def _set_best(self, path: ProvenPath | None) -> None:
         proven = self._context.proven
@@ -153,7 +130,7 @@ class PeerPaths:
             self._forget_proofs()
         fresh = self._take_netmap_endpoints(now)
         moved = old.disco_key != node.disco_key or old.home_derp != node.home_derp
-        if self.active(now) and (fresh or moved):
+        if self.active(now) and (fresh or moved) and not self._settled(now):
             self._seek(now)
         self._push(now)
 
@@ -174,7 +151,7 @@ class PeerPaths:
     def _forget_proofs(self) -> None:
         self._generation = self._context.generation
         self._set_best(None)
-        self._sent.clear()
+        self._pings.clear()
         self._last_call_me_maybe = NEVER
         for candidate in self.candidates:
             candidate.clear_history()
@@ -260,19 +237,8 @@ class PeerPaths:
 
     # Pings out
 
-    def _new_ping(self, to: AddrPort | None, now: float, token: int | None) -> Ping:
-        tx_id = self._outbox.randomness.bytes(12)
-        self._sent.add(SentPing(tx_id, to, now, token))
-        return Ping(tx_id, self._context.node_key)
-
     def _ping(self, to: AddrPort, now: float, token: int | None = None) -> None:
-        if self.node.disco_key is not None and self._context.node_key is not None:
-            self._outbox.disco(to, self.node.disco_key, self._new_ping(to, now, token))
-
-    def _ping_by_derp(self, now: float, token: int) -> None:
-        if self.node.disco_key is not None and self._context.node_key is not None and self.relay_region:
-            ping = self._new_ping(None, now, token)
-            self._outbox.disco_by_derp(self.node.key, self.node.home_derp, self.node.disco_key, ping)
+        self._pings.send(self.node, to, now, token)
 
     def ping_for_person(self, token: int, now: float) -> None:
         """Ping the proven path, or everything when there is none; also wakes the session."""
@@ -281,14 +247,16 @@ class PeerPaths:
         if self.best is not None and self.trusted(now):
             self._ping(self.best.addr_port, now, token)
             return
-        self._ping_by_derp(now, token)
+        if self.relay_region:
+            self._pings.send_by_derp(self.node, now, token)
         for candidate in self.candidates:
             self._ping(candidate.addr_port, now, token)
 
-    def _seek(self, now: float) -> None:
-        """Look for a direct path, and go on every 5 s until one is proven."""
-        self._full_ping(now, call_me_maybe=True)
-        self._discovery_at = now + DISCOVERY_INTERVAL
+    def _seek(self, now: float, *, call_me_maybe: bool = True) -> None:
+        """Look for a direct path: soon again at first, then every 5 s until one is proven."""
+        self._search.begin(now)
+        self._full_ping(now, call_me_maybe=call_me_maybe, at_once=True)
+        self._search.plan(now)
 
     def _full_ping(self, now: float, *, call_me_maybe: bool, at_once: bool = False) -> None:
         """Ping every candidate that was not pinged within 5 s (3.5); `at_once` ignores that limit."""
@@ -340,10 +308,17 @@ class PeerPaths:
         if wants and now - candidate.last_ping_back >= PING_BACK_INTERVAL - _EPSILON:
             candidate.last_ping_back = now
             self._ping(source, now)
+        elif self.best is not None and self.best.addr_port != source:
+            self._other_way(now)
+
+    def _other_way(self, now: float) -> None:
+        """The peer comes by another address than the one we use: ours may have died without it knowing."""
+        if self.active(now) and now - self._last_proof >= SILENCE:
+            self._raise_doubt(now)
 
     def receive_pong(self, pong: Pong, now: float, *, by_derp: bool = False) -> bool:
         """Whether the pong answers a ping of ours; if so the path that was pinged is proven (3.8)."""
-        sent = self._sent.take(pong.tx_id, by_derp)
+        sent = self._pings.take(pong.tx_id, by_derp)
         if sent is None:
             return False
         latency = max(0.0, now - sent.at)
@@ -360,13 +335,15 @@ class PeerPaths:
         return True
 
     def _proven(self, path: ProvenPath, now: float) -> None:
-        if better(path, self.best) or not self.trusted(now) or self._doubt.shaken:
+        if not self.trusted(now) or self._doubt.shaken(now) or worth_a_move(path, self.best):
             self._set_best(path)
         if self.best is not None and self.best.same_address(path):
             self.best = path
             self._trust_until = now + TRUST_DURATION
+            self._last_proof = now
             self._heartbeat_due = None
-            self._discovery_at = None if path.direct else self._discovery_at
+            if path.direct:
+                self._search.stop()
             self._doubt.end()
             self._push(now)
 
@@ -384,7 +361,10 @@ class PeerPaths:
         for candidate in self.candidates:
             if candidate.call_me_maybe_at not in (NEVER, now):
                 self._drop(candidate.addr_port)
-        self._full_ping(now, call_me_maybe=False, at_once=True)
+        if self.active(now) and not self._settled(now):
+            self._seek(now, call_me_maybe=False)
+        else:
+            self._full_ping(now, call_me_maybe=False, at_once=True)
         self._push(now)
 
     # Doubt
@@ -407,17 +387,16 @@ class PeerPaths:
         self._doubt.end()
         self._heartbeat_due = None
         self._trust_until = NEVER
-        self._full_ping(now, call_me_maybe=True, at_once=True)
-        self._discovery_at = now + DISCOVERY_INTERVAL
+        self._seek(now)
         self._push(now)
 
     # Timers
 
     def next_timer(self) -> float | None:
         """When `handle_timer` has work, None = never."""
-        deadlines = [self._sent.next_timeout()]
+        deadlines = [self._pings.next_timeout()]
         if self._pushed != PARKED or self._heartbeat_at is not None:
-            deadlines += [self._heartbeat_at, self._heartbeat_due, self._discovery_at, self._doubt.next_at]
+            deadlines += [self._heartbeat_at, self._heartbeat_due, self._search.next_at, self._doubt.next_at]
             if self._last_active != NEVER:
                 deadlines.append(self._last_active + SESSION_ACTIVE_TIMEOUT)
             if self._pushed.direct is not None and not self._pushed.relay and self._trust_until != NEVER:
@@ -436,21 +415,22 @@ class PeerPaths:
             self._probe_quickly(now)
         if self._heartbeat_at is not None and now >= self._heartbeat_at:
             self._heartbeat(now)
-        if self._discovery_at is not None and now >= self._discovery_at:
+        if self._search.next_at is not None and now >= self._search.next_at:
             self._discover(now)
         if self.best is not None and now > self._trust_until != NEVER:
             self._trust_until = NEVER
-            self._discovery_at = self._discovery_at or now
+            self._search.start_over(now)
         self._push(now)
 
     def _expire_pings(self, now: float) -> None:
-        for ping in self._sent.expire(now):
+        for ping in self._pings.expire(now):
             if self.best is not None and ping.to == self.best.addr_port and not self.trusted(now):
                 self._set_best(None)
 
     def _park(self, now: float) -> None:
         """Idle: the next packet wakes us through `wanted`; nothing keeps mappings open meanwhile (3.4)."""
-        self._heartbeat_at = self._heartbeat_due = self._discovery_at = None
+        self._heartbeat_at = self._heartbeat_due = None
+        self._search.stop()
         self._doubt.end()
         self._push(now)
 
@@ -467,34 +447,7 @@ class PeerPaths:
 
     def _discover(self, now: float) -> None:
         if self._settled(now):
-            self._discovery_at = None
+            self._search.stop()
         else:
-            self._seek(now)
-
-    # For people
-
-    def status(self, now: float) -> PathStatus:
-        kind = self._kind(now)
-        return PathStatus(
-            peer=self.node.key,
-            kind=kind,
-            active=self.active(now),
-            endpoint=self._endpoint_shown(kind),
-            region=self.relay_region or None,
-            latency_s=self._latency_shown(kind),
-            derp_latency_s=self.derp_latency_s,
-            trusted_for_s=max(0.0, self._trust_until - now) if self.best is not None else 0.0,
-            candidates=tuple(self._candidate_status(candidate, now) for candidate in self.candidates),
-        )
-
-    def _candidate_status(self, candidate: Candidate, now: float) -> CandidateStatus:
-        last = candidate.pongs[-1] if candidate.pongs else None
-        return CandidateStatus(
-            endpoint=candidate.addr_port,
-            sources=candidate.sources,
-            points=address_points(candidate.addr_port.ip),
-            best=self.best is not None and self.best.addr_port == candidate.addr_port,
-            latency_s=last.latency_s if last else None,
-            pong_age_s=now - last.at if last else None,
-            ping_age_s=now - candidate.last_ping if candidate.last_ping != NEVER else None,
-        )
+            self._full_ping(now, call_me_maybe=True, at_once=self._search.early)
+            self._search.plan(now)

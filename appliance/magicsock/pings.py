@@ -1,11 +1,16 @@
-"""Pings of one peer that wait for their pong."""
+"""Pings to one peer: sending them, and those that wait for their pong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.magicsock.context import PathContext
 from appliance.magicsock.timing import MAX_SENT_PINGS, PING_TIMEOUT
+from appliance.proto.disco import Ping
 from appliance.types.addresses import AddrPort
+from appliance.types.netmap import Node
+
+TX_ID_SIZE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +23,29 @@ class SentPing:
     token: int | None = None
 
 
-class PingLedger:
-    """Bounded; in order of sending, so that the first is the next to time out."""
+class Pings:
+    """Bounded; in order of sending, so that the first is the next to time out. Silent while logged out."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: PathContext) -> None:
+        self._context = context
         self._sent: dict[bytes, SentPing] = {}
 
-    def add(self, ping: SentPing) -> None:
+    def send(self, node: Node, to: AddrPort, now: float, token: int | None = None) -> None:
+        """By UDP, from the WireGuard port."""
+        if node.disco_key is not None and self._context.node_key is not None:
+            self._context.outbox.disco(to, node.disco_key, self._new(to, now, token))
+
+    def send_by_derp(self, node: Node, now: float, token: int | None = None) -> None:
+        if node.disco_key is not None and self._context.node_key is not None:
+            ping = self._new(None, now, token)
+            self._context.outbox.disco_by_derp(node.key, node.home_derp, node.disco_key, ping)
+
+    def _new(self, to: AddrPort | None, now: float, token: int | None) -> Ping:
         if len(self._sent) >= MAX_SENT_PINGS:
             del self._sent[next(iter(self._sent))]
-        self._sent[ping.tx_id] = ping
+        tx_id = self._context.outbox.randomness.bytes(TX_ID_SIZE)
+        self._sent[tx_id] = SentPing(tx_id, to, now, token)
+        return Ping(tx_id, self._context.node_key)
 
     def take(self, tx_id: bytes, by_derp: bool) -> SentPing | None:
         """The ping that a pong answers, once; the pong must have come the way that the ping went."""

@@ -23,6 +23,9 @@ RUNTIME_CANDIDATE_EXPIRY = 45.0
 REBIND_INTERVAL = 5.0
 """Minimum between two rebinds that send errors ask for (3.3)."""
 
+EARLY_RETRIES = (0.7, 1.3, 3.0)
+"""Own: a search starts with pings so long after each other, because first ones die at NATs that are not open yet."""
+
 MAX_CANDIDATES = 100
 MAX_PONGS = 64
 """Pongs remembered per candidate (3.1)."""

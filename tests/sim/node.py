@@ -1,0 +1,206 @@
+"""A whole node of the simulator: the product's machine and driver on a simulated engine, relay pool and host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from ipaddress import ip_address
+from itertools import pairwise
+
+from appliance.crypto.x25519 import clamp, public_key
+from appliance.magicsock.driver import Driver
+from appliance.magicsock.machine import Magicsock
+from appliance.magicsock.outbox import PingAnswered
+from appliance.magicsock.status import PathStatus
+from appliance.ports.randomness import SeededRandomness
+from appliance.proto.disco import DiscoKeys
+from appliance.types.addresses import Address, AddrPort
+from appliance.types.events import EndpointsChanged, HomeDerpChanged, PathChanged, PathKind
+from appliance.types.ids import NodeId, RegionId
+from appliance.types.keys import DiscoPrivateKey, NodePrivateKey, NodePublicKey
+from appliance.types.netmap import NetmapDiff
+from tests.sim.engine import SimEngine
+from tests.sim.network import Host
+from tests.sim.servers import Control, DerpWorld, SimPool
+from tests.sim.world import World
+
+
+class SimNode:
+    """`received[peer]` lists (time, payload) of what came; `paths[peer]` the path's history."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        number: int,
+        host: Host,
+        derp: DerpWorld,
+        control: Control,
+        derp_delay: float = 0.0,
+    ) -> None:
+        self.world, self.name, self.host, self._derp, self._control = world, name, host, derp, control
+        self.id = NodeId(number)
+        self._derp_delay = derp_delay
+        self._randomness = SeededRandomness(f"node {number} of {world.seed}")
+        self.key: NodePublicKey = public_key(NodePrivateKey(clamp(self._randomness.bytes(32))))
+        self.received: dict[NodePublicKey, list[tuple[float, bytes]]] = defaultdict(list)
+        self.paths: dict[NodePublicKey, list[tuple[float, PathKind, AddrPort | None]]] = defaultdict(list)
+        self.site: object = None
+        self.pings: list[PingAnswered] = []
+        self.events: list[object] = []
+        self._sequence = 0
+        self._life = 0
+        self._make()
+        control.join(self, self.id, self.key, self.machine.disco_public_key, f"100.64.0.{number}/32")
+        self._start()
+
+    def _make(self) -> None:
+        self._life += 1
+        self._timer_wish = 0
+        keys = DiscoKeys(DiscoPrivateKey(clamp(self._randomness.bytes(32))))
+        self.machine = Magicsock(keys, self._randomness, lambda region: self.pool.last_frame_at(region))
+        self.engine = SimEngine(self.world, self.host, self.key, self._delivered)
+        life = _Life(self)
+        self.pool = SimPool(self._derp, life, self._derp_delay)
+        self.pool.key = self.key
+        self.driver = Driver(self.machine, self.engine, self.pool, self.world.clock, self)
+        life.driver = self.driver
+        self.engine.set_sink(self.driver)
+
+    def _start(self) -> None:
+        self.machine.set_node_key(self.key, self.world.now)
+        self.machine.set_derp_map(self._derp.derp_map(), self.world.now)
+        self.driver.drain()
+
+    # The world's hand
+
+    def restart(self) -> None:
+        """Killed and started: nothing is remembered, the disco key is new."""
+        self.world.note(self.name, "restarts")
+        _finish(self.pool.close())
+        self._make()
+        self._control.restart(self.id, self.machine.disco_public_key)
+        self._start()
+
+    def link_changed(self, major: bool = True) -> None:
+        self.machine.link_changed(major, self.world.now)
+        self.driver.drain()
+
+    def netmap_changed(self, diff: NetmapDiff) -> None:
+        self.machine.apply(diff, self.world.now)
+        self.driver.drain()
+
+    def send(self, peer: SimNode) -> None:
+        self._sequence += 1
+        self.engine.send(peer.key, self._sequence.to_bytes(8, "big") + self._life.to_bytes(2, "big"))
+
+    def talk_to(self, peer: SimNode, every: float = 0.1, seconds: float = float("inf")) -> None:
+        """Send a packet now and again."""
+        end = self.world.now + seconds
+
+        def tick() -> None:
+            if self.world.now < end:
+                self.send(peer)
+                self.world.after(every, tick)
+
+        tick()
+
+    def ping(self, peer: SimNode, token: int = 1) -> None:
+        self.machine.ping(peer.key, token, self.world.now)
+        self.driver.drain()
+
+    # What is seen
+
+    def _delivered(self, peer: NodePublicKey, payload: bytes) -> None:
+        self.received[peer].append((self.world.now, payload))
+
+    def status(self, peer: SimNode) -> PathStatus:
+        status = self.machine.status(peer.key, self.world.now)
+        assert status is not None
+        return status
+
+    def direct_to(self, peer: SimNode) -> bool:
+        status = self.machine.status(peer.key, self.world.now)
+        return status is not None and status.kind == PathKind.DIRECT
+
+    def heard(self, peer: SimNode, since: float) -> bool:
+        history = self.received[peer.key]
+        return bool(history) and history[-1][0] >= since
+
+    def longest_silence(self, peer: SimNode, since: float, until: float) -> float:
+        """Longest time without a packet of the peer in that span."""
+        times = [since, *(at for at, _ in self.received[peer.key] if since <= at <= until), until]
+        return max(b - a for a, b in pairwise(times))
+
+    # Surroundings of the driver
+
+    def publish(self, event: object) -> None:
+        self.events.append(event)
+        match event:
+            case PathChanged(peer, kind, endpoint, region, latency):
+                self.paths[peer].append((self.world.now, kind, endpoint))
+                where = f"{endpoint or region or ''}"
+                self.world.note(self.name, f"path to {peer.short}: {kind} {where} {latency * 1000:.1f} ms")
+            case EndpointsChanged(endpoints):
+                self.world.note(self.name, "endpoints " + " ".join(str(e.addr_port) for e in endpoints))
+                self._control.set_endpoints(self.id, tuple(e.addr_port for e in endpoints))
+            case HomeDerpChanged(region):
+                self.world.note(self.name, f"home region {region}")
+                self._control.set_home(self.id, region)
+
+    def interface_addresses(self) -> Sequence[Address]:
+        return (ip_address(self.host.ip), ip_address("127.0.0.1"))
+
+    def resolve(self, names: Sequence[str]) -> None:
+        raise AssertionError(f"the simulated map has literals, yet {names} are asked for")
+
+    def measure_https(self, regions: Sequence[RegionId]) -> None:
+        for region in regions:
+            latency = _finish(self.pool.measure_https(region))
+            self.world.after(latency or 1.0, lambda r=region, s=latency: self.driver.https_measured(r, s))
+
+    def rebind_derp(self) -> None:
+        _finish(self.pool.rebind())
+
+    def ping_answered(self, answer: PingAnswered) -> None:
+        self.pings.append(answer)
+
+    def timer_changed(self, deadline: float | None) -> None:
+        self._timer_wish += 1
+        wish, life = self._timer_wish, self._life
+        if deadline is not None:
+            self.world.at(deadline, lambda: self._timer(wish, life))
+
+    def _timer(self, wish: int, life: int) -> None:
+        if wish == self._timer_wish and life == self._life:
+            self.driver.timer()
+
+
+class _Life:
+    """The sink of one life's pool: late events of an earlier life reach nobody."""
+
+    driver: Driver
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+
+    def derp_received(self, region: RegionId, source: NodePublicKey, packets: Sequence[bytes]) -> None:
+        self.driver.derp_received(region, source, packets)
+
+    def derp_peer_gone(self, region: RegionId, peer: NodePublicKey, not_here: bool) -> None:
+        self.driver.derp_peer_gone(region, peer, not_here)
+
+    def derp_connected(self, region: RegionId) -> None:
+        self.driver.derp_connected(region)
+
+    def derp_disconnected(self, region: RegionId, error: str) -> None:
+        self.driver.derp_disconnected(region, error)
+
+
+def _finish(coroutine):
+    """Run a coroutine of a twin that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("a twin waited")
