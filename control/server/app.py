@@ -14,6 +14,7 @@ from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
 from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap
+from control.derp.server import limit_tls_buffers
 from control.noise.upgrade import NoiseUpgrade
 from control.server.embedded_derp import EmbeddedDerp, own_address
 from control.server.endpoints import add_plain_routes
@@ -122,6 +123,8 @@ async def running(
 
 
 async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings, context: ssl.SSLContext | None) -> int:
+    if context is not None:
+        limit_tls_buffers()
     listener = await front.listen(settings.listen.ip, settings.listen.port, context)
     stack.callback(listener.close)
     return int(listener.sockets[0].getsockname()[1])

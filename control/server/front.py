@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -28,6 +30,9 @@ HEAD_TIMEOUT_S = 10.0
 """For a whole request, and between requests on one connection."""
 TLS_HANDSHAKE_TIMEOUT_S = 10.0
 BACKLOG = 4096
+KEEP_IDLE_S = 60
+KEEP_INTERVAL_S = 15
+USER_TIMEOUT_MS = 60_000
 
 
 class Front:
@@ -44,13 +49,16 @@ class Front:
         loop = asyncio.get_running_loop()
         timeout = TLS_HANDSHAKE_TIMEOUT_S if tls is not None else None
         try:
-            return await loop.create_server(
+            server = await loop.create_server(
                 lambda: FrontConnection(self), host, port, ssl=tls, ssl_handshake_timeout=timeout, backlog=BACKLOG
             )
         except OSError as error:
             mend = "stop the program that has it, or choose another address with --listen"
             reason = os.strerror(error.errno).lower() if error.errno else str(error)
             raise ApplianceError(f"cannot listen on {host}:{port}: {reason}", mend=mend, code="listen") from error
+        for listener in server.sockets:
+            _notice_dead_peers(listener)
+        return server
 
     def count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
@@ -185,3 +193,11 @@ class FrontConnection(asyncio.Protocol):
         except Exception:  # a defect in one request must not leave the client without an answer
             log.exception("request failed unexpectedly", path=head.path)
             return PlainResponse(500, b"internal error\n")
+
+
+def _notice_dead_peers(listener: TransportSocket) -> None:
+    """Connections inherit these: a peer that vanished ends its map stream in about two minutes, idle or not."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_IDLE_S)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_INTERVAL_S)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from appliance.proto.http1.head import RequestHead
-from control.server.front import Front
+from control.server.front import USER_TIMEOUT_MS, Front
 from control.server.routes import PlainRequest, PlainResponse, Routes
 from control.server.tasks import RequestTasks
 
@@ -109,3 +110,12 @@ async def test_ok__head_request_has_no_body(port: int) -> None:
     answer = await talk(port, b"HEAD /a HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_ok__connections_notice_dead_peers() -> None:
+    async with RequestTasks() as tasks:
+        listener = await Front(Routes(), tasks.spawn).listen("127.0.0.1", 0)
+        sock = listener.sockets[0]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT_MS
+        listener.close()
