@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ DELAY_S = 1.0
 
 
 class Progress:
-    """A spinner on a terminal, one line per change elsewhere."""
+    """A spinner on a terminal; silence elsewhere, so that scripts read errors only."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -40,12 +41,9 @@ class Progress:
         if self._spinner is not None:
             self._spinner.update(text)
             return
-        console = self._session.console(stderr=True)
-        if console.is_terminal:
-            self._spinner = console.status(text)
+        if sys.stderr.isatty():
+            self._spinner = self._session.console(stderr=True).status(text)
             self._spinner.start()
-        else:
-            console.print(text, markup=False)
 
     def note(self, text: str) -> None:
         """A line that stays."""

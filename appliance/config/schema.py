@@ -95,9 +95,9 @@ class TunnelSection:
 
 @dataclass(frozen=True, slots=True)
 class RouterSection:
-    """`[router]`. `ruleset = "own"` on a machine of ours, `"shared"` where other programs write firewall rules too."""
+    """`[router]`. `foreign`: only `detect` other firewalls that drop tunnel traffic, or `open` them to it."""
 
-    ruleset: str = _checked("shared", _one_of("own", "shared"))
+    foreign: str = _checked("detect", _one_of("detect", "open"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,16 @@ class HealthTracker:
         else:
             self._waiting[code] = (due, item)
 
+    def observe(self, event: HealthChanged) -> None:
+        """Take over what a service published by itself; subscribe this to the bus."""
+        known = self._visible.get(event.code)
+        if not event.broken:
+            self._visible.pop(event.code, None)
+        elif known is None or (known.text, known.mend) != (event.text, event.mend):
+            since = known.since if known is not None else self._clock.wall_now()
+            severity = known.severity if known is not None else Severity.MEDIUM
+            self._visible[event.code] = HealthItem(event.code, severity, event.text, event.mend, since)
+
     def set_error(self, error: ApplianceError, *, code: str | None = None, source: str = "") -> None:
         """Show an error as an item."""
         self.set(code or error.code, error.text, mend=error.mend, severity=error.severity, source=source)

@@ -249,4 +249,4 @@ def refuse_if_served(path: str) -> None:
         except OSError:
             return
     mend = "stop the other waypostd, or give this one its own --socket and --state-dir"
-    raise ConfigError(f"another waypostd already serves {path}", mend=mend, code="already-running")
+    raise ConfigError(f"another waypostd is running: it serves {path}", mend=mend, code="already-running")

@@ -15,7 +15,7 @@ from appliance.ports.randomness import Randomness
 from appliance.ports.store import StateStore
 from appliance.state.document import Document
 from appliance.types.ids import ProfileId
-from appliance.types.keys import MachinePrivateKey, NodePrivateKey
+from appliance.types.keys import MachinePrivateKey, NodePrivateKey, NodePublicKey
 
 
 class MachineKey(msgspec.Struct, frozen=True):
@@ -37,17 +37,15 @@ class ProfileList(msgspec.Struct, frozen=True):
     profiles: tuple[ProfileEntry, ...]
 
 
-class NodeKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """`keys.json`. `registered` says that control accepted `node_key`; `old_node_key` is the one it replaced.
+class StoredKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """`keys.json`: a node key that control accepted. `old_node_key` is the one that it replaced.
 
     `control_url` is the server that these keys were registered with.
     """
 
     node_key: NodePrivateKey
-    old_node_key: NodePrivateKey | None = None
-    registered: bool = False
+    old_node_key: NodePublicKey | None = None
     control_url: str = ""
-    ephemeral: bool = False
 
 
 class Prefs(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +65,13 @@ class Prefs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handshakes(msgspec.Struct, frozen=True):
-    """`handshakes.json`: greatest WireGuard timestamp (12 bytes, hex) received per peer (node key text form)."""
+    """`handshakes.json`: greatest WireGuard timestamp sent (12 bytes, hex).
 
-    greatest: dict[str, str] = {}
+    `complete` says that the process ended in order, so that none greater was sent after this was written.
+    """
+
+    sent: str = ""
+    complete: bool = False
 
 
 class Profile:
@@ -78,7 +80,8 @@ class Profile:
     def __init__(self, store: StateStore, profile_id: ProfileId) -> None:
         folder = f"profiles/{profile_id}"
         self.id = profile_id
-        self.keys: Document[NodeKeys] = Document(store, f"{folder}/keys.json", NodeKeys)
+        self.folder = folder
+        self.keys: Document[StoredKeys] = Document(store, f"{folder}/keys.json", StoredKeys)
         self.prefs: Document[Prefs] = Document(store, f"{folder}/prefs.json", Prefs)
         self.handshakes: Document[Handshakes] = Document(store, f"{folder}/handshakes.json", Handshakes)
 

@@ -79,3 +79,18 @@ def test_ok__clear_source_leaves_the_others() -> None:
     tracker.set("c", "t")
     tracker.clear_source("plugin:x")
     assert [item.code for item in tracker.items()] == ["c"]
+
+
+def test_ok__items_that_services_publish_are_observed() -> None:
+    bus, clock = EventBus(), VirtualClock()
+    tracker = HealthTracker(bus, clock)
+    bus.subscribe(HealthChanged, tracker.observe)
+    tracker.set("own", "text", severity=Severity.HIGH)
+    bus.publish(HealthChanged("control-unreachable", True, "no answer", "wait"))
+    assert [(item.code, item.severity) for item in tracker.items()] == [
+        ("own", Severity.HIGH),
+        ("control-unreachable", Severity.MEDIUM),
+    ]
+    bus.publish(HealthChanged("control-unreachable", False))
+    tracker.clear("own")
+    assert tracker.items() == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.store import MemoryStore
-from appliance.state.profiles import NodeKeys, Prefs, Profiles
+from appliance.state.profiles import StoredKeys, Prefs, Profiles
 
 
 def profiles(store: MemoryStore, seed: int = 1) -> Profiles:
@@ -25,12 +25,12 @@ def test_ok__documents_live_below_their_profile() -> None:
     store = MemoryStore()
     made = profiles(store)
     profile = made.current()
-    profile.keys.save(NodeKeys(node_key=made.new_node_key(), registered=True, control_url="https://c.example"))
+    profile.keys.save(StoredKeys(node_key=made.new_node_key(), control_url="https://c.example"))
     profile.prefs.save(Prefs(want_running=True, plugins={"subnet_router": {"snat": False}}))
     again = profiles(store).current()
     keys, prefs = again.keys.load(), again.prefs.load()
     assert keys is not None
-    assert keys.registered
+    assert keys.control_url == "https://c.example"
     assert prefs == Prefs(want_running=True, plugins={"subnet_router": {"snat": False}})
     assert f"profiles/{profile.id}/keys.json" in store.documents
 

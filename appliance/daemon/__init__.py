@@ -1,0 +1,1 @@
+"""`waypostd`: the entry point and the wiring of the gateway's process."""

@@ -1,0 +1,239 @@
+"""Carries every change to those whom it concerns, one after the other: engine, path finding, plugins, routes, filter.
+
+Changes are queued by synchronous calls and applied by `run`; what came meanwhile is applied together. Each receiver
+gets what changed and nothing else (design.md 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_interface, ip_network
+
+import structlog
+
+from appliance.api.values import AttachedPrefix, RefreshKind, RouteSelection
+from appliance.daemon.overlay import OverlayPeers, routing_changed
+from appliance.daemon.parts import Core
+from appliance.netmap.store import NetmapView
+from appliance.pluginhost import snapshots
+from appliance.pluginhost.host import PluginHost
+from appliance.ports.engine import EngineDiff
+from appliance.router.model import ForeignMode, RouterModel
+from appliance.state.profiles import Prefs
+from appliance.types.addresses import Prefix
+from appliance.types.errors import ApplianceError, Severity
+from appliance.types.keys import NodePrivateKey
+from appliance.types.netmap import DerpMap, FilterRule, NetmapDiff
+
+log = structlog.get_logger("applier")
+
+RETRY_S = 5.0
+_CAP = "cap:"
+_NO_CGNAT_DROP = "disable-linux-cgnat-drop-rule"
+
+
+@dataclass
+class Situation:
+    """What the applier reads besides the queue: the live netmap and the preferences. None: not logged in or down."""
+
+    view: NetmapView | None = None
+    prefs: Prefs = field(default_factory=Prefs)
+
+
+class ChangeApplier:
+    def __init__(self, core: Core, plugins: PluginHost, situation: Situation, on_hostinfo: Callable[[], None]) -> None:
+        self._core = core
+        self._plugins = plugins
+        self._situation = situation
+        self._on_hostinfo = on_hostinfo
+        self._overlay = OverlayPeers()
+        self._diffs: deque[NetmapDiff] = deque()
+        self._refresh: set[RefreshKind] = set()
+        self._repairs: set[bool] = set()
+        self._key: NodePrivateKey | None = None
+        self._used_key: NodePrivateKey | None = None
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._selection = RouteSelection()
+        self._retry_at: float | None = None
+        self._applied: RouterModel | None = None
+        self.configured = False
+        """The host stands as the first netmap of this run wants it."""
+
+    # --- queueing
+
+    def netmap_changed(self, diff: NetmapDiff) -> None:
+        self._diffs.append(diff)
+        self._wake.set()
+
+    def refresh(self, kind: RefreshKind) -> None:
+        """Ask the plugins' contributions of that kind anew."""
+        self._refresh.add(kind)
+        self._wake.set()
+
+    def repair(self, *, soon: bool = False) -> None:
+        """Put back what others removed from the host; `soon`: after a short rest, and not endlessly."""
+        self._repairs.add(soon)
+        self._wake.set()
+
+    def set_private_key(self, key: NodePrivateKey) -> None:
+        """The node key that control has accepted."""
+        self._key = key
+        self._wake.set()
+
+    # --- what others see
+
+    @property
+    def selection(self) -> RouteSelection:
+        """The last verdict on the peers' routes."""
+        return self._selection
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._wake.is_set() and not self._lock.locked()
+
+    # --- applying
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Apply everything that waits."""
+        async with self._lock:
+            while self._wake.is_set():
+                self._wake.clear()
+                await self._apply_waiting()
+
+    def poll(self) -> None:
+        """Try again what the host refused; called about once a second."""
+        if self._retry_at is not None and self._core.clock.now() >= self._retry_at:
+            self._retry_at = None
+            self.refresh(RefreshKind.ROUTER)
+
+    async def clear(self) -> None:
+        """Take the node off the mesh: no peers, no relays, nothing on the host."""
+        async with self._lock:
+            self._diffs.clear()
+            self._refresh.clear()
+            self._wake.clear()
+            self.configured = False
+            self._key = self._used_key = None
+            self._applied = None
+            self._retry_at = None
+            self._overlay = OverlayPeers()
+            self._selection = RouteSelection()
+            await self._core.engine.apply(EngineDiff(replace=True))
+            self._core.magicsock.apply(NetmapDiff(full=True))
+            self._core.magicsock.set_derp_map(DerpMap())
+            self._core.magicsock.set_private_key(None)
+            await self._core.router.close()
+
+    async def _apply_waiting(self) -> None:
+        routing = RefreshKind.ROUTER in self._refresh
+        hostinfo = RefreshKind.HOSTINFO in self._refresh
+        health = bool(self._refresh) or bool(self._diffs)
+        self._refresh.clear()
+        if self._key is not None and self._key != self._used_key:
+            key = self._used_key = self._key
+            await self._core.engine.apply(EngineDiff(private_key=key))
+            self._core.magicsock.set_private_key(key)
+        while self._diffs:
+            routing |= await self._apply_diff(self._diffs.popleft())
+        if routing:
+            await self._apply_routing()
+        if self._repairs:
+            await self._repair()
+        if hostinfo:
+            self._on_hostinfo()
+        if health:
+            self._plugins.refresh_health()
+
+    async def _apply_diff(self, diff: NetmapDiff) -> bool:
+        """Whether routes or filter must be looked at."""
+        view = self._situation.view
+        if view is None:
+            return False
+        if diff.derp_map_changed or diff.full:
+            self._core.magicsock.set_derp_map(view.derp_map)
+        await self._core.engine.apply(self._overlay.apply(diff))
+        self._core.magicsock.apply(diff, view.self_node if diff.self_changed or diff.full else None)
+        self._plugins.netmap_changed(snapshots.change(diff, view.self_node, view.users))
+        return routing_changed(diff)
+
+    async def _apply_routing(self) -> None:
+        view = self._situation.view
+        if view is None or view.self_node is None:
+            return
+        offered = snapshots.offered_routes(self._overlay.routers)
+        self._selection = self._plugins.hooks.accept_routes(offered, self.attached())
+        engine_diff = self._overlay.accept(ip_network(text) for text in self._selection.accepted)
+        if engine_diff.upsert:
+            await self._core.engine.apply(engine_diff)
+        model = self._model(view)
+        if model == self._applied:
+            return
+        try:
+            await self._core.router.apply(model)
+        except ApplianceError as error:
+            self._refused(error)
+            return
+        self._core.health.clear("router")
+        self._applied = model
+        self.configured = True
+
+    async def _repair(self) -> None:
+        soon = self._repairs == {True}
+        self._repairs.clear()
+        try:
+            await (self._core.router.repair_soon() if soon else self._core.router.repair())
+        except ApplianceError as error:
+            self._refused(error)
+
+    def _refused(self, error: ApplianceError) -> None:
+        log.warning("host refused the network state", error=error.text)
+        self._core.health.set("router", error.text, mend=error.mend, severity=Severity.HIGH)
+        self._applied = None
+        self._retry_at = self._core.clock.now() + RETRY_S
+
+    def attached(self) -> tuple[AttachedPrefix, ...]:
+        """The host's own prefixes, for plugins."""
+        return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address) for lan in self._core.links.lans())
+
+    def _model(self, view: NetmapView) -> RouterModel:
+        node = view.self_node
+        assert node is not None
+        firewall = self._plugins.hooks.contribute_firewall()
+        config = self._core.config
+        rules = view.filter_rules
+        return RouterModel(
+            interface=self._core.engine.interface,
+            mtu=config.tunnel.mtu,
+            addresses=node.addresses,
+            routes=self._overlay.routes(),
+            local_routes=tuple(ip_network(text) for text in self._selection.throws),
+            advertised=tuple(ip_network(text) for text in firewall.forwarded),
+            host_addresses=tuple(
+                ip_interface(f"{lan.address}/{lan.prefix.rpartition('/')[2]}") for lan in self._core.links.lans()
+            ),
+            rules=rules,
+            cap_sources={name: self._overlay.holders(name) for name in _capabilities(rules)},
+            jailed=self._overlay.jailed(),
+            shields_up=self._situation.prefs.shields_up,
+            snat=firewall.snat is not False,
+            drop_cgnat=_NO_CGNAT_DROP not in node.cap_map,
+            wireguard_port=next((port.port for port in self._core.engine.local_ports()), 0),
+            foreign=ForeignMode(config.router.foreign),
+        )
+
+    def is_installed(self, prefix: Prefix) -> bool:
+        return prefix in self._overlay.accepted
+
+
+def _capabilities(rules: tuple[FilterRule, ...]) -> set[str]:
+    return {source[len(_CAP) :] for rule in rules for source in rule.src_ips if source.startswith(_CAP)}

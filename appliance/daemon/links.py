@@ -1,0 +1,49 @@
+"""The host's own network for the gateway: the link monitor, and what follows from its last reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from appliance.daemon.parts import Lan
+from appliance.drivers.links import LinkMonitor
+from appliance.ports.netlink import NetlinkPort
+from appliance.types.addresses import Address
+from appliance.types.events import LinkChanged
+
+
+class MonitoredLinks:
+    """`own` gives the node's overlay addresses, which are never endpoints."""
+
+    def __init__(
+        self,
+        netlink: NetlinkPort,
+        interface: str,
+        on_change: Callable[[LinkChanged], None],
+        on_rule_removed: Callable[[], None],
+        own: Callable[[], Collection[Address]],
+    ) -> None:
+        self._own = own
+        self._monitor = LinkMonitor(netlink, on_change, on_rule_removed=on_rule_removed, tunnels=(interface,))
+
+    async def start(self) -> None:
+        await self._monitor.start()
+
+    async def run(self) -> None:
+        await self._monitor.run()
+
+    def close(self) -> None:
+        self._monitor.close()
+
+    def endpoint_addresses(self) -> Sequence[Address]:
+        network = self._monitor.current
+        return network.endpoint_addresses(self._own()) if network is not None else ()
+
+    def lans(self) -> Sequence[Lan]:
+        network = self._monitor.current
+        if network is None:
+            return ()
+        return tuple(
+            Lan(item.interface, str(item.address.network), str(item.address.ip))
+            for item in sorted(network.addresses, key=lambda item: (item.interface, str(item.address)))
+            if not item.address.is_link_local
+        )

@@ -1,0 +1,84 @@
+"""Entry point of `waypostd`: options, configuration, logs, event loop; errors at start are one line with the mend.
+
+Exit codes: 0 stopped on request, 1 cannot start, 2 wrong configuration or usage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from appliance.config.loader import load_config
+from appliance.config.schema import Config
+from appliance.daemon.hostinfo import VERSION
+from appliance.daemon.logs import configure_logs
+from appliance.daemon.notify import SystemdManager
+from appliance.daemon.startup import stop_on_signals
+from appliance.daemon.wiring import clean_up_only, run_gateway
+from appliance.types.errors import ApplianceError, ConfigError
+
+DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", help=f"Configuration file.  [default: {DEFAULT_CONFIG}]")
+@click.option("--state-dir", metavar="FOLDER", help="Where keys and preferences are kept.")
+@click.option("--socket", metavar="PATH", help="Socket of the local API.")
+@click.option("--interface", metavar="NAME", help="Name of the tunnel device.")
+@click.option("--port", type=click.IntRange(0, 65535), help="UDP port of the tunnel; 0 takes any free one.")
+@click.option("--log-format", type=click.Choice(["auto", "human", "json"]), help="auto: human on a terminal.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--clean-up", is_flag=True, help="Remove what a killed run left on this machine, then exit.")
+@click.version_option(VERSION, prog_name="waypostd")
+def waypostd(config: str | None, clean_up: bool, **options: Any) -> None:
+    """The Waypost gateway. Options go before the configuration file."""
+    settings = with_options(load_config(Path(config or DEFAULT_CONFIG), must_exist=config is not None), options)
+    configure_logs(settings.log.format, settings.log.level)
+    _run(clean_up_only(settings) if clean_up else _serve(settings))
+
+
+def with_options(config: Config, options: dict[str, Any]) -> Config:
+    """The configuration with the command line laid over it; None means not given."""
+
+    def given(**names: str) -> dict[str, Any]:
+        return {name: options[option] for name, option in names.items() if options.get(option) is not None}
+
+    return replace(
+        config,
+        daemon=replace(config.daemon, **_absolute(given(state_dir="state_dir", socket="socket"))),
+        tunnel=replace(config.tunnel, **given(interface="interface", port="port")),
+        log=replace(config.log, **given(format="log_format", level="log_level")),
+    )
+
+
+def _absolute(paths: dict[str, str]) -> dict[str, str]:
+    return {name: str(Path(path).absolute()) for name, path in paths.items()}
+
+
+async def _serve(config: Config) -> None:
+    await run_gateway(config, SystemdManager(), stop_on_signals())
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def main() -> None:
+    try:
+        waypostd.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except ApplianceError as error:
+        click.echo(f"waypostd: {error.text}" + (f" → {error.mend}" if error.mend else ""), err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

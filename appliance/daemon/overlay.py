@@ -1,0 +1,142 @@
+"""From netmap diffs and accepted routes to what engine and router are told. Pure; cost follows the diff.
+
+A peer's own addresses are always allowed; of the prefixes that it routes only the accepted ones. Peers that cannot be
+spoken with (expired, or neither a disco key nor plain WireGuard) are left out (node-os spec 1.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from appliance.ports.engine import EngineDiff, EnginePeer
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_overlay, is_single
+from appliance.types.ids import NodeId
+from appliance.types.keys import NodePublicKey
+from appliance.types.netmap import NetmapDiff, Node
+
+MAX_HOST_ROUTES = 10_000
+"""More peers than this are reached by one route for the whole pool (node-os spec 1.2 step 3)."""
+WIREGUARD_ONLY_KEEPALIVE_S = 25
+
+
+def is_usable(node: Node) -> bool:
+    return not node.expired and (node.disco_key is not None or node.wireguard_only)
+
+
+def is_own(node: Node, prefix: Prefix) -> bool:
+    """Whether a prefix of `allowed_ips` is the node itself; all others are routes that it serves."""
+    return prefix in node.addresses or (is_single(prefix) and is_overlay(prefix.network_address))
+
+
+def served_routes(node: Node) -> tuple[Prefix, ...]:
+    return tuple(prefix for prefix in node.allowed_ips if not is_own(node, prefix))
+
+
+class OverlayPeers:
+    """Knows the usable peers and which routes are accepted."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, Node] = {}
+        self._routers: dict[NodeId, Node] = {}
+        self._accepted: frozenset[Prefix] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def routers(self) -> Collection[Node]:
+        """Peers that serve routes."""
+        return self._routers.values()
+
+    @property
+    def accepted(self) -> frozenset[Prefix]:
+        return self._accepted
+
+    def apply(self, diff: NetmapDiff) -> EngineDiff:
+        """Take a netmap diff over; the engine's part of it."""
+        upsert: list[EnginePeer] = []
+        remove: list[NodePublicKey] = []
+        reset: list[NodePublicKey] = []
+        if diff.full:
+            self._nodes.clear()
+            self._routers.clear()
+        for node_id, node in diff.changed.items():
+            before = diff.previous.get(node_id)
+            self._put(node_id, node)
+            if before is not None and before.key != node.key:
+                remove.append(before.key)
+            if not is_usable(node):
+                remove.append(node.key)
+                continue
+            if (
+                before is None
+                or diff.full
+                or self._engine_peer(before) != self._engine_peer(node)
+                or not is_usable(before)
+            ):
+                upsert.append(self._engine_peer(node))
+            if before is not None and before.key == node.key and before.disco_key != node.disco_key:
+                reset.append(node.key)
+        for node_id, node in diff.removed.items():
+            self._nodes.pop(node_id, None)
+            self._routers.pop(node_id, None)
+            remove.append(node.key)
+        return EngineDiff(replace=diff.full, upsert=tuple(upsert), remove=tuple(remove), reset=tuple(reset))
+
+    def accept(self, accepted: Iterable[Prefix]) -> EngineDiff:
+        """Take a new choice of routes over; the peers that it changes."""
+        before, self._accepted = self._accepted, frozenset(accepted)
+        changed = before ^ self._accepted
+        touched = [node for node in self._routers.values() if changed.intersection(node.allowed_ips)]
+        return EngineDiff(upsert=tuple(self._engine_peer(node) for node in touched))
+
+    def host_routes(self) -> Iterator[Prefix]:
+        """Routes to the peers themselves, IPv4 one by one while they are few, IPv6 as one."""
+        own = [prefix for node in self._nodes.values() for prefix in node.addresses]
+        v4 = {prefix for prefix in own if prefix.version == 4}
+        yield from v4 if len(v4) <= MAX_HOST_ROUTES else (CGNAT_V4,)
+        if any(prefix.version == 6 for prefix in own):
+            yield ULA_V6
+
+    def routes(self) -> tuple[Prefix, ...]:
+        """All that goes into the tunnel."""
+        served = {prefix for node in self._routers.values() for prefix in node.allowed_ips} & self._accepted
+        return tuple(sorted({*self.host_routes(), *served}, key=lambda p: (p.version, p.network_address, p.prefixlen)))
+
+    def jailed(self) -> tuple[Prefix, ...]:
+        return tuple(prefix for node in self._nodes.values() if node.jailed for prefix in node.addresses)
+
+    def holders(self, capability: str) -> tuple[Address, ...]:
+        """Addresses of the peers that hold a node capability."""
+        return tuple(
+            prefix.network_address
+            for node in self._nodes.values()
+            if capability in node.cap_map
+            for prefix in node.addresses
+        )
+
+    def _put(self, node_id: NodeId, node: Node) -> None:
+        self._nodes.pop(node_id, None)
+        self._routers.pop(node_id, None)
+        if is_usable(node):
+            self._nodes[node_id] = node
+            if served_routes(node):
+                self._routers[node_id] = node
+
+    def _engine_peer(self, node: Node) -> EnginePeer:
+        allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or prefix in self._accepted)
+        return EnginePeer(node.key, allowed, keepalive_s=WIREGUARD_ONLY_KEEPALIVE_S if node.wireguard_only else 0)
+
+
+def routing_changed(diff: NetmapDiff) -> bool:
+    """Whether a diff touches anything that router or filter are made of; endpoints and presence do not."""
+    if diff.full or diff.self_changed or diff.filter_changed or diff.dns_changed or diff.removed:
+        return True
+    return any(
+        node_id not in diff.previous or _routing_view(diff.previous[node_id]) != _routing_view(node)
+        for node_id, node in diff.changed.items()
+    )
+
+
+def _routing_view(node: Node) -> tuple[object, ...]:
+    return node.addresses, node.allowed_ips, is_usable(node), node.jailed, tuple(node.cap_map)

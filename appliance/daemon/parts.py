@@ -1,0 +1,95 @@
+"""What the gateway is made of, and the few seams at which tests put twins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.config.schema import Config
+from appliance.daemon.timestamps import TimestampKeeper
+from appliance.health.tracker import HealthTracker
+from appliance.magicsock.service import MagicsockService
+from appliance.ports.clock import Clock
+from appliance.ports.engine import Engine
+from appliance.ports.events import EventBus
+from appliance.ports.randomness import Randomness
+from appliance.ports.streams import StreamDialer
+from appliance.ports.underlay import Underlay
+from appliance.router.model import RouterModel
+from appliance.state.profiles import Profile, Profiles
+from appliance.types.addresses import Address
+
+
+class DataPlane(Engine, Underlay, Protocol):
+    """An engine with both of its seams."""
+
+    @property
+    def last_timestamp(self) -> bytes:
+        """Greatest handshake timestamp sent; to be stored."""
+        ...
+
+
+class HostRouter(Protocol):
+    """`appliance.router.service.Router`."""
+
+    async def apply(self, model: RouterModel) -> None: ...
+
+    async def repair(self) -> None: ...
+
+    async def repair_soon(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+    async def clean_stale(self, interface: str = "waypost0") -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRemoved:
+    """Event: somebody deleted a policy rule of this host, perhaps ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """A prefix that one of the host's own interfaces is in, with the host's address there."""
+
+    interface: str
+    prefix: str
+    address: str
+
+
+class HostLinks(Protocol):
+    """The host's own network, without the tunnel."""
+
+    def endpoint_addresses(self) -> Sequence[Address]:
+        """May be offered to peers."""
+        ...
+
+    def lans(self) -> Sequence[Lan]: ...
+
+    async def start(self) -> None: ...
+
+    async def run(self) -> None:
+        """Publish `LinkChanged` until cancelled."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Made once per process, in this order; nothing here knows the gateway's state machine."""
+
+    config: Config
+    clock: Clock
+    randomness: Randomness
+    bus: EventBus
+    health: HealthTracker
+    profiles: Profiles
+    profile: Profile
+    links: HostLinks
+    engine: DataPlane
+    magicsock: MagicsockService
+    router: HostRouter
+    dialer: StreamDialer
+    timestamps: TimestampKeeper

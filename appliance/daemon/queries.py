@@ -1,0 +1,90 @@
+"""What people ask and the gateway only looks up or measures: version, netmap, ping, netcheck."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from typing import Any
+
+from appliance.daemon.applier import Situation
+from appliance.daemon.hostinfo import VERSION
+from appliance.daemon.parts import Core
+from appliance.daemon.status import netcheck_report, path_of, plain_netmap
+from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
+from appliance.magicsock.errors import PingTimeoutError
+from appliance.netmap.store import NetmapView
+from appliance.types.errors import ApplianceError
+from appliance.types.netmap import Node
+
+MAX_PING_S = 60.0
+
+
+class NotConnectedError(ApplianceError):
+    """There is no netmap to look in."""
+
+    code = "not-connected"
+
+    def __init__(self) -> None:
+        super().__init__("this gateway is not connected to a mesh", mend="run: waypost up")
+
+
+class NoSuchPeerError(ApplianceError):
+    code = "no-such-peer"
+
+
+class Queries:
+    def __init__(self, core: Core, situation: Situation) -> None:
+        self._core = core
+        self._situation = situation
+
+    def version(self) -> VersionReply:
+        return VersionReply(version=VERSION, engine=self._core.engine.kind, pid=os.getpid())
+
+    def netmap(self) -> dict[str, Any]:
+        return plain_netmap(self._view())
+
+    async def ping(self, request: PingRequest) -> PingReply:
+        view = self._view()
+        node = find_peer(view, request.target)
+        address = str(node.addresses[0].network_address) if node.addresses else ""
+        try:
+            result = await self._core.magicsock.ping(node.key, min(max(request.timeout_s, 0.1), MAX_PING_S))
+        except PingTimeoutError as error:
+            return PingReply(name=node.short_name, address=address, error=error.text)
+        path = path_of(view.derp_map, result.via, result.endpoint, result.region, result.latency_s)
+        return PingReply(name=node.short_name, address=address, path=path)
+
+    async def netcheck(self) -> NetcheckReport:
+        view = self._view()
+        try:
+            report = await self._core.magicsock.netcheck()
+        except TimeoutError:
+            mend = "is the gateway up? see waypost status"
+            raise ApplianceError("the measurement did not end in time", mend=mend, code="netcheck") from None
+        return netcheck_report(report, view)
+
+    def _view(self) -> NetmapView:
+        view = self._situation.view
+        if view is None or view.self_node is None:
+            raise NotConnectedError
+        return view
+
+
+def find_peer(view: NetmapView, target: str) -> Node:
+    """By overlay address, FQDN or its first label. Raises `NoSuchPeerError`."""
+    found: Node | None = None
+    try:
+        found = view.peer_by_address(ip_address(target))
+    except ValueError:
+        wanted = target.rstrip(".").lower()
+        for node in view.peers.values():
+            name = node.name.rstrip(".").lower()
+            if wanted in (name, name.partition(".")[0]):
+                found = node
+                break
+    if found is not None:
+        return found
+    own = view.self_node
+    if own is not None and target in (own.short_name, own.name, *(str(p.network_address) for p in own.addresses)):
+        raise NoSuchPeerError(f"{target} is this gateway itself", mend="ping one of its peers")
+    raise NoSuchPeerError(f"no peer is named {target}", mend="waypost status lists them")

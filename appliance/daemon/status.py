@@ -1,0 +1,243 @@
+"""Builds what `waypost status` shows from the parts' own views. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from appliance.daemon.applier import ChangeApplier
+from appliance.daemon.hostinfo import VERSION
+from appliance.daemon.overlay import served_routes
+from appliance.daemon.parts import Core
+from appliance.localapi.schema import (
+    ControlStatus,
+    DerpStatus,
+    ErrorReply,
+    Health,
+    NetcheckReport,
+    Path,
+    PeerStatus,
+    PluginStatus,
+    RegionLatency,
+    Route,
+    SelfStatus,
+    Status,
+)
+from appliance.magicsock.netcheck.report import Report
+from appliance.netmap.store import NetmapView
+from appliance.pluginhost.host import PluginHost
+from appliance.pluginhost.snapshots import offered_routes
+from appliance.ports.engine import PeerStatistics
+from appliance.types.addresses import parse_prefix
+from appliance.types.events import BackendState
+from appliance.types.ids import RegionId
+from appliance.types.keys import NodePublicKey, SecretKey
+from appliance.types.netmap import DerpMap, Node
+
+CONTROL_HEALTH = "control-unreachable"
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """The state machine's part of the status."""
+
+    state: BackendState
+    waiting_for: str = ""
+    login_error: ErrorReply | None = None
+    auth_url: str = ""
+    control_url: str = ""
+    connected: bool = False
+    node_key: str = ""
+    hostname: str = ""
+
+
+class StatusBuilder:
+    def __init__(self, core: Core, plugins: PluginHost, applier: ChangeApplier) -> None:
+        self._core = core
+        self._plugins = plugins
+        self._applier = applier
+
+    def build(self, progress: Progress, view: NetmapView | None, *, peers: bool) -> Status:
+        """`view` None: there is no netmap."""
+        engine = self._core.engine
+        return Status(
+            version=VERSION,
+            state=progress.state,
+            waiting_for=progress.waiting_for,
+            login_error=progress.login_error,
+            auth_url=progress.auth_url,
+            interface=engine.interface,
+            engine=engine.kind,
+            port=next((port.port for port in engine.local_ports()), 0),
+            self_node=self._self_node(progress, view),
+            control=self._control(progress, view),
+            derp=self._derp(view),
+            peers=self._peers(view) if peers and view is not None else (),
+            routes=self._routes(view) if view is not None else (),
+            health=self._health(view),
+            plugins=tuple(
+                PluginStatus(name=each.name, state=each.state, error=each.problem) for each in self._plugins.statuses()
+            ),
+        )
+
+    def _self_node(self, progress: Progress, view: NetmapView | None) -> SelfStatus:
+        node = view.self_node if view is not None else None
+        advertised = self._plugins.hooks.contribute_routes()
+        endpoints = tuple(str(endpoint.addr_port) for endpoint in self._core.magicsock.endpoints)
+        if node is None or view is None:
+            return SelfStatus(
+                hostname=progress.hostname,
+                node_key=progress.node_key,
+                advertised_routes=advertised,
+                endpoints=endpoints,
+            )
+        return SelfStatus(
+            stable_id=node.stable_id,
+            name=node.name.rstrip("."),
+            hostname=node.hostname or progress.hostname,
+            addresses=_addresses(node),
+            node_key=str(node.key),
+            tags=node.tags,
+            user=_user(view, node),
+            key_expiry=node.key_expiry,
+            advertised_routes=advertised,
+            approved_routes=tuple(str(prefix) for prefix in served_routes(node)),
+            endpoints=endpoints,
+        )
+
+    def _control(self, progress: Progress, view: NetmapView | None) -> ControlStatus:
+        error = next((item.text for item in self._core.health.items() if item.code == CONTROL_HEALTH), "")
+        return ControlStatus(
+            url=progress.control_url,
+            connected=progress.connected,
+            domain=view.domain if view is not None else "",
+            error="" if progress.connected else error,
+        )
+
+    def _derp(self, view: NetmapView | None) -> DerpStatus:
+        home = self._core.magicsock.home_region
+        region = view.derp_map.regions.get(home) if view is not None else None
+        if not home or region is None:
+            return DerpStatus()
+        connected = home in self._core.magicsock.connected_regions
+        return DerpStatus(region_id=home, region=region.code, name=region.name, connected=connected)
+
+    def _peers(self, view: NetmapView) -> tuple[PeerStatus, ...]:
+        statistics = self._core.engine.statistics()
+        return tuple(self._peer(view, node, statistics) for node in view.peers.values())
+
+    def _peer(self, view: NetmapView, node: Node, statistics: Mapping[NodePublicKey, PeerStatistics]) -> PeerStatus:
+        numbers = statistics.get(node.key, PeerStatistics())
+        path = self._core.magicsock.status(node.key)
+        return PeerStatus(
+            stable_id=node.stable_id,
+            name=node.name.rstrip("."),
+            addresses=_addresses(node),
+            node_key=str(node.key),
+            user=_user(view, node),
+            os=node.os,
+            tags=node.tags,
+            online=node.online,
+            last_seen=node.last_seen,
+            path=path_of(view.derp_map, path.kind, path.endpoint, path.region, path.latency_s) if path else Path(),
+            home_region=region_code(view.derp_map, node.home_derp),
+            tx_bytes=numbers.tx_bytes,
+            rx_bytes=numbers.rx_bytes,
+            last_handshake=numbers.last_handshake,
+            active=path is not None and path.active,
+            routes=tuple(str(prefix) for prefix in served_routes(node)),
+            expired=node.expired,
+        )
+
+    def _routes(self, view: NetmapView) -> tuple[Route, ...]:
+        reasons = {each.prefix: each.reason for each in self._applier.selection.refused}
+        found = []
+        for offer in offered_routes(view.peers.values()):
+            peer = next((node for node in view.peers.values() if node.stable_id == offer.stable_id), None)
+            installed = self._applier.is_installed(parse_prefix(offer.prefix))
+            reason = "" if installed else reasons.get(offer.prefix, "not accepted: waypost set --accept-routes")
+            name = peer.name.rstrip(".") if peer is not None else offer.stable_id
+            found.append(Route(prefix=offer.prefix, peer=name, installed=installed, reason=reason))
+        return tuple(found)
+
+    def _health(self, view: NetmapView | None) -> tuple[Health, ...]:
+        return tuple(
+            Health(code=item.code, severity=item.severity, text=item.text, mend=item.mend, since=item.since)
+            for item in self._core.health.items()
+        )
+
+
+def path_of(derp_map: DerpMap, kind: Any, endpoint: object, region: RegionId | None, latency_s: float | None) -> Path:
+    """A path in the words of the local API."""
+    return Path(
+        kind=kind,
+        endpoint=str(endpoint) if endpoint is not None else "",
+        region=region_code(derp_map, region) if region else "",
+        latency_s=latency_s or 0.0,
+    )
+
+
+def region_code(derp_map: DerpMap, region: RegionId) -> str:
+    """Code of a region, its number where the map does not know it, "" for none."""
+    known = derp_map.regions.get(region)
+    return known.code if known is not None else str(region or "")
+
+
+def _addresses(node: Node) -> tuple[str, ...]:
+    return tuple(str(prefix.network_address) for prefix in node.addresses)
+
+
+def _user(view: NetmapView, node: Node) -> str:
+    profile = view.users.get(node.user)
+    return profile.login_name if profile is not None else ""
+
+
+def netcheck_report(report: Report, view: NetmapView | None) -> NetcheckReport:
+    """A netcheck in the words of the local API."""
+    derp_map = view.derp_map if view is not None else DerpMap()
+    found = []
+    for region_id, latency_s in report.region_latency.items():
+        region = derp_map.regions.get(region_id)
+        name = region.name if region is not None else ""
+        code = region_code(derp_map, region_id)
+        found.append(RegionLatency(region_id=region_id, code=code, name=name, latency_s=latency_s))
+    mappings = [word for word, seen in (("UPnP", report.upnp), ("NAT-PMP", report.pmp), ("PCP", report.pcp)) if seen]
+    return NetcheckReport(
+        udp=report.udp,
+        ipv4=report.ipv4,
+        ipv6=report.ipv6,
+        global_v4=str(report.global_v4 or ""),
+        global_v6=str(report.global_v6 or ""),
+        mapping_varies=report.mapping_varies_by_dest_ip,
+        port_mapping=", ".join(mappings),
+        captive_portal=report.captive_portal,
+        preferred_region=report.preferred_derp,
+        regions=tuple(found),
+    )
+
+
+def plain_netmap(view: NetmapView) -> dict[str, Any]:
+    """The netmap as JSON values, for people who look for a fault."""
+    return {
+        "domain": view.domain,
+        "self": _plain(view.self_node),
+        "peers": [_plain(node) for node in view.peers.values()],
+        "users": [_plain(profile) for profile in view.users.values()],
+        "derp_regions": [_plain(region) for region in view.derp_map],
+        "dns": _plain(view.dns),
+        "packet_filter": _plain(view.filter_rules),
+        "control_messages": list(view.control_messages),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=_to_text, str_keys=True)
+
+
+def _to_text(value: Any) -> Any:
+    if isinstance(value, SecretKey):
+        return "redacted"
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

@@ -1,0 +1,227 @@
+"""Joins the parts of `waypostd`: made in the order in which they need each other, undone in reverse.
+
+This is the only place that knows all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from appliance.config.schema import Config
+from appliance.daemon.applier import ChangeApplier, Situation
+from appliance.daemon.gateway import Gateway
+from appliance.daemon.history import History
+from appliance.daemon.housekeeping import Housekeeper
+from appliance.daemon.links import MonitoredLinks
+from appliance.daemon.netlink_thread import ThreadedNetlink
+from appliance.daemon.notify import ServiceManager
+from appliance.daemon.parts import Core, RuleRemoved
+from appliance.daemon.plugin_backend import PluginBackend
+from appliance.daemon.plugin_store import PluginStore
+from appliance.daemon.preferences import effective_tables
+from appliance.daemon.startup import only_one, prepare_folders
+from appliance.daemon.timestamps import TimestampKeeper
+from appliance.drivers.netlink import LinuxNetlink
+from appliance.drivers.nftables import NftFirewall
+from appliance.drivers.privileges import check_privileges
+from appliance.drivers.streams import BYPASS_MARK, SocketDialer
+from appliance.drivers.sysctl import FileJournal, ProcSysctl
+from appliance.drivers.tun import open_tun
+from appliance.drivers.udp import open_udp_ports
+from appliance.engine.userspace.engine import UserspaceEngine
+from appliance.health.tracker import HealthTracker
+from appliance.localapi.server import LocalApiServer, refuse_if_served
+from appliance.magicsock.derp.pool import DerpClientPool
+from appliance.magicsock.service import MagicsockService
+from appliance.pluginhost.host import PluginHost
+from appliance.ports.clock import SystemClock
+from appliance.ports.events import EventBus
+from appliance.ports.netlink import NetlinkPort
+from appliance.ports.randomness import SystemRandomness
+from appliance.ports.store import StateStore
+from appliance.router.service import Router
+from appliance.state.files import FileStore
+from appliance.state.profiles import Prefs, Profiles
+from appliance.types.addresses import Address
+from appliance.types.errors import ApplianceError, ConfigError, Severity
+from appliance.types.events import HealthChanged
+
+log = structlog.get_logger("waypostd")
+
+PREFERENCES_HEALTH = "preferences-ignored"
+
+
+async def run_gateway(config: Config, manager: ServiceManager, stop: asyncio.Event) -> None:
+    """The whole process until `stop`. Raises `ApplianceError` when it cannot start."""
+    refuse_if_served(config.daemon.socket)
+    check_privileges()
+    prepare_folders(config)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_one(config.daemon.state_dir))
+        store = FileStore(config.daemon.state_dir)
+        situation = Situation()
+        core = await start_core(config, store, situation, stack)
+        gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
+        server = LocalApiServer(gateway, config.daemon.socket)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
+        await serve(core, gateway, applier, keeper, manager, stop)
+        manager.stopping()
+    log.info("stopped")
+
+
+async def start_core(config: Config, store: StateStore, situation: Situation, stack: AsyncExitStack) -> Core:
+    """Everything below the state machine, started; `stack` undoes it."""
+    clock, randomness, bus = SystemClock(), SystemRandomness(), EventBus(on_error=_report)
+    health = HealthTracker(bus, clock)
+    bus.subscribe(HealthChanged, health.observe)
+    profiles = Profiles(store, randomness)
+    profile = profiles.current()
+    timestamps = TimestampKeeper(profile.handshakes, clock)
+    netlink = ThreadedNetlink(LinuxNetlink())
+    stack.push_async_callback(netlink.close)
+    router = make_router(config, netlink, bus)
+    await clean_up(router, config.tunnel.interface)
+    engine = UserspaceEngine(
+        open_tun(config.tunnel.interface, config.tunnel.mtu),
+        lambda port: open_udp_ports(port, mark=BYPASS_MARK),
+        clock,
+        randomness,
+        port=config.tunnel.port,
+        last_timestamp=timestamps.load(),
+    )
+    stack.push_async_callback(engine.close)
+    await engine.start()
+    stack.push_async_callback(_close_router, router)
+    links = MonitoredLinks(
+        netlink, engine.interface, bus.publish, lambda: bus.publish(RuleRemoved()), lambda: own_addresses(situation)
+    )
+    await links.start()
+    stack.callback(links.close)
+    dialer = SocketDialer()
+    magicsock = MagicsockService(
+        engine,
+        lambda sink: DerpClientPool(dialer, clock, randomness, sink, ca_file=config.control.ca_file),
+        clock,
+        randomness,
+        bus,
+        links.endpoint_addresses,
+    )
+    await magicsock.start()
+    stack.push_async_callback(magicsock.close)
+    return Core(
+        config=config,
+        clock=clock,
+        randomness=randomness,
+        bus=bus,
+        health=health,
+        profiles=profiles,
+        profile=profile,
+        timestamps=timestamps,
+        links=links,
+        engine=engine,
+        magicsock=magicsock,
+        router=router,
+        dialer=dialer,
+    )
+
+
+def join_gateway(
+    core: Core, store: StateStore, situation: Situation, manager: ServiceManager, stack: AsyncExitStack
+) -> tuple[Gateway, ChangeApplier, Housekeeper]:
+    """Plugins, applier and state machine over a started core. Raises `ConfigError` and `StateError`."""
+    prefs = core.profile.prefs.load() or Prefs()
+    plugin_store = PluginStore(
+        store, core.profile.folder, core.clock, lambda error: core.health.set_error(error, source="state")
+    )
+    backend = PluginBackend(core.clock, core.randomness, core.health, core.links, plugin_store, situation)
+    plugins = load_plugins(core, backend, prefs)
+    history = History(core.bus, core.clock)
+    applier = ChangeApplier(core, plugins, situation, lambda: gateway.refresh_hostinfo())
+    backend.refresh = applier.refresh
+    gateway = Gateway(core, plugins, applier, situation, history, prefs, core.profile.keys.load())
+    gateway.subscribe_to_bus()
+    keeper = Housekeeper(core, gateway, applier, plugin_store, manager)
+    stack.push_async_callback(keeper.finish)
+    stack.push_async_callback(plugins.stop)
+    plugins.start()
+    return gateway, applier, keeper
+
+
+def load_plugins(core: Core, backend: PluginBackend, prefs: Prefs) -> PluginHost:
+    """Plugins with file and preferences; preferences that no longer fit (an update, a plugin gone) lock nobody out."""
+    try:
+        plugins = PluginHost(backend, effective_tables(core.config.plugins, prefs))
+        plugins.load()
+    except ConfigError as error:
+        plugins = PluginHost(backend, core.config.plugins)
+        plugins.load()
+        mend = "correct it with: waypost set"
+        core.health.set(PREFERENCES_HEALTH, f"plugin preferences are ignored: {error.text}", mend=mend)
+    return plugins
+
+
+async def serve(
+    core: Core,
+    gateway: Gateway,
+    applier: ChangeApplier,
+    keeper: Housekeeper,
+    manager: ServiceManager,
+    stop: asyncio.Event,
+) -> None:
+    """Run until `stop`."""
+    async with asyncio.TaskGroup() as group:
+        rest = [group.create_task(work.run(), name=type(work).__name__) for work in (core.links, applier, keeper)]
+        main = group.create_task(gateway.run(), name="Gateway")
+        manager.ready()
+        await stop.wait()
+        gateway.stop()
+        await main
+        for task in rest:
+            task.cancel()
+
+
+def make_router(config: Config, netlink: NetlinkPort, bus: EventBus) -> Router:
+    """The journal of kernel settings lies beside the socket, where a reboot empties it."""
+    journal = FileJournal(Path(config.daemon.socket).with_suffix(".settings.json"))
+    return Router(netlink, NftFirewall(), ProcSysctl(), journal, health=bus.publish)
+
+
+async def clean_up(router: Router, interface: str) -> None:
+    """Remove what a crashed run left on the host."""
+    cleaned = await router.clean_stale(interface)
+    if cleaned:
+        log.info("removed what a run before left", items=cleaned)
+
+
+async def clean_up_only(config: Config) -> None:
+    """`waypostd --clean-up`. Raises `ApplianceError`."""
+    refuse_if_served(config.daemon.socket)
+    check_privileges(need_tun=False)
+    netlink = ThreadedNetlink(LinuxNetlink())
+    try:
+        await clean_up(make_router(config, netlink, EventBus()), config.tunnel.interface)
+    finally:
+        await netlink.close()
+
+
+def own_addresses(situation: Situation) -> Collection[Address]:
+    node = situation.view.self_node if situation.view is not None else None
+    return [prefix.network_address for prefix in node.addresses] if node is not None else []
+
+
+async def _close_router(router: Router) -> None:
+    try:
+        await router.close()
+    except ApplianceError as error:
+        log.error("not everything was removed from the host", error=error.text, mend=error.mend)
+
+
+def _report(event: object, error: BaseException) -> None:
+    log.error("a subscriber failed", event_type=type(event).__name__, exc_info=error, severity=str(Severity.HIGH))
