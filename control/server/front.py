@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -195,7 +194,7 @@ class FrontConnection(asyncio.Protocol):
             return PlainResponse(500, b"internal error\n")
 
 
-def _notice_dead_peers(listener: TransportSocket) -> None:
+def _notice_dead_peers(listener: socket.socket) -> None:
     """Connections inherit these: a peer that vanished ends its map stream in about two minutes, idle or not."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_IDLE_S)
