@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 from typing import Any
 
 from appliance.ports.firewall import FirewallError
@@ -45,22 +46,17 @@ class NftFirewall:
         return [item for item in objects if "metainfo" not in item]
 
     async def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
-        pipe = asyncio.subprocess.PIPE
+        # In a thread: uvloop fails on a child that ends before its input is written. A cancelled caller leaves the
+        # transaction to end by itself; it is atomic.
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+            done = await asyncio.to_thread(
+                subprocess.run, (self._program, *arguments), input=text.encode(), capture_output=True, check=False
             )
         except FileNotFoundError as error:
             raise PrivilegeError(
                 f"the program {self._program!r} is missing", mend="install the package nftables"
             ) from error
-        try:
-            output, errors = await process.communicate(text.encode())
-        except asyncio.CancelledError:
-            # The transaction is atomic in the kernel; let it end so that state is known and the child is reaped.
-            await process.wait()
-            raise
-        return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def _error(errors: str, document: str) -> FirewallError:
