@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from appliance.proto.derp.upgrade import PATH
 from appliance.proto.http1.head import encode_response, parse_request_head
@@ -30,8 +30,8 @@ class HttpFront(asyncio.Protocol):
         self._buffer = b""
         self._ip = ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, made)  # other loops' transports are no subclasses
         self._ip = peer_ip(transport)
         if not self._server.reserve(self._ip):
             self._server.counters.closed["too_many"] += 1

@@ -63,8 +63,9 @@ class Outbox:
     def abandon(self) -> None:
         """The client is gone and its packets with it."""
         for queue, is_disco in ((self._disco, True), (self._other, False)):
-            self._metrics.dropped[DropReason.GONE_DISCONNECTED, "disco" if is_disco else "other"] += len(queue)
-            queue.clear()
+            while queue:
+                queue.pop()
+                self._metrics.drop(DropReason.GONE_DISCONNECTED, is_disco)
         self._control.clear()
 
     def __bool__(self) -> bool:

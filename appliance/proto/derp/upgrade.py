@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from appliance.proto.derp.frames import PROTOCOL_VERSION
 from appliance.proto.http1.head import Head, encode_request_head, encode_response_head
-from appliance.types.errors import DecodeError
 from appliance.types.keys import DerpPublicKey
 
 PATH = "/derp"
 META_NAME_PREFIX = "derpkey"
 WEBSOCKET_PROTOCOL = "derp"
+
+_META_NAME = re.compile(rb"[\x0c\x13]\x47" + META_NAME_PREFIX.encode() + rb"([0-9a-f]{64})")
+_META_SERIAL = re.compile(rb"\xa0\x03\x02\x01\x02\x02\x01[\x01-\x7f]")
 
 
 class UpgradeKind(Enum):
@@ -64,11 +67,13 @@ def wants_fast_start(head: Head) -> bool:
     return head.header("derp-fast-start") == "1"
 
 
-def parse_meta_name(name: str, serial: int) -> DerpPublicKey | None:
-    """Server key told by a meta certificate's common name and serial number (1.3); None when it is none."""
-    if not name.startswith(META_NAME_PREFIX) or not 1 <= serial <= 255:
+def meta_key(certificate: bytes) -> DerpPublicKey | None:
+    """Server key told by a meta certificate (DER, 1.3); None when it is none.
+
+    Nothing in it is signed by anybody, so the two fields are found by their encoding: version 3 and a serial number
+    of one byte, and a common name of exactly 71 characters.
+    """
+    name = _META_NAME.search(certificate)
+    if name is None or _META_SERIAL.search(certificate, 0, 32) is None:
         return None
-    try:
-        return DerpPublicKey.parse(name.removeprefix(META_NAME_PREFIX))
-    except DecodeError:
-        return None
+    return DerpPublicKey.parse(name[1].decode("ascii"))

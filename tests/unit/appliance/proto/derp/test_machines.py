@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+from datetime import UTC, datetime
+
 import pytest
 
+from appliance.crypto.certificates import bare_certificate
 from appliance.crypto.x25519 import public_key
 from appliance.proto.derp.client import (
     ClientState,
@@ -35,7 +39,7 @@ from appliance.proto.derp.parser import FrameParser, RawFrame
 from appliance.proto.derp.server import HandshakeState, ServerHandshake
 from appliance.proto.derp.upgrade import (
     UpgradeKind,
-    parse_meta_name,
+    meta_key,
     upgrade_kind,
     upgrade_response,
     wants_fast_start,
@@ -159,12 +163,18 @@ def test_ok__rate_of_the_server_is_kept() -> None:
     assert len(frames_of(client, parser, 1.0)) == 1
 
 
-def test_ok__meta_name() -> None:
-    key = public_key(SERVER)
-    assert parse_meta_name(f"derpkey{key.raw.hex()}", 2) == key
-    assert parse_meta_name(f"derpkey{key.raw.hex()}", 0) is None
-    assert parse_meta_name("derpkey", 2) is None
-    assert parse_meta_name("example.com", 2) is None
+def test_ok__meta_certificate() -> None:
+    key, start, end = public_key(SERVER), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+
+    def made(name: str, serial: int) -> bytes:
+        return ssl.PEM_cert_to_DER_cert(bare_certificate(name, serial, start, end, bytes(48)).decode())
+
+    name = f"derpkey{key.raw.hex()}"
+    assert meta_key(made(name, 2)) == key
+    assert meta_key(made(name, 0x0202)) is None
+    assert meta_key(made(name[:-1], 2)) is None
+    assert meta_key(made("derp.example.com", 2)) is None
+    assert meta_key(b"") is None
 
 
 def test_fail__no_handshake_in_time() -> None:
