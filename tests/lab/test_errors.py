@@ -115,6 +115,6 @@ def test_fail__port_of_the_control_server_is_taken(control: ControlServer, tmp_p
 
 def test_fail__bad_config_names_file_key_and_mend(internet: Internet, tmp_path: Path) -> None:
     config = tmp_path / "waypost.toml"
-    config.write_text("version = 1\n[gateway]\nprot = 41641\n")
+    config.write_text("version = 1\n[tunnel]\nprot = 41641\n")
     host = internet.server("gateway", 50)
     one_line(command(host, *daemon(tmp_path), "--config", str(config), timeout_s=20), "waypost.toml", "prot")
