@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from appliance.cli.session import Session, json_option
-from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest
+from appliance.localapi.schema import NetcheckReport, Path, PingReply, PingRequest
 from appliance.types.events import PathKind
 
 
@@ -32,7 +32,7 @@ def ping(session: Session, target: str, count: int, timeout_s: float, until_dire
         if direct and until_direct:
             return
     if until_direct and answered and not as_json:
-        click.echo("no direct path yet; packets go through the relay", err=True)
+        click.echo("no direct path yet; packets go through DERP", err=True)
     if not answered:
         raise click.exceptions.Exit(1)
 
@@ -40,21 +40,26 @@ def ping(session: Session, target: str, count: int, timeout_s: float, until_dire
 def _line(reply: PingReply) -> str:
     if reply.error:
         return f"no answer: {reply.error}"
-    via = f"direct {reply.path.endpoint}" if reply.path.kind == PathKind.DIRECT else f"relay {reply.path.region}"
-    if reply.path.kind == PathKind.PEER_RELAY:
-        via = f"peer relay {reply.path.endpoint}"
+    via = path_words(reply.path)
     return f"pong from {reply.name} ({reply.address}) via {via} in {reply.path.latency_s * 1000:.1f} ms"
+
+
+def path_words(path: Path) -> str:
+    """`direct 203.0.113.5:41641` or `DERP fra`."""
+    if path.kind == PathKind.DERP:
+        return f"DERP {path.region}"
+    return f"{'direct' if path.kind == PathKind.DIRECT else 'peer relay'} {path.endpoint}"
 
 
 @click.command()
 @json_option
 @click.pass_obj
 def netcheck(session: Session, as_json: bool) -> None:
-    """Measure the network: UDP, IPv4 and IPv6, the kind of NAT, relays and their latency."""
+    """Measure the network: UDP, IPv4 and IPv6, the kind of NAT, DERP regions and their latency."""
     from appliance.cli.progress import Progress  # only where something takes long
 
     with Progress(session) as progress:
-        progress.show("measuring relays")
+        progress.show("measuring DERP regions")
         report = session.client.post("netcheck", {}, NetcheckReport)
     if as_json:
         session.print_json(report)
@@ -73,7 +78,7 @@ def _rows(report: NetcheckReport) -> list[tuple[str, str]]:
         ("IPv6", _with_address(report.ipv6, report.global_v6)),
         ("mapping varies by target", _yes_no(report.mapping_varies)),
         ("port mapping", report.port_mapping or "none found"),
-        ("relays", "" if report.regions else "none answered"),
+        ("DERP regions", "" if report.regions else "none answered"),
     ]
 
 

@@ -51,7 +51,7 @@ def _head_rows(status: Status) -> Iterator[tuple[str, Text]]:
         yield "log in at", Text(status.auth_url, style="bold")
     yield "this node", Text("  ".join([node.name or node.hostname, *node.addresses]), style="bold")
     yield "control", _control(status)
-    yield "relay", _derp(status)
+    yield "DERP", _derp(status)
     if status.interface:
         yield "tunnel", Text(f"{status.interface}, {status.engine} engine, UDP port {status.port or 'any'}")
     if node.advertised_routes:
@@ -118,12 +118,12 @@ def _presence(peer: PeerStatus, now: datetime) -> Text:
 
 
 def path_text(path: Path) -> str:
-    """`direct 203.0.113.5:41641`, `relay fra`, or a dash."""
+    """`direct 203.0.113.5:41641`, `DERP fra`, or a dash."""
     if path.kind == PathKind.DIRECT:
         return f"direct {path.endpoint}"
     if path.kind == PathKind.PEER_RELAY:
         return f"peer relay {path.endpoint}"
-    return f"relay {path.region or '?'}" if path.kind == PathKind.DERP else "-"
+    return f"DERP {path.region or '?'}" if path.kind == PathKind.DERP else "-"
 
 
 def byte_text(count: int) -> str:

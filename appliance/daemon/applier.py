@@ -14,7 +14,7 @@ from ipaddress import ip_interface, ip_network
 
 import structlog
 
-from appliance.api.values import AttachedPrefix, RefreshKind, RouteSelection
+from appliance.api.values import AttachedPrefix, NetmapChange, RefreshKind, RouteSelection
 from appliance.daemon.overlay import OverlayPeers, routing_changed
 from appliance.daemon.parts import Core
 from appliance.netmap.store import NetmapView
@@ -132,7 +132,9 @@ class ChangeApplier:
             self._core.magicsock.apply(NetmapDiff(full=True))
             self._core.magicsock.set_derp_map(DerpMap())
             self._core.magicsock.set_private_key(None)
+            self._plugins.netmap_changed(NetmapChange(full=True))
             await self._core.router.close()
+            self._plugins.refresh_health()
 
     async def _apply_waiting(self) -> None:
         routing = RefreshKind.ROUTER in self._refresh
