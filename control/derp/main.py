@@ -1,0 +1,172 @@
+"""Entry point of `waypost-derp`: a stand-alone relay with STUN, for regions beside the control server's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.crypto.x25519 import clamp
+from appliance.ports.clock import Clock, SystemClock
+from appliance.ports.randomness import Randomness, SystemRandomness
+from appliance.types.errors import ApplianceError, DecodeError, StateError, UnderlayError
+from appliance.types.keys import DerpPrivateKey
+from control.derp.server import DerpServer
+from control.derp.settings import DEFAULT_STATE_DIR, DerpSettings, load_settings
+from control.derp.verify import UrlAdmission
+from control.stun.server import StunServer
+from control.tls.files import write_private
+from control.tls.identity import ServerTls
+
+KEY_FILE = "derp.key"
+CERTIFICATE_FILE = "derp-certificate.pem"
+REFRESH_S = 3600.0
+
+
+def load_key(file: Path, randomness: Randomness) -> DerpPrivateKey:
+    """The server's key, made when the file is missing. Raises `StateError`."""
+    try:
+        return DerpPrivateKey.parse(file.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        made = DerpPrivateKey(clamp(randomness.bytes(32)))
+    except (DecodeError, UnicodeDecodeError):
+        raise StateError(
+            f"{file} holds no DERP key", mend="restore it from a backup, or move it away to get a new one"
+        ) from None
+    except OSError as error:
+        raise StateError(f"cannot read {file}: {error.strerror}", mend="check the path and its owner") from error
+    try:
+        write_private(file, made.reveal_text().encode() + b"\n")
+    except OSError as error:
+        raise StateError(
+            f"cannot write {file}: {error.strerror}", mend="make its folder writable or choose another --state-dir"
+        ) from error
+    return made
+
+
+def make_tls(settings: DerpSettings, server: DerpServer, clock: Clock, randomness: Randomness) -> ServerTls | None:
+    """TLS as settled, None when a proxy does it. Raises `TlsError`."""
+    if settings.plain:
+        return None
+    if settings.certificate:
+        files = Path(settings.certificate), Path(settings.private_key)
+        return ServerTls.from_files(*files, clock, randomness, server.public_key)
+    file = Path(settings.state_dir) / CERTIFICATE_FILE
+    return ServerTls.self_signed(file, settings.names, clock, randomness, server.public_key)
+
+
+async def serve(settings: DerpSettings, stop: asyncio.Event) -> None:
+    """Run until `stop`. Raises `ApplianceError` when something cannot start."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    admission = UrlAdmission(settings.verify_url, fail_open=settings.verify_fail_open) if settings.verify_url else None
+    private_key = load_key(Path(settings.state_dir) / KEY_FILE, randomness)
+    server = DerpServer(private_key, randomness, clock, admission.admit if admission is not None else None)
+    stun = StunServer()
+    try:
+        tls = make_tls(settings, server, clock, randomness)
+        port = await _listen(server, settings, tls)
+        if settings.stun_port:
+            await _listen_stun(stun, settings)
+        click.echo(_ready_line(settings, port, stun.port, tls))
+        await _wait(stop, tls)
+    finally:
+        stun.close()
+        await server.stop()
+        if admission is not None:
+            await admission.close()
+
+
+async def _listen(server: DerpServer, settings: DerpSettings, tls: ServerTls | None) -> int:
+    try:
+        return await server.listen(settings.host, settings.port, tls.context if tls is not None else None)
+    except OSError as error:
+        raise UnderlayError(
+            f"cannot listen on TCP port {settings.port}: {error.strerror or error}",
+            mend="stop what uses the port, choose another with --port, or run with the right to use it",
+            code="listen",
+        ) from error
+
+
+async def _listen_stun(stun: StunServer, settings: DerpSettings) -> None:
+    if not settings.host:
+        await stun.listen(settings.stun_port)
+    elif ":" in settings.host:
+        await stun.listen(settings.stun_port, ipv4="", ipv6=settings.host)
+    else:
+        await stun.listen(settings.stun_port, ipv4=settings.host, ipv6="")
+
+
+async def _wait(stop: asyncio.Event, tls: ServerTls | None) -> None:
+    """Until stopped; once an hour renew certificates. A changed pin is told, because the DERP map must follow."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFRESH_S):
+                await stop.wait()
+                return
+        if tls is not None and tls.refresh() and tls.cert_name:
+            click.echo(f"new certificate: set CertName {tls.cert_name} in the DERP map")
+
+
+def _ready_line(settings: DerpSettings, port: int, stun_port: int, tls: ServerTls | None) -> str:
+    parts = [f"relay on TCP port {port}{' without TLS' if tls is None else ''}"]
+    if settings.stun_port:
+        parts.append(f"STUN on UDP port {stun_port}")
+    if tls is not None and tls.cert_name:
+        parts.append(f"CertName {tls.cert_name}")
+    return ", ".join(parts)
+
+
+async def _serve_until_signalled(settings: DerpSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="waypost", prog_name="waypost-derp")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML); flags win over it.")
+@click.option("--host", help="Address to listen on.  [default: all]")
+@click.option("--port", type=int, help="TCP port of the relay.  [default: 443]")
+@click.option("--stun-port", type=int, help="UDP port of STUN, 0 = off.  [default: 3478]")
+@click.option("--state-dir", help=f"Folder of key and certificate.  [default: {DEFAULT_STATE_DIR}]")
+@click.option("--name", "names", multiple=True, help="Address or name in the self-signed certificate; repeatable.")
+@click.option("--certificate", help="PEM file: leaf and intermediates.")
+@click.option("--private-key", help="PEM file: key of the certificate.")
+@click.option("--plain", is_flag=True, default=None, help="No TLS: a proxy in front does it.")
+@click.option("--verify-url", help="Ask this URL whether a node may use the relay.")
+@click.option("--verify-fail-open", is_flag=True, default=None, help="Admit nodes while that URL does not answer.")
+def cli(config: Path | None, **flags: Any) -> None:
+    """Run a relay (DERP) and STUN server for the nodes of a mesh."""
+    flags["names"] = flags["names"] or None
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(_serve_until_signalled(load_settings(config, flags)))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        cli.main(args=arguments, prog_name="waypost-derp", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ApplianceError as error:
+        click.echo(f"waypost-derp: {error.text}" + (f" → {error.mend}" if error.mend else ""), err=True)
+        return 1
+    return 0
+
+
+def main() -> None:
+    sys.exit(run())
