@@ -33,7 +33,7 @@ def write_policy(path: Path, acls: list[dict[str, object]]) -> None:
 
 def private_key(gateway: Gateway) -> NodePrivateKey:
     (file,) = (gateway.directory / "state").glob("profiles/*/keys.json")
-    return NodePrivateKey.parse(json.loads(file.read_text())["node_key"])
+    return NodePrivateKey.parse(json.loads(file.read_text())["data"]["node_key"])
 
 
 def forged_initiation(sender: Gateway, receiver_key: str, nth: int) -> bytes:
