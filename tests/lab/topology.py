@@ -107,9 +107,12 @@ class Site:
         """Block or open UDP between the site and the Internet while it runs."""
         self.router.nft("add table inet udpwall; delete table inet udpwall")
         if blocked:
-            self.router.nft(
-                "table inet udpwall { chain forward { type filter hook forward priority -10; meta l4proto udp drop; } }"
-            )
+            self.router.nft("""table inet udpwall {
+                chain forward {
+                    type filter hook forward priority -10; policy accept;
+                    meta l4proto udp drop
+                }
+            }""")
 
 
 def site(internet: Internet, name: str, index: int, kind: NatKind) -> Site:
