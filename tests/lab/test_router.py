@@ -84,6 +84,9 @@ def site(lab: Lab, tmp_path: Path) -> Site:
     gateway.ip("addr add 203.0.113.2/24 dev wan0")
     gateway.ip("route add default via 203.0.113.1")
     gateway.sysctl("net.ipv4.conf.wan0.rp_filter", 1)
+    gateway.sysctl("net.ipv4.conf.wan0.forwarding", 1)  # settings that a switch of forwarding would sweep away
+    gateway.sysctl("net.ipv6.conf.lan0.forwarding", 1)
+    gateway.sysctl("net.ipv4.conf.all.accept_redirects", 0)
     host.ip(f"addr add {HOST}/24 dev eth0")
     host.ip("route add default via 192.168.10.1")
     return Site(gateway, host, tmp_path / "router.json")

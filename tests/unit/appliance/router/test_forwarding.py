@@ -22,6 +22,7 @@ def sysctl():
             "net/ipv4/conf/all/accept_redirects": "1",
             "net/ipv4/conf/all/rp_filter": "0",
             "net/ipv4/conf/eth0/forwarding": "0",
+            "net/ipv4/conf/eth1/forwarding": "1",
             "net/ipv4/conf/eth0/rp_filter": "1",
             "net/ipv4/conf/eth0/src_valid_mark": "0",
             "net/ipv6/conf/eth0/forwarding": "0",
