@@ -110,7 +110,7 @@ def test_fail__port_of_the_control_server_is_taken(control: ControlServer, tmp_p
         "--socket",
         str(tmp_path / "second.sock"),
     ]
-    one_line(command(control.host, *again, timeout_s=20), "8080", "taken")
+    one_line(command(control.host, *again, timeout_s=20), "already in use", "choose another address")
 
 
 def test_fail__bad_config_names_file_key_and_mend(internet: Internet, tmp_path: Path) -> None:
