@@ -34,7 +34,9 @@ def xseal(key: bytes, nonce: bytes, plaintext: bytes, associated_data: bytes) ->
 
 
 def xopen(key: bytes, nonce: bytes, ciphertext: bytes, associated_data: bytes) -> bytes:
-    """Decrypt and check; raises `DecodeError` (BAD_CIPHERTEXT)."""
+    """Decrypt and check; raises `DecodeError` (TOO_SHORT, BAD_CIPHERTEXT)."""
+    if len(ciphertext) < TAG_SIZE:
+        raise DecodeError(DecodeReason.TOO_SHORT, "no room for a tag")
     try:
         return bytes(_nacl.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, associated_data, nonce, key))
     except CryptoError:
