@@ -159,7 +159,8 @@ class Gateway:
             await self._end_login()
             self._login_error = None
             if request.force_login or not self._has_login_for(url):
-                self._begin_login(url, prefs, request.auth_key, new_key=request.force_login)
+                new_key = request.force_login or self._is_login_lost()
+                self._begin_login(url, prefs, request.auth_key, new_key=new_key)
                 return UpReply(login=True)
             assert self._keys is not None
             self._spare_key = request.auth_key
@@ -205,9 +206,10 @@ class Gateway:
     # --- logins
 
     def _has_login_for(self, url: str) -> bool:
-        if self._keys is None or self._keys.control_url != url:
-            return False
-        return self._client is None or self._client.state is not BackendState.NEEDS_LOGIN
+        return self._keys is not None and self._keys.control_url == url and not self._is_login_lost()
+
+    def _is_login_lost(self) -> bool:
+        return self._client is not None and self._client.state is BackendState.NEEDS_LOGIN
 
     def _begin_login(self, url: str, prefs: Prefs, auth_key: str, *, new_key: bool) -> None:
         assert self._group is not None

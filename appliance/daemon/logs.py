@@ -48,4 +48,13 @@ def _renderers(human: bool) -> list[Any]:
 
 
 def _encode(value: dict[str, Any], **_: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+    return msgspec.json.encode(_plain(value)).decode()
+
+
+def _plain(value: Any) -> Any:
+    """Plain values as they are, everything else by its repr, which keeps secrets."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple | set | frozenset) else repr(value)

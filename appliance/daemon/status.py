@@ -32,7 +32,7 @@ from appliance.pluginhost.snapshots import offered_routes
 from appliance.ports.engine import PeerStatistics
 from appliance.types.addresses import parse_prefix
 from appliance.types.events import BackendState
-from appliance.types.ids import RegionId
+from appliance.types.ids import RegionId, StableNodeId
 from appliance.types.keys import NodePublicKey, SecretKey
 from appliance.types.netmap import DerpMap, Node
 
@@ -154,7 +154,7 @@ class StatusBuilder:
         reasons = {each.prefix: each.reason for each in self._applier.selection.refused}
         found = []
         for offer in offered_routes(view.peers.values()):
-            peer = next((node for node in view.peers.values() if node.stable_id == offer.stable_id), None)
+            peer = view.peer_by_stable_id(StableNodeId(offer.stable_id))
             installed = self._applier.is_installed(parse_prefix(offer.prefix))
             reason = "" if installed else reasons.get(offer.prefix, "not accepted: waypost set --accept-routes")
             name = peer.name.rstrip(".") if peer is not None else offer.stable_id
