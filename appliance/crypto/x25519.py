@@ -20,7 +20,10 @@ from appliance.types.keys import (
     NodePublicKey,
     PublicKey,
     SecretKey,
+    clamp,
 )
+
+__all__ = ["clamp", "public_key", "x25519_exchange", "x25519_public"]
 
 _PUBLIC_OF: dict[type[SecretKey], type[PublicKey]] = {
     MachinePrivateKey: MachinePublicKey,
@@ -29,13 +32,6 @@ _PUBLIC_OF: dict[type[SecretKey], type[PublicKey]] = {
     ChallengePrivateKey: ChallengePublicKey,
     DerpPrivateKey: DerpPublicKey,
 }
-
-
-def clamp(seed: bytes) -> bytes:
-    """Clamp 32 random bytes to an X25519 private key (RFC 7748 section 5)."""
-    if len(seed) != 32:
-        raise ValueError("an X25519 seed is 32 bytes")
-    return bytes((seed[0] & 248, *seed[1:31], (seed[31] & 127) | 64))
 
 
 def x25519_public(private: bytes) -> bytes:

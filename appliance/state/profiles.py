@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from appliance.crypto.x25519 import clamp
 from appliance.ports.randomness import Randomness
 from appliance.ports.store import StateStore
 from appliance.state.document import Document
@@ -99,7 +98,7 @@ class Profiles:
         """The stored machine key, made and stored at the first call. Raises `StateError`."""
         stored = self._machine.load()
         if stored is None:
-            stored = MachineKey(MachinePrivateKey(clamp(self._randomness.bytes(32))))
+            stored = MachineKey(MachinePrivateKey.from_seed(self._randomness.bytes(32)))
             self._machine.save(stored)
         return stored.private_key
 
@@ -125,7 +124,7 @@ class Profiles:
             self._list.save(ProfileList(known.current, (*others, entry)))
 
     def new_node_key(self) -> NodePrivateKey:
-        return NodePrivateKey(clamp(self._randomness.bytes(32)))
+        return NodePrivateKey.from_seed(self._randomness.bytes(32))
 
     def _new_id(self) -> str:
         return self._randomness.bytes(4).hex()

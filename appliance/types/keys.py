@@ -176,27 +176,45 @@ class SecretKey:
         return hash((type(self), self._raw))
 
 
-class MachinePrivateKey(SecretKey):
+def clamp(seed: bytes) -> bytes:
+    """Clamp 32 random bytes to an X25519 private key (RFC 7748 section 5)."""
+    if len(seed) != 32:
+        raise ValueError("an X25519 seed is 32 bytes")
+    return bytes((seed[0] & 248, *seed[1:31], (seed[31] & 127) | 64))
+
+
+class X25519SecretKey(SecretKey):
+    """Base of X25519 private keys."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Self:
+        """A new key from 32 fresh random bytes."""
+        return cls(clamp(seed))
+
+
+class MachinePrivateKey(X25519SecretKey):
     __slots__ = ()
 
 
-class NodePrivateKey(SecretKey):
+class NodePrivateKey(X25519SecretKey):
     __slots__ = ()
 
 
-class DiscoPrivateKey(SecretKey):
+class DiscoPrivateKey(X25519SecretKey):
     """Never stored."""
 
     __slots__ = ()
 
 
-class ChallengePrivateKey(SecretKey):
+class ChallengePrivateKey(X25519SecretKey):
     """Never stored."""
 
     __slots__ = ()
 
 
-class DerpPrivateKey(SecretKey):
+class DerpPrivateKey(X25519SecretKey):
     __slots__ = ()
 
 

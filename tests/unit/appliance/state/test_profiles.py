@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.store import MemoryStore
-from appliance.state.profiles import StoredKeys, Prefs, Profiles
+from appliance.state.profiles import Prefs, Profiles, StoredKeys
 
 
 def profiles(store: MemoryStore, seed: int = 1) -> Profiles:
