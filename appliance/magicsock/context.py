@@ -18,7 +18,10 @@ def single_overlay_addresses(node: Node) -> tuple[Address, ...]:
 
 
 class PathContext:
-    """Shared by every `PeerPaths`. `generation` counts major link changes: what was proven before is void."""
+    """Shared by every `PeerPaths`. `generation` counts major link changes: what was proven before is void.
+
+    `path_left`: a proven path died since the owner looked; our own network may have changed unnoticed.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
@@ -26,6 +29,7 @@ class PathContext:
         self.generation = 0
         self.proven: dict[AddrPort, NodePublicKey] = {}
         self.call_me_maybe_wanted: list[NodePublicKey] = []
+        self.path_left = False
         self._overlay: Counter[Address] = Counter()
 
     def add_overlay(self, addresses: Iterable[Address]) -> None:

@@ -16,6 +16,7 @@ from appliance.magicsock.netcheck.session import NetcheckSession
 from appliance.magicsock.outbox import Publish, ReadInterfaces, SetHome
 from appliance.magicsock.status import NetInfo, NetInfoChanged
 from appliance.magicsock.timing import (
+    ENDPOINTS_DOUBTFUL,
     ENDPOINTS_FRESH,
     ENDPOINTS_WAIT,
     RESTUN_MAX,
@@ -132,6 +133,11 @@ class Locator:
         """Endpoints are stale: measure, unless that is going on."""
         if not self._session.running:
             self.restun(now)
+
+    def doubt(self, now: float) -> None:
+        """A path died: endpoints that are not quite new may be wrong, so the next call-me-maybe measures first."""
+        if now - self._endpoints_at > ENDPOINTS_DOUBTFUL:
+            self._endpoints_at = _NEVER
 
     def start_queued(self, now: float) -> None:
         """Begin the run that was asked for, once interfaces are read."""

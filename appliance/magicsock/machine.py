@@ -283,6 +283,9 @@ class Magicsock:
 
     def _settle(self, now: float) -> None:
         """After every event: call-me-maybe that became possible, and the locator's next deadline."""
+        if self._context.path_left:
+            self._context.path_left = False
+            self.locator.doubt(now)
         wanted, self._context.call_me_maybe_wanted = self._context.call_me_maybe_wanted, []
         for key in wanted:
             self._call_me_maybe(key, now)

@@ -384,6 +384,7 @@ class PeerPaths:
     def _leave_best(self, now: float) -> None:
         """Three misses: the relay carries packets at once, the old path only as a copy until it times out."""
         self._outbox.count("path_left")
+        self._context.path_left = True
         self._doubt.end()
         self._heartbeat_due = None
         self._trust_until = NEVER

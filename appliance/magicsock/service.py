@@ -91,8 +91,7 @@ class MagicsockService:
         """Listen to the engine and let time pass."""
         self._running = True
         self._underlay.set_sink(self._driver)
-        self._driver.drain()
-        self.timer_changed(self._machine.next_timer())
+        self._drain()
 
     async def close(self) -> None:
         """Stop timers and tasks and close the relay connections. Safe to call twice."""
@@ -110,6 +109,11 @@ class MagicsockService:
             netcheck.cancel()
         await self._pool.close()
 
+    def _drain(self) -> None:
+        """Before `start` what the machine asks for only waits."""
+        if self._running:
+            self._driver.drain()
+
     # Configuration
 
     def set_private_key(self, key: NodePrivateKey | None) -> None:
@@ -117,23 +121,23 @@ class MagicsockService:
         if key is not None:
             self._pool.set_private_key(key)
         self._machine.set_node_key(public_key(key) if key is not None else None, self._clock.now())
-        self._driver.drain()
+        self._drain()
 
     def set_derp_map(self, derp_map: DerpMap) -> None:
         self._pool.set_derp_map(derp_map)
         self._machine.set_derp_map(derp_map, self._clock.now())
-        self._driver.drain()
+        self._drain()
 
     def apply(self, diff: NetmapDiff, self_node: Node | None = None) -> None:
         """What changed among the peers; `self_node` when our own node changed. The engine must know the peers first."""
         if self_node is not None:
             self._machine.set_self(self_node)
         self._machine.apply(diff, self._clock.now())
-        self._driver.drain()
+        self._drain()
 
     def set_static_endpoints(self, endpoints: Sequence[AddrPort]) -> None:
         self._machine.set_static_endpoints(endpoints, self._clock.now())
-        self._driver.drain()
+        self._drain()
 
     def set_control_connected(self, connected: bool) -> None:
         """While control cannot be told, the home region does not move."""
@@ -142,7 +146,7 @@ class MagicsockService:
     def link_changed(self, major: bool) -> None:
         """The host's network changed; `major` re-opens the sockets."""
         self._machine.link_changed(major, self._clock.now())
-        self._driver.drain()
+        self._drain()
 
     # What is known
 
@@ -202,7 +206,7 @@ class MagicsockService:
         while not future.done():
             if not self._machine.ping(peer, token, self._clock.now()):
                 raise UnknownPeerError(f"{peer.short} is not a peer that can be pinged", mend="see `waypost status`")
-            self._driver.drain()
+            self._drain()
             await asyncio.wait((future,), timeout=PING_REPEAT_S)
         return future.result()
 
@@ -211,7 +215,7 @@ class MagicsockService:
         future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         waiting = (self._machine.netcheck_wanted(self._clock.now()), future)
         self._netchecks.append(waiting)
-        self._driver.drain()
+        self._drain()
         try:
             async with asyncio.timeout(NETCHECK_LIMIT_S):
                 return await future

@@ -51,5 +51,7 @@ PING_BACK_INTERVAL = 1.0
 """Own: minimum between two answering pings to a candidate that pinged us while we have no proven path."""
 CALL_ME_MAYBE_WAIT = 1.0
 """Own: a call-me-maybe waits so long for fresh STUN results, then goes with what is known."""
+ENDPOINTS_DOUBTFUL = 5.0
+"""Own: endpoints older than this are measured anew when a proven path has died."""
 ENDPOINTS_WAIT = 0.5
 """Own: the first set of own endpoints waits so long for a STUN answer."""
