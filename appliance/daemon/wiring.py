@@ -87,7 +87,6 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     netlink = ThreadedNetlink(LinuxNetlink())
     stack.push_async_callback(netlink.close)
     router = make_router(config, netlink, bus)
-    await clean_up(router, config.tunnel.interface)
     engine = UserspaceEngine(
         open_tun(config.tunnel.interface, config.tunnel.mtu),
         lambda port: open_udp_ports(port, mark=BYPASS_MARK),
@@ -98,6 +97,8 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     )
     stack.push_async_callback(engine.close)
     await engine.start()
+    # Not before device and port are ours: what is there could belong to a gateway that runs.
+    await clean_up(router, config.tunnel.interface)
     stack.push_async_callback(_close_router, router)
     links = MonitoredLinks(
         netlink, engine.interface, bus.publish, lambda: bus.publish(RuleRemoved()), lambda: own_addresses(situation)
