@@ -89,6 +89,7 @@ def _level(value: Any) -> str:
 KEYS: dict[str, Callable[[Any], Any]] = {
     "data_dir": _path,
     "listen": _listen,
+    "url": _text,
     "domain": _text,
     "tls_cert": _path,
     "tls_key": _path,

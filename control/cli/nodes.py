@@ -56,6 +56,48 @@ def _state(node: dict[str, Any]) -> str:
 
 
 @nodes.command()
+@json_option
+@socket_option
+def pending(client: AdminClient, as_json: bool) -> None:
+    """List the devices that wait to be let in."""
+    found = client.call("GET", "logins")
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (each["id"], each["hostname"], each["os"], ",".join(each["tags"]), each["remote_ip"], when(each["created"]))
+        for each in found
+    ]
+    show_table(("id", "name", "OS", "tags", "from", "since"), rows, "no device waits")
+
+
+@nodes.command()
+@click.argument("login_id", metavar="ID")
+@click.option("--user", required=True, help="Who will own the device.")
+@json_option
+@socket_option
+def register(client: AdminClient, login_id: str, user: str, as_json: bool) -> None:
+    """Let in the device that waits under ID, as `nodes pending` or its URL shows it."""
+    node = client.call("POST", "logins", _short(login_id), "approve", body={"user": user})
+    show_result(as_json, node, f"node {node['name']} joined: {', '.join(node['addresses'])}")
+
+
+@nodes.command()
+@click.argument("login_id", metavar="ID")
+@json_option
+@socket_option
+def deny(client: AdminClient, login_id: str, as_json: bool) -> None:
+    """Turn away the device that waits under ID."""
+    login = client.call("POST", "logins", _short(login_id), "deny")
+    show_result(as_json, login, f"{login['hostname'] or 'the device'} may not join")
+
+
+def _short(login_id: str) -> str:
+    """The id of a pasted URL."""
+    return login_id.rstrip("/").rpartition("/")[2] or "-"
+
+
+@nodes.command()
 @click.argument("name")
 @json_option
 @socket_option

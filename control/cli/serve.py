@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file; flags win over it.")
 @click.option("--data-dir", help="Database and keys.  [default: /var/lib/waypost-control]")
 @click.option("--listen", help="Address and port for nodes.  [default: 0.0.0.0:8080]")
+@click.option("--url", help="Address of this server for people's browsers, as https://control.example.")
 @click.option("--domain", help="DNS suffix of all nodes.  [default: mesh.internal]")
 @click.option("--tls-cert", help="Certificate chain (PEM): serve HTTPS instead of HTTP.")
 @click.option("--tls-key", help="Private key (PEM) of the certificate.")

@@ -62,6 +62,10 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     description: str = ""
 
 
+class NewOwner(msgspec.Struct, forbid_unknown_fields=True):
+    user: str
+
+
 class Tags(msgspec.Struct, forbid_unknown_fields=True):
     tags: list[str]
 
@@ -113,6 +117,9 @@ class AdminServer:
                 web.get("/v1/preauthkeys", self._list_keys),
                 web.post("/v1/preauthkeys", self._create_key),
                 web.post("/v1/preauthkeys/{key}/revoke", self._revoke_key),
+                web.get("/v1/logins", self._list_logins),
+                web.post("/v1/logins/{name}/approve", self._approve_login),
+                web.post("/v1/logins/{name}/deny", self._deny_login),
                 web.get("/v1/nodes", self._list_nodes),
                 web.get("/v1/nodes/{name}", self._show_node),
                 web.patch("/v1/nodes/{name}", self._rename_node),
@@ -172,6 +179,18 @@ class AdminServer:
     async def _revoke_key(self, request: web.Request) -> web.Response:
         key = await self._service.keys.revoke(_actor(request), request.match_info["key"])
         return _json(present.key_json(key, self._service.view(), self._service.wall_now()))
+
+    # Logins that wait
+
+    async def _list_logins(self, request: web.Request) -> web.Response:
+        return _json([present.pending_json(login) for login in self._service.logins.list(_actor(request))])
+
+    async def _approve_login(self, request: web.Request) -> web.Response:
+        body = await _body(request, NewOwner)
+        return self._node(await self._service.logins.approve(_actor(request), _name(request), body.user))
+
+    async def _deny_login(self, request: web.Request) -> web.Response:
+        return _json(present.pending_json(await self._service.logins.deny(_actor(request), _name(request))))
 
     # Nodes
 

@@ -19,6 +19,7 @@ from control.noise.upgrade import NoiseUpgrade
 from control.server.embedded_derp import EmbeddedDerp, own_address
 from control.server.endpoints import add_plain_routes
 from control.server.front import Front
+from control.server.login_page import add_login_page
 from control.server.machine import MachineApi
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
@@ -101,7 +102,7 @@ async def running(
             stack.push_async_callback(derp.stop)
             await derp.start(routes)
         derp_map = derp.derp_map() if derp is not None else DerpMap()
-        service = await _open_service(settings, derp_map, clock, randomness)
+        service = await _open_service(settings, public_url(settings, host), derp_map, clock, randomness)
         stack.push_async_callback(service.close)
         if derp is not None:
             derp.serve(service)
@@ -111,6 +112,7 @@ async def running(
         noise = NoiseUpgrade(identity.noise, MachineApi(service, hub), tasks.spawn, randomness)
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
+        add_login_page(routes, service.logins)
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)
         context = front_tls.context if front_tls is not None else None
@@ -146,10 +148,21 @@ def _derp_host(settings: ServerSettings) -> str | None:
     return host
 
 
+def public_url(settings: ServerSettings, host: str | None) -> str:
+    """Where people's browsers find this server. `host` is the relay's, if there is one."""
+    if settings.url:
+        return settings.url.rstrip("/")
+    scheme = "https" if settings.tls_certificate is not None else "http"
+    name = host or own_address() or settings.listen.ip
+    shown = f"[{name}]" if ":" in name else name
+    port = settings.listen.port
+    return f"{scheme}://{shown}" if port == {"http": 80, "https": 443}[scheme] else f"{scheme}://{shown}:{port}"
+
+
 async def _open_service(
-    settings: ServerSettings, derp_map: DerpMap, clock: Clock, randomness: Randomness
+    settings: ServerSettings, url: str, derp_map: DerpMap, clock: Clock, randomness: Randomness
 ) -> ControlService:
-    wanted = ServiceSettings(domain=settings.domain, derp_map=derp_map, key_expiry=settings.key_expiry)
+    wanted = ServiceSettings(domain=settings.domain, derp_map=derp_map, url=url, key_expiry=settings.key_expiry)
     service = await open_service(settings.data_dir, wanted, clock=clock, randomness=randomness)
     try:
         if settings.policy_file is not None:

@@ -183,7 +183,7 @@ class FrontConnection(asyncio.Protocol):
     async def _response_to(self, request: PlainRequest) -> PlainResponse:
         routes, head = self._front.routes, request.head
         method = "GET" if head.method == "HEAD" else head.method
-        route = routes.plain.get((method, head.path))
+        route = routes.find(method, head.path)
         if route is None:
             known = routes.knows_path(head.path)
             return PlainResponse(405, b"method not allowed\n") if known else PlainResponse(404, b"not found\n")

@@ -40,10 +40,26 @@ Called in the loop's thread. The callee owns the transport from now on: it answe
 
 @dataclass
 class Routes:
-    """Exact paths. `plain` by (method, path); HEAD falls back to GET without its body. `raw` by path, any method."""
+    """Exact paths. `plain` by (method, path); HEAD falls back to GET without its body. `raw` by path, any method.
+
+    `prefixes` are for what no exact path serves; a prefix ends with a slash.
+    """
 
     plain: dict[tuple[str, str], PlainRoute] = field(default_factory=dict)
     raw: dict[str, RawRoute] = field(default_factory=dict)
+    prefixes: dict[tuple[str, str], PlainRoute] = field(default_factory=dict)
+
+    def find(self, method: str, path: str) -> PlainRoute | None:
+        exact = self.plain.get((method, path))
+        if exact is not None:
+            return exact
+        return next(
+            (route for (known, prefix), route in self.prefixes.items() if known == method and path.startswith(prefix)),
+            None,
+        )
 
     def knows_path(self, path: str) -> bool:
-        return path in self.raw or any(path == known for _, known in self.plain)
+        return path in self.raw or any(path == known for _, known in self.plain) or self._is_below(path)
+
+    def _is_below(self, path: str) -> bool:
+        return any(path.startswith(prefix) for _, prefix in self.prefixes)

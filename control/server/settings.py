@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 DEFAULT_DOMAIN = "mesh.internal"
 FIRST_OWN_REGION = RegionId(900)
 """900 to 999 are for own relays (derp spec section 6)."""
@@ -29,6 +31,7 @@ class ServerSettings:
         relay. With TLS files the relay answers on the front listener and the name must be in the certificate.
     derp_listen: the relay's own TLS listener (self-signed, pinned) when the front listener is plain HTTP.
     stun_port: UDP port beside the relay; 0 = none.
+    url: where people's browsers find this server; "" = made of the relay's host or this host's address.
     domain: DNS suffix of all nodes. policy_file: read at every start; None = the stored policy stays.
     key_expiry: life of node keys of untagged nodes; None = for ever.
     """
@@ -44,12 +47,15 @@ class ServerSettings:
     domain: str = DEFAULT_DOMAIN
     policy_file: Path | None = None
     key_expiry: timedelta | None = None
+    url: str = ""
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError(
                 "a TLS certificate needs its key and the other way round", mend="give both --tls-cert and --tls-key"
             )
+        if self.url and not _URL.fullmatch(self.url):
+            raise ConfigError(f"{self.url!r} is no URL of a server", mend="write it like https://control.example")
         labels = self.domain.split(".")
         if not all(label and len(label) <= 63 and label.strip("-").isascii() for label in labels):
             raise ConfigError(f"{self.domain!r} is no domain", mend="use a DNS name such as mesh.internal")

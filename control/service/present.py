@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from control.policy.problems import Problem
+    from control.service.pending import PendingLogin
     from control.service.routes import RouteState
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
@@ -56,6 +57,20 @@ def node_json(node: NodeRecord, view: MeshView, wall_now: datetime) -> dict[str,
         "primary_routes": [str(route) for route in view.primary_routes(node.id)],
         "os": node.hostinfo.os if node.hostinfo is not None else "",
         "version": node.hostinfo.ipn_version if node.hostinfo is not None else "",
+    }
+
+
+def pending_json(login: PendingLogin) -> dict[str, Any]:
+    """A device that waits for a decision."""
+    return {
+        "id": login.id,
+        "hostname": login.hostinfo.hostname[:255],
+        "os": login.hostinfo.os[:64],
+        "tags": [tag[:64] for tag in login.hostinfo.request_tags[:16]],
+        "machine_key": str(login.machine_key),
+        "node_key": str(login.node_key),
+        "remote_ip": login.remote_ip,
+        "created": _time(login.created),
     }
 
 

@@ -1,8 +1,7 @@
 """POST /machine/register, in the decision order of control-protocol spec 7.4.
 
 A node is (machine key, owner). The machine key is proven by the tunnel, so a node key that is known for it needs no
-pre-auth key again; everything else does. Logging in with a browser is not offered: such a request gets an `Error`
-that says how to join.
+pre-auth key again; everything else does, or waits for an administrator (`control.service.pending`).
 """
 
 from __future__ import annotations
@@ -27,20 +26,21 @@ from appliance.types.ids import NodeId, StableNodeId, UserId
 from appliance.types.keys import MachinePublicKey, NodePublicKey
 from control.policy.facts import owns_tag
 from control.service.actor import SYSTEM
+from control.service.errors import ConflictError, ServiceError
 from control.service.keys import find_key
 from control.service.nodes import approvals
+from control.service.pending import Decision
 from control.service.updates import hostinfo_fields
-from control.state.records import NodeRecord, PreAuthKeyRecord
+from control.state.records import NodeRecord, PreAuthKeyRecord, UserRecord
 
 if TYPE_CHECKING:
+    from control.service.actor import Actor
     from control.service.core import Core, Draft
+    from control.service.pending import PendingLogin, PendingLogins
 
 _log = structlog.get_logger(__name__)
 
-NEEDS_KEY = (
-    "this server lets nodes join with a pre-auth key only: make one with "
-    "'waypost-control preauthkeys create --user NAME' and join with it"
-)
+REGISTER_PATH = "/register/"
 
 
 class _RefusedError(Exception):
@@ -56,14 +56,15 @@ class _Owner:
 
 
 class Registrar:
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, pending: PendingLogins) -> None:
         self._core = core
+        self._pending = pending
 
     async def register(
         self, machine_key: MachinePublicKey, request: RegisterRequest, remote_ip: str
     ) -> RegisterResponse:
         try:
-            return await self._decide(machine_key, request)
+            return await self._decide(machine_key, request, remote_ip)
         except _RefusedError as refusal:
             _log.info("registration refused", machine=machine_key.short, remote_ip=remote_ip, reason=str(refusal))
             return RegisterResponse(error=str(refusal))
@@ -71,7 +72,9 @@ class Registrar:
             _log.warning("registration failed", machine=machine_key.short, remote_ip=remote_ip, error=error.text)
             return RegisterResponse(error=error.line())
 
-    async def _decide(self, machine_key: MachinePublicKey, request: RegisterRequest) -> RegisterResponse:
+    async def _decide(
+        self, machine_key: MachinePublicKey, request: RegisterRequest, remote_ip: str
+    ) -> RegisterResponse:
         node_key, expiry = _parse(request)
         now = self._core.clock.wall_now()
         if expiry is not None and expiry <= now:
@@ -82,10 +85,11 @@ class Registrar:
         auth_key = request.auth.auth_key if request.auth is not None else ""
         if auth_key:
             return await self._join(machine_key, node_key, auth_key, request, expiry)
-        if request.followup:
-            raise _RefusedError(NEEDS_KEY)
-        if node is None:
-            raise _RefusedError(NEEDS_KEY)
+        if node is None or (request.followup and node.is_expired(now)):
+            waited = self._pending.find(_login_id(request.followup))
+            if waited is not None and waited.machine_key == machine_key and waited.node_key == node_key:
+                return await self._follow(waited)
+            return self._visit(self._pending.begin(machine_key, node_key, request, expiry, remote_ip))
         if node.is_expired(now):
             return self._response(node, expired=True)
         if expiry is not None and (node.key_expiry is None or expiry < node.key_expiry):
@@ -110,6 +114,55 @@ class Registrar:
                     await draft.patch_node(node.id, key_expiry=draft.now)
                 await draft.audit("node.logout", f"node:{node.id}", {"name": node.given_name})
         return RegisterResponse(node_key_expired=True)
+
+    # Joining by the decision of an administrator
+
+    def _visit(self, login: PendingLogin) -> RegisterResponse:
+        return RegisterResponse(auth_url=f"{self._core.settings.url}{REGISTER_PATH}{login.id}")
+
+    async def _follow(self, login: PendingLogin) -> RegisterResponse:
+        """Hold the answer until somebody decides; a login that got too old begins anew under another id."""
+        if not await login.wait():
+            raise _RefusedError("another request waits for this login")
+        match login.decision:
+            case Decision.DENIED:
+                raise _RefusedError("an administrator of this server denied the login")
+            case Decision.REPLACED:
+                raise _RefusedError("this device began another login meanwhile")
+            case Decision.EXPIRED:
+                again = self._pending.begin(
+                    login.machine_key, login.node_key, login.request, login.wished_expiry, login.remote_ip
+                )
+                return self._visit(again)
+        node = self._core.model.node_by_key(login.node_key)
+        if node is None or node.machine_key != login.machine_key:
+            return RegisterResponse(node_key_expired=True)
+        return self._response(node, expired=node.is_expired(self._core.clock.wall_now()))
+
+    async def admit(self, actor: Actor, login: PendingLogin, user: UserRecord) -> NodeRecord:
+        """Make the waiting device a node of the user. Raises `ServiceError`."""
+        async with self._core.change(actor) as draft:
+            if login.decision is not Decision.WAITING:
+                raise ConflictError(f"this login is {login.decision} already", mend="let the device begin another one")
+            try:
+                owner = self._owner_for(user, (), login.request)
+                node = self._node_of(login.machine_key, owner)
+            except _RefusedError as refusal:
+                raise ServiceError(str(refusal), mend="name another user, or change tagOwners of the policy") from None
+            known = self._core.model.node_by_key(login.node_key)
+            if known is not None and (node is None or known.id != node.id):
+                mend = "let the device begin another login"
+                raise ConflictError("the device's node key is in use by another of its nodes", mend=mend)
+            fields: dict[str, Any] = {
+                "node_key": login.node_key,
+                "user_id": owner.user_id,
+                "tags": owner.tags,
+                "ephemeral": login.request.ephemeral,
+                "capability_version": login.request.version,
+                "key_expiry": self._expiry(owner, login.wished_expiry, draft.now),
+            }
+            node = await self._put(draft, login.machine_key, node, fields, login.request.hostinfo)
+        return self._core.model.nodes[node.id]
 
     # Joining with a pre-auth key
 
@@ -144,10 +197,7 @@ class Registrar:
                 "capability_version": request.version,
                 "key_expiry": self._expiry(owner, expiry, draft.now),
             }
-            if node is None:
-                node = await self._add(draft, machine_key, fields, request.hostinfo)
-            else:
-                await self._renew(draft, node, fields, request.hostinfo)
+            node = await self._put(draft, machine_key, node, fields, request.hostinfo)
         return self._response(self._core.model.nodes[node.id])
 
     def _repeats(self, node: NodeRecord, key: PreAuthKeyRecord | None, request: RegisterRequest) -> bool:
@@ -158,17 +208,21 @@ class Registrar:
         return owner.user_id == node.user_id if not owner.tags else node.user_id is None
 
     def _owner(self, key: PreAuthKeyRecord, request: RegisterRequest) -> _Owner:
-        wanted = tuple(request.hostinfo.request_tags) if request.hostinfo is not None else ()
         user = None if key.user_id is None else self._core.model.users.get(key.user_id)
+        return self._owner_for(user, key.tags, request)
+
+    def _owner_for(self, user: UserRecord | None, given: tuple[str, ...], request: RegisterRequest) -> _Owner:
+        """`given` are tags that need no ownership."""
+        wanted = tuple(request.hostinfo.request_tags) if request.hostinfo is not None else ()
         refused = [
             tag
             for tag in wanted
-            if tag not in key.tags and not (user is not None and owns_tag(self._core.policy, user, tag))
+            if tag not in given and not (user is not None and owns_tag(self._core.policy, user, tag))
         ]
         if refused:
             raise _RefusedError(f"requested tags [{' '.join(refused)[:200]}] are invalid or not permitted")
-        tags = tuple(sorted({*key.tags, *wanted}))
-        return _Owner(None if tags else key.user_id, tags)
+        tags = tuple(sorted({*given, *wanted}))
+        return _Owner(None if tags or user is None else user.id, tags)
 
     def _node_of(self, machine_key: MachinePublicKey, owner: _Owner) -> NodeRecord | None:
         """The machine's node of this owner. Tags take over the one node that a user owned."""
@@ -189,6 +243,20 @@ class Registrar:
         if life is not None and not owner.tags:
             limits.append(now + life)
         return min(limits, default=None)
+
+    async def _put(
+        self,
+        draft: Draft,
+        machine_key: MachinePublicKey,
+        node: NodeRecord | None,
+        fields: dict[str, Any],
+        hostinfo: Hostinfo | None,
+    ) -> NodeRecord:
+        """A new node, or another key for the one that this machine has."""
+        if node is None:
+            return await self._add(draft, machine_key, fields, hostinfo)
+        await self._renew(draft, node, fields, hostinfo)
+        return node
 
     async def _add(
         self, draft: Draft, machine_key: MachinePublicKey, fields: dict[str, Any], hostinfo: Hostinfo | None
@@ -241,6 +309,12 @@ def _parse(request: RegisterRequest) -> tuple[NodePublicKey, datetime | None]:
     if node_key.is_zero:
         raise _RefusedError("the registration names no node key")
     return node_key, None if expiry is None else expiry.astimezone(UTC)
+
+
+def _login_id(followup: str) -> str:
+    """The id in the path of an AuthURL, whatever the host before it."""
+    path = followup.partition("?")[0].partition("#")[0]
+    return path.rpartition(REGISTER_PATH)[2][:64] if REGISTER_PATH in path else ""
 
 
 def _usable(key: PreAuthKeyRecord | None, now: datetime) -> PreAuthKeyRecord:

@@ -13,7 +13,9 @@ import structlog
 from control.policy.document import parse_policy
 from control.service.core import Core
 from control.service.keys import PreAuthKeyOperations
+from control.service.logins import LoginOperations
 from control.service.nodes import NodeOperations
+from control.service.pending import PendingLogins
 from control.service.policies import PolicyOperations
 from control.service.presence import Presence
 from control.service.registration import Registrar
@@ -52,10 +54,12 @@ class ControlService:
         self._core = core
         self._database = database
         self._presence = Presence(core)
-        self._registrar = Registrar(core)
+        self._pending = PendingLogins(core.clock, core.randomness)
+        self._registrar = Registrar(core, self._pending)
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
+        self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
         self.policies = PolicyOperations(core)
 
@@ -131,6 +135,7 @@ class ControlService:
 
     async def sweep(self) -> None:
         """Time-driven work; call about once a second."""
+        self._pending.sweep()
         await self._presence.sweep()
 
 

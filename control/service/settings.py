@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class ServiceSettings:
     """`domain` is the tailnet's DNS domain, the suffix of all node names, without dots at its ends.
 
+    url: where people's browsers find this server, as https://control.example, without a slash at its end.
     key_expiry: life of node keys of untagged nodes; None = for ever.
     ephemeral_timeout_s: an ephemeral node is deleted after this much silence.
     online_grace_s: a node stays online this long after its last map stream closed.
@@ -23,6 +24,7 @@ class ServiceSettings:
 
     domain: str
     derp_map: DerpMap = field(default_factory=DerpMap)
+    url: str = "http://localhost:8080"
     key_expiry: timedelta | None = None
     ephemeral_timeout_s: float = 120.0
     online_grace_s: float = 10.0

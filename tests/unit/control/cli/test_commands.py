@@ -73,6 +73,24 @@ async def test_ok__users(shell):
     assert "users create" in out
 
 
+async def test_ok__devices_that_wait(shell):
+    await shell.run("users", "create", "alice")
+    urls = []
+    for number in (1, 2):
+        request = RegisterRequest(
+            version=130, node_key=str(NodePublicKey(bytes([number]) * 32)), hostinfo=Hostinfo(hostname=f"gw{number}")
+        )
+        urls.append((await shell.service.register(MachinePublicKey(bytes([number]) * 32), request, "")).auth_url)
+    assert [each["hostname"] for each in await shell.json("nodes", "pending")] == ["gw1", "gw2"]
+    assert (await shell.json("nodes", "register", urls[0], "--user", "alice"))["name"] == "gw1"
+    out, _ = await shell.run("nodes", "deny", urls[1].rpartition("/")[2])
+    assert "gw2 may not join" in out
+    out, _ = await shell.run("nodes", "pending")
+    assert "no device waits" in out
+    _, err = await shell.run("nodes", "register", urls[1], "--user", "alice", code=1)
+    assert "denied already" in err
+
+
 async def test_ok__keys_are_shown_once(shell):
     await shell.run("users", "create", "alice")
     text, _ = await shell.run("preauthkeys", "create", "--user", "alice", "--reusable", "--expiration", "1d12h")

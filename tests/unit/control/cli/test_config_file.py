@@ -43,7 +43,7 @@ def test_ok__flags_win(tmp_path):
 def test_ok__every_flag_has_its_setting(tmp_path):
     flags = {
         "data_dir": "d", "tls_cert": "c", "tls_key": "k", "derp_host": "h", "derp_listen": "1.2.3.4:5",
-        "derp_region": 901, "policy": "p", "socket": "s", "key_expiry": "never",
+        "derp_region": 901, "policy": "p", "url": "https://c.example", "socket": "s", "key_expiry": "never",
     }  # fmt: skip
     config = load_config(flags, _write(tmp_path, "version = 1"))
     assert (config.server.tls_certificate, config.server.policy_file) == (Path("c"), Path("p"))
