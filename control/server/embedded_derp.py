@@ -31,6 +31,7 @@ log = structlog.get_logger("control.derp")
 
 CERTIFICATE_FILE = "derp-certificate.pem"
 REGION_CODE = "home"
+NO_ADDRESS = "none"
 _ROUTE_PROBE = ("192.0.2.1", 9)
 
 
@@ -83,8 +84,8 @@ class EmbeddedDerp:
             region_id=region_id,
             host_name=self._host,
             cert_name=self._tls.cert_name if self._tls is not None else "",
-            ipv4=self._host if address is not None and address.version == 4 else "",
-            ipv6=self._host if address is not None and address.version == 6 else "",
+            ipv4=_family(address, 4),
+            ipv6=_family(address, 6),
             stun_port=self._settings.stun_port or -1,
             derp_port=self._port,
         )
@@ -118,6 +119,16 @@ class EmbeddedDerp:
         routes.raw[PATH] = self._server.upgrade
         for path in (*PROBES, "/generate_204", "/robots.txt"):
             routes.plain[("GET", path)] = plain
+
+
+def _family(address: Address | None, version: int) -> str:
+    """A DERP node's field for a family: the literal, nothing where DNS decides, or "none" (derp spec section 6).
+
+    A literal says "none" for the other family: left empty, clients probe it until their time-out, 3 s a report.
+    """
+    if address is None:
+        return ""
+    return str(address) if address.version == version else NO_ADDRESS
 
 
 def _address(host: str) -> Address | None:
