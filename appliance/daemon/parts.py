@@ -15,14 +15,15 @@ from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
 from appliance.ports.streams import StreamDialer
+from appliance.ports.tsmp import TsmpPort
 from appliance.ports.underlay import Underlay
 from appliance.router.model import RouterModel
 from appliance.state.profiles import Profile, Profiles
 from appliance.types.addresses import Address
 
 
-class DataPlane(Engine, Underlay, Protocol):
-    """An engine with both of its seams."""
+class DataPlane(Engine, Underlay, TsmpPort, Protocol):
+    """An engine with all of its seams."""
 
     @property
     def last_timestamp(self) -> bytes:

@@ -1,4 +1,4 @@
-"""`UserspaceEngine`: both seams, `Engine` and `Underlay`, over a TUN device and UDP ports, in one event loop.
+"""`UserspaceEngine`: all seams, `Engine`, `Underlay`, `TsmpPort`, over a TUN device and UDP ports, in one event loop.
 
 The loop is used at this edge only: readers of the ports and one alarm. Everything below takes `now`.
 """
@@ -20,6 +20,7 @@ from appliance.ports.clock import Clock
 from appliance.ports.engine import EngineDiff, EnginePeer, PeerStatistics
 from appliance.ports.packets import TunPacket, TunPort, UdpPort, one
 from appliance.ports.randomness import Randomness
+from appliance.ports.tsmp import TsmpHandler
 from appliance.ports.underlay import PeerPath, UnderlaySink
 from appliance.proto.wireguard import HandshakeCompleted, Settings, Tunnel, TunnelPeer
 from appliance.proto.wireguard.timestamp import ZERO
@@ -82,6 +83,7 @@ class UserspaceEngine:
         self._inbound = Inbound(
             self._tunnel, self._peers, self._table, self._activity, self._counters, join=join_packets
         )
+        self._tsmp: TsmpHandler | None = None
         self._alarm: Alarm | None = None
         self._alarm_at = float("inf")
         self._rebind_at: float | None = None
@@ -160,6 +162,19 @@ class UserspaceEngine:
         self._sender.close()
         self._tun.close()
 
+    # TsmpPort
+
+    def set_tsmp_handler(self, handler: TsmpHandler) -> None:
+        self._tsmp = handler
+        self._tunnel.set_first_packet(handler.first_packet)
+
+    def send_packet(self, peer: NodePublicKey, packet: bytes) -> None:
+        record = self._peers.get(peer)
+        if record is not None:
+            now = self._clock.now()
+            self._outbound.transmit_to(record, (TunPacket(packet),), now)
+            self._finish(now)
+
     # Underlay
 
     def set_sink(self, sink: UnderlaySink) -> None:
@@ -182,6 +197,7 @@ class UserspaceEngine:
     def inject(self, peer: NodePublicKey, packets: Sequence[bytes]) -> None:
         now = self._clock.now()
         self._to_host(self._inbound.receive_relayed(peer, packets, now))
+        self._to_mesh()
         self._finish(now)
 
     def rebind(self, port: int = 0) -> None:
@@ -215,6 +231,7 @@ class UserspaceEngine:
             return
         packets, strays = self._inbound.receive(batches, now)
         self._to_host(packets)
+        self._to_mesh()
         if strays and self._sender.sink is not None:
             self._sender.sink.datagrams_received(strays)
         self._finish(now)
@@ -226,6 +243,12 @@ class UserspaceEngine:
             self._tun.send(packets)
         except OSError:
             self._counters["tun_write_failed"] += 1
+
+    def _to_mesh(self) -> None:
+        for peer, packet in self._inbound.take_for_mesh():
+            self._counters["tsmp_received"] += 1
+            if self._tsmp is not None:
+                self._tsmp.tsmp_received(peer, packet)
 
     def _finish(self, now: float) -> None:
         """After any work: send what the tunnel made, take its events, report activity, set the alarm."""

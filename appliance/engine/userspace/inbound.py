@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.coalescing import coalesce
+from appliance.engine.userspace.inner import TSMP, protocol, true_length
 from appliance.engine.userspace.inner import source as inner_source
-from appliance.engine.userspace.inner import true_length
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.ports.packets import Buffer, Segments, TunPacket
 from appliance.proto.disco.demux import PacketKind, classify
@@ -50,6 +50,14 @@ class Inbound:
         self._activity = activity
         self._counters = counters
         self._join = join
+        self._for_mesh: list[tuple[NodePublicKey, bytes]] = []
+
+    def take_for_mesh(self) -> list[tuple[NodePublicKey, bytes]]:
+        """TSMP packets since the last call, each with its peer."""
+        taken = self._for_mesh
+        if taken:
+            self._for_mesh = []
+        return taken
 
     def receive(self, batches: Iterable[tuple[AddrPort, Segments]], now: float) -> tuple[list[TunPacket], list[Stray]]:
         """Packets for the host, and datagrams for path finding."""
@@ -118,7 +126,7 @@ class Inbound:
         self._note(origin, received, now)
 
     def _inner(self, record: PeerRecord, padded: memoryview) -> memoryview | None:
-        """The packet without padding when its source belongs to the peer (cryptokey routing)."""
+        """The packet without padding when its source belongs to the peer (cryptokey routing) and it is for the host."""
         address = inner_source(padded)
         length = None if address is None else true_length(padded)
         if address is None or length is None:
@@ -126,6 +134,9 @@ class Inbound:
             return None
         if self._table.lookup(address) is not record:
             self._counters["wrong_inner_source"] += 1
+            return None
+        if protocol(padded) == TSMP:
+            self._for_mesh.append((record.key, bytes(padded[:length])))
             return None
         return padded[:length]
 

@@ -8,6 +8,7 @@ V4_HEADER = 20
 V6_HEADER = 40
 TCP = 6
 UDP = 17
+TSMP = 99
 
 
 def destination(packet: Buffer) -> bytes | None:
@@ -37,6 +38,11 @@ def true_length(packet: Buffer) -> int | None:
         return length if V4_HEADER <= length <= len(packet) else None
     length = V6_HEADER + (packet[4] << 8 | packet[5])
     return length if length <= len(packet) else None
+
+
+def protocol(packet: Buffer) -> int:
+    """IP protocol, or what the first extension header of IPv6 is, of a packet that `true_length` accepts."""
+    return packet[9] if packet[0] >> 4 == 4 else packet[6]
 
 
 def ones_sum(data: Buffer) -> int:

@@ -61,10 +61,14 @@ class Outbound:
                 continue
             groups.setdefault(record, []).append(packet)
         for record, group in groups.items():
-            if record.parked or self._tunnel.sending_keypair(record.key, now) is None:
-                self._stage(record, group, now)
-            else:
-                self._seal(record, group, now)
+            self.transmit_to(record, group, now)
+
+    def transmit_to(self, record: PeerRecord, group: Sequence[TunPacket], now: float) -> None:
+        """Packets for one peer, whatever their destination."""
+        if record.parked or self._tunnel.sending_keypair(record.key, now) is None:
+            self._stage(record, group, now)
+        else:
+            self._seal(record, group, now)
 
     def set_path(self, record: PeerRecord, path: PeerPath, now: float) -> None:
         """Use another path; what waited for one goes now."""

@@ -30,7 +30,10 @@ class PendingHandshake:
 
 @dataclass(slots=True)
 class Context:
-    """`wall_ns` reads the wall clock in nanoseconds since 1970, for TAI64N alone. `mtu` bounds padding; 0: none."""
+    """`wall_ns` reads the wall clock in nanoseconds since 1970, for TAI64N alone. `mtu` bounds padding; 0: none.
+
+    `first_packet` gives what is to be the first user data on a new key pair with a peer, None: nothing.
+    """
 
     local: LocalIdentity
     settings: Settings
@@ -43,6 +46,7 @@ class Context:
     events: deque[Event] = field(default_factory=deque)
     counters: Counter[str] = field(default_factory=Counter)
     heard: dict[NodePublicKey, tuple[Source, int]] = field(default_factory=dict)
+    first_packet: Callable[[NodePublicKey], bytes | None] | None = None
 
     def free_index(self) -> int:
         """A random session index that nothing uses."""

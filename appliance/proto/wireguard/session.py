@@ -141,19 +141,19 @@ class Session:
         """Complete our handshake. Raises `DecodeError` when the response is not authentic."""
         keys = consume_response(self.remote, pending.state, message)
         self._drop_pending()
-        self._install(keys, (pending.local_index, message.sender_index), initiator=True, now=now)
+        keypair = self._install(keys, (pending.local_index, message.sender_index), initiator=True, now=now)
         self._received(source, RESPONSE_SIZE, now)
         self._completed(now)
         if self._staged:
             self.flush(now)
-        else:
+        elif not keypair.sent:
             self.send_keepalive(now)
 
     def receive_cookie(self, reply: CookieReply, now: float) -> None:
         """Raises `DecodeError` when the cookie is not for our last message."""
         self._jar.receive_reply(reply, now)
 
-    def _install(self, keys: TransportKeys, indices: tuple[int, int], *, initiator: bool, now: float) -> None:
+    def _install(self, keys: TransportKeys, indices: tuple[int, int], *, initiator: bool, now: float) -> Keypair:
         keypair = Keypair(self, keys, indices, initiator=initiator, created=now, settings=self._context.settings)
         self._context.indices[keypair.local_index] = keypair
         if initiator:
@@ -164,18 +164,30 @@ class Session:
             self.next = None
             self.current = keypair
             self._context.events.append(KeypairInstalled(self.remote.public, initiator=True))
+            self._greet(keypair, now)
         else:
             self._discard(self.previous)
             self._discard(self.next)
             self.previous = None
             self.next = keypair
         self._zero_at = now + self._context.settings.zero_keys_s
+        return keypair
+
+    def _greet(self, keypair: Keypair, now: float) -> None:
+        """The first packet on a key pair that may be used from now on; it counts as no traffic of users."""
+        make = self._context.first_packet
+        packet = make(self.remote.public) if make is not None else None
+        if packet:
+            self._context.outbox.append(Outgoing(self.remote.public, keypair.seal_one(packet, self._context.mtu)))
+            self.data_sent(keypair, now)
 
     def _promote(self, now: float) -> None:
         """The first message on `next` proves that the initiator has the keys: send on it from now on."""
         self._discard(self.previous)
         self.previous, self.current, self.next = self.current, self.next, None
         self._context.events.append(KeypairInstalled(self.remote.public, initiator=False))
+        if self.current is not None:
+            self._greet(self.current, now)
         self._completed(now)
         if self._staged:
             self.flush(now)

@@ -166,6 +166,10 @@ class Tunnel:
             session = self._sessions[peer.key] = Session(self._context, remote, peer.keepalive_s)
         return session
 
+    def set_first_packet(self, make: Callable[[NodePublicKey], bytes | None] | None) -> None:
+        """`make(peer)` gives what is to be the first user data on every new key pair with a peer, None: nothing."""
+        self._context.first_packet = make
+
     # Sending
 
     def stage(self, key: NodePublicKey, packet: bytes) -> None:
