@@ -128,6 +128,11 @@ class PeerPaths:
         old, self.node = self.node, node
         if old.disco_key != node.disco_key:
             self._forget_proofs()
+        if node.expired:
+            self._forget_proofs()
+            self._last_active = NEVER
+            self._park(now)
+            return
         fresh = self._take_netmap_endpoints(now)
         moved = old.disco_key != node.disco_key or old.home_derp != node.home_derp
         if self.active(now) and (fresh or moved) and not self._settled(now):

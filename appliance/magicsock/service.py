@@ -135,6 +135,12 @@ class MagicsockService:
         self._machine.apply(diff, self._clock.now())
         self._drain()
 
+    def learn_disco_key(self, peer: NodePublicKey, disco_key: DiscoPublicKey) -> bool:
+        """A key that the peer told through its authenticated tunnel (1.8). False: nothing changed."""
+        learned = self._machine.learn_disco_key(peer, disco_key, self._clock.now())
+        self._drain()
+        return learned
+
     def set_static_endpoints(self, endpoints: Sequence[AddrPort]) -> None:
         self._machine.set_static_endpoints(endpoints, self._clock.now())
         self._drain()
@@ -166,6 +172,10 @@ class MagicsockService:
     @property
     def connected_regions(self) -> Sequence[RegionId]:
         return self._pool.connected_regions()
+
+    def disco_key_of(self, peer: NodePublicKey) -> DiscoPublicKey | None:
+        """The disco key in use toward the peer: control's, or one that the peer told since."""
+        return self._machine.disco_key_of(peer)
 
     def net_info(self) -> NetInfo:
         return self._machine.locator.net_info()

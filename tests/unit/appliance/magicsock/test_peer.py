@@ -117,6 +117,16 @@ def test_ok__idle_dead_path_is_left_in_seven_seconds(rig, direct):
     assert rig.paths[-1].relay
 
 
+def test_ok__unanswered_heartbeat_is_repeated_after_a_second(rig, direct):
+    started = rig.now
+    beat = rig.run_timers(direct, started + 3.9)
+    assert len(pings(beat, THEIRS)) == 1
+    rig.run_timers(direct, started + 4.5)
+    assert rig.paths[-1] == PeerPath(direct=THEIRS, relay=True), "before trust has passed"
+    rig.run_timers(direct, started + 5)
+    assert rig.events[-1].kind == PathKind.DERP
+
+
 def test_ok__slow_path_gets_time_to_answer(rig):
     peer = rig.peer()
     peer.wanted(rig.now)
@@ -249,6 +259,16 @@ def test_ok__new_disco_key_means_restart_all_must_be_proven_anew(rig, direct):
     direct.update(replace(direct.node, disco_key=rig.theirs.public), rig.now)
     assert len(pings(rig.take(), THEIRS)) == 1
     assert rig.paths[-1] == PeerPath(relay=True)
+
+
+def test_ok__peer_that_expires_is_cut_off_at_once(rig, direct):
+    from dataclasses import replace
+
+    direct.update(replace(direct.node, expired=True), rig.now)
+    rig.take()
+    assert rig.paths[-1] == PARKED
+    assert direct.next_timer() is None
+    assert rig.events[-1].kind == PathKind.NONE
 
 
 def test_ok__major_link_change_voids_active_and_sleeping_peers(rig, direct):
