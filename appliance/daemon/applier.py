@@ -49,7 +49,7 @@ class ChangeApplier:
         self._plugins = plugins
         self._situation = situation
         self._on_hostinfo = on_hostinfo
-        self._overlay = OverlayPeers()
+        self._overlay = OverlayPeers(core.magicsock.disco_key_of)
         self._diffs: deque[NetmapDiff] = deque()
         self._refresh: set[RefreshKind] = set()
         self._repairs: set[bool] = set()
@@ -126,7 +126,7 @@ class ChangeApplier:
             self._key = self._used_key = None
             self._applied = None
             self._retry_at = None
-            self._overlay = OverlayPeers()
+            self._overlay = OverlayPeers(self._core.magicsock.disco_key_of)
             self._selection = RouteSelection()
             await self._core.engine.apply(EngineDiff(replace=True))
             self._core.magicsock.apply(NetmapDiff(full=True))

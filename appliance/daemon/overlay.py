@@ -6,12 +6,12 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_overlay, is_single
 from appliance.types.ids import NodeId
-from appliance.types.keys import NodePublicKey
+from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
 
 MAX_HOST_ROUTES = 10_000
@@ -32,10 +32,17 @@ def served_routes(node: Node) -> tuple[Prefix, ...]:
     return tuple(prefix for prefix in node.allowed_ips if not is_own(node, prefix))
 
 
-class OverlayPeers:
-    """Knows the usable peers and which routes are accepted."""
+DiscoKeyOf = Callable[[NodePublicKey], DiscoPublicKey | None]
 
-    def __init__(self) -> None:
+
+class OverlayPeers:
+    """Knows the usable peers and which routes are accepted.
+
+    `disco_key_of` gives the disco key that path finding uses for a peer before the diff reaches it.
+    """
+
+    def __init__(self, disco_key_of: DiscoKeyOf = lambda _key: None) -> None:
+        self._disco_key_of = disco_key_of
         self._nodes: dict[NodeId, Node] = {}
         self._routers: dict[NodeId, Node] = {}
         self._accepted: frozenset[Prefix] = frozenset()
@@ -75,13 +82,20 @@ class OverlayPeers:
                 or not is_usable(before)
             ):
                 upsert.append(self._engine_peer(node))
-            if before is not None and before.key == node.key and before.disco_key != node.disco_key:
+            if before is not None and self._has_restarted(before, node):
                 reset.append(node.key)
         for node_id, node in diff.removed.items():
             self._nodes.pop(node_id, None)
             self._routers.pop(node_id, None)
             remove.append(node.key)
         return EngineDiff(replace=diff.full, upsert=tuple(upsert), remove=tuple(remove), reset=tuple(reset))
+
+    def _has_restarted(self, before: Node, node: Node) -> bool:
+        """A new disco key means a new process, whose session is gone; one that the peer itself told through its
+        session shows that the session lives (magicsock-disco spec 1.8)."""
+        if before.key != node.key or before.disco_key is None or node.disco_key is None:
+            return False
+        return before.disco_key != node.disco_key != self._disco_key_of(node.key)
 
     def accept(self, accepted: Iterable[Prefix]) -> EngineDiff:
         """Take a new choice of routes over; the peers that it changes."""

@@ -67,6 +67,11 @@ class Magicsock:
         known = self._peers.get(peer)
         return None if known is None else known.node.home_derp
 
+    def disco_key_of(self, peer: NodePublicKey) -> DiscoPublicKey | None:
+        """The disco key in use toward the peer: control's, or one that the peer told since."""
+        known = self._peers.get(peer)
+        return None if known is None else known.node.disco_key
+
     def status(self, peer: NodePublicKey, now: float) -> PathStatus | None:
         known = self._peers.get(peer)
         return None if known is None else path_status(known, now)
@@ -110,6 +115,15 @@ class Magicsock:
         if first and self.locator.has_peers:
             self.locator.restun(now)
         self._settle(now)
+
+    def learn_disco_key(self, peer: NodePublicKey, disco_key: DiscoPublicKey, now: float) -> bool:
+        """The peer told its disco key through its tunnel (1.8). False: nothing changed."""
+        if disco_key == self.disco_public_key or not self._peers.learn(peer, disco_key, now):
+            return False
+        self._outbox.count("disco_key_learned")
+        self._reschedule(peer)
+        self._settle(now)
+        return True
 
     def receive_interfaces(self, addresses: Sequence[Address], ports: Sequence[AddrPort], now: float) -> None:
         """Answer to `ReadInterfaces`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from appliance.magicsock.context import PathContext, single_overlay_addresses
 from appliance.magicsock.limits import TokenBucket
@@ -45,6 +46,8 @@ class PeerTable:
         self._context = context
         self._by_node: dict[NodePublicKey, PeerPaths] = {}
         self._by_disco: dict[DiscoPublicKey, DiscoSender] = {}
+        self._learned: dict[NodePublicKey, tuple[DiscoPublicKey | None, DiscoPublicKey]] = {}
+        """Disco keys that peers told themselves, each with what control said until then."""
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -70,8 +73,31 @@ class PeerTable:
                 touched.append(previous.key)
                 self._remove(previous.key)
             touched.append(node.key)
-            self._upsert(node, now)
+            self._upsert(self._with_learned_key(node), now)
         return touched
+
+    def learn(self, key: NodePublicKey, disco_key: DiscoPublicKey, now: float) -> bool:
+        """The peer told its disco key through its own tunnel; it stands until control names another (1.8).
+
+        False: nobody known, or nothing new.
+        """
+        peer = self._by_node.get(key)
+        if peer is None or peer.node.wireguard_only or peer.node.disco_key == disco_key:
+            return False
+        by_control = self._learned[key][0] if key in self._learned else peer.node.disco_key
+        self._learned[key] = (by_control, disco_key)
+        self._upsert(replace(peer.node, disco_key=disco_key), now)
+        return True
+
+    def _with_learned_key(self, node: Node) -> Node:
+        """Control may still tell the former key; a key that is new to it is the newer word."""
+        learned = self._learned.get(node.key)
+        if learned is None:
+            return node
+        if node.disco_key == learned[0]:
+            return replace(node, disco_key=learned[1])
+        del self._learned[node.key]
+        return node
 
     def _upsert(self, node: Node, now: float) -> None:
         peer = self._by_node.get(node.key)
@@ -89,6 +115,7 @@ class PeerTable:
 
     def _remove(self, key: NodePublicKey) -> None:
         peer = self._by_node.pop(key, None)
+        self._learned.pop(key, None)
         if peer is not None:
             self._context.remove_overlay(single_overlay_addresses(peer.node))
             self._unlink(peer)
