@@ -15,6 +15,7 @@ import pluggy
 from appliance.api.host import HostHandle, Service
 from appliance.api.values import (
     AttachedPrefix,
+    CommandReply,
     FirewallPart,
     HealthItem,
     HostFacts,
@@ -203,6 +204,20 @@ def appliance_metrics(host: HostHandle) -> Sequence[Metric] | None:
     Order: none.
     Raise: the plugin is degraded, its samples are missing, the core continues.
     Budget: 10 ms.
+    Added: 1.
+    """
+
+
+@hookspec
+def appliance_run_command(host: HostHandle, command: str, arguments: tuple[str, ...]) -> CommandReply | None:
+    """Run one of the commands that the manifest lists, for a person at a terminal.
+
+    Fires: at `waypost plugins run <plugin> <command> …`, by root or the gateway's operator.
+    Arguments: `command` is one of the manifest's; `arguments` are as typed.
+    Return: what to print; None counts as a failure. Only the plugin that is named is asked.
+    Order: none.
+    Raise: the command fails with the error's text, the plugin is degraded, the core continues.
+    Budget: 50 ms; work that takes longer is handed to a service.
     Added: 1.
     """
 

@@ -7,19 +7,24 @@ reach another's. Hooks are synchronous and cannot await: a hook keeps the handle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from appliance.api.values import (
     AttachedPrefix,
+    GatewayStatus,
     HealthItem,
     HostFacts,
     JsonValue,
+    ListenPlace,
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PluginPanel,
     RefreshKind,
+    StatusChange,
 )
 
 MAX_STORE_KEY = 128
@@ -44,6 +49,10 @@ class HostHandle(Protocol):
         """One peer or this node; None when it is not in the netmap."""
         ...
 
+    async def whois(self, address: str) -> NodeInfo | None:
+        """Whose overlay address this is; None: nobody's, so that traffic from it did not come through the mesh."""
+        ...
+
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         """Prefixes of the host's own interfaces, without the tunnel, loopback and link-local."""
         ...
@@ -58,6 +67,38 @@ class HostHandle(Protocol):
 
     async def request_router_refresh(self, reason: str) -> None:
         """Short for `request_refresh(RefreshKind.ROUTER, reason)`."""
+        ...
+
+    # --- listeners (right `listen`)
+
+    async def listen(self, place: ListenPlace) -> socket.socket:
+        """A bound, listening, non-blocking TCP socket; the caller owns and closes it.
+
+        Raises `ApplianceError`: code `not-connected` where the node has no such overlay address now (follow
+        `changes`, then try again), `listen-taken` where the port is in use; the text names the plugin that has it.
+        """
+        ...
+
+    # --- the gateway as people see it (right `status`)
+
+    async def status(self, *, peers: bool = True) -> GatewayStatus:
+        """A snapshot. Without `peers` it costs the same in every mesh."""
+        ...
+
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        """Every plugin's panel, in load order."""
+        ...
+
+    async def wait_change(self, after: int) -> StatusChange:
+        """Wait for a change later than number `after`; -1 answers at once. `changes` is the easier form."""
+        ...
+
+    def changes(self, *, pause_s: float = 0.25) -> AsyncIterator[StatusChange]:
+        """One item at once, then one after each change of the status, changes in quick succession as one."""
+        ...
+
+    async def act(self, plugin: str, label: str) -> None:
+        """Press the button `label` of a plugin's panel as it is now (right `act`). Raises `ApplianceError`."""
         ...
 
     # --- health and logs

@@ -8,10 +8,12 @@ border when a plugin runs in `waypost-apps`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from appliance.types.errors import Severity
+from appliance.types.events import BackendState, PathKind
 
 API_VERSION = 1
 """Version of the plugin API. Grows when something is removed or changes its meaning; additions do not count."""
@@ -35,6 +37,17 @@ class RefreshKind(StrEnum):
     """Hostinfo and advertised routes."""
     STATUS = "status"
     """Health checks and panels."""
+
+
+class Right(StrEnum):
+    """What a plugin asks for in its manifest beyond its own affairs; the handle refuses what was not asked for."""
+
+    LISTEN = "listen"
+    """Listeners on the host's and the tailnet's addresses."""
+    STATUS = "status"
+    """The whole gateway's status, every plugin's panel, changes."""
+    ACT = "act"
+    """Press the buttons of other plugins' panels."""
 
 
 class LogLevel(StrEnum):
@@ -222,6 +235,182 @@ class Metric:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """What `waypost plugins run` prints. `ok` False: the command failed, and `text` says why and what to do."""
+
+    text: str
+    ok: bool = True
+
+
+# --- listeners ------------------------------------------------------------------------------------------------------
+
+
+class ListenScope(StrEnum):
+    TAILNET = "tailnet"
+    """An overlay address of this node; what reaches it passes the packet filter."""
+    LOCAL = "local"
+    """Any other address of this host; unprotected by the packet filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenPlace:
+    """Where to listen for TCP connections. `address` "": 127.0.0.1, or the node's first overlay address.
+
+    `port` 0 takes any free one.
+    """
+
+    scope: ListenScope
+    port: int
+    address: str = ""
+
+
+# --- the gateway's status -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPath:
+    """How packets reach a peer. `endpoint` ip:port of a direct path; `region` of a relayed one; latency 0 = unknown."""
+
+    kind: PathKind = PathKind.NONE
+    endpoint: str = ""
+    region: str = ""
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes."""
+
+    stable_id: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    user: str = ""
+    os: str = ""
+    tags: tuple[str, ...] = ()
+    online: bool | None = None
+    last_seen: datetime | None = None
+    path: PeerPath = PeerPath()
+    home_region: str = ""
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    last_handshake: datetime | None = None
+    active: bool = False
+    routes: tuple[str, ...] = ()
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SelfState:
+    """This node. `hostname` is known before the login, the rest after it."""
+
+    stable_id: str = ""
+    name: str = ""
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    user: str = ""
+    key_expiry: datetime | None = None
+    advertised_routes: tuple[str, ...] = ()
+    approved_routes: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """`error` is the last failure while not connected."""
+
+    url: str = ""
+    connected: bool = False
+    domain: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DerpState:
+    """The home relay; `region_id` 0: none yet."""
+
+    region_id: int = 0
+    region: str = ""
+    name: str = ""
+    connected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """A subnet that a peer offers. `reason` says why it is not `installed`."""
+
+    prefix: str
+    peer: str
+    installed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthState:
+    """One thing that is wrong now, of the core or of any plugin."""
+
+    code: str
+    severity: Severity
+    text: str
+    mend: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PluginState:
+    """`state`: running, degraded, stalled, starting, disabled or refused; `error` is one line."""
+
+    name: str
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """Everything that a status page shows but the panels. `waiting_for` says in words what the gateway waits for.
+
+    `auth_url` is the page at which a person logs this gateway in, "" when there is none to open.
+    """
+
+    version: str
+    state: BackendState
+    waiting_for: str = ""
+    auth_url: str = ""
+    interface: str = ""
+    engine: str = ""
+    port: int = 0
+    self_node: SelfState = SelfState()
+    control: ControlState = ControlState()
+    derp: DerpState = DerpState()
+    peers: tuple[PeerState, ...] = ()
+    routes: tuple[RouteState, ...] = ()
+    health: tuple[HealthState, ...] = ()
+    plugins: tuple[PluginState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PluginPanel:
+    """A panel and the plugin that gave it."""
+
+    plugin: str
+    panel: Panel
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """Something in the status changed. `number` grows with every change; `kinds` are what changed since the last look.
+
+    Kinds: state, netmap, path, endpoints, home-derp, link, health, panels. More may come; unknown ones mean: look anew.
+    """
+
+    number: int
+    kinds: tuple[str, ...] = ()
+
+
 VALUE_TYPES: tuple[type, ...] = (
     NodeInfo,
     NetmapSnapshot,
@@ -239,5 +428,18 @@ VALUE_TYPES: tuple[type, ...] = (
     PanelAction,
     Panel,
     Metric,
+    CommandReply,
+    ListenPlace,
+    PeerPath,
+    PeerState,
+    SelfState,
+    ControlState,
+    DerpState,
+    RouteState,
+    HealthState,
+    PluginState,
+    GatewayStatus,
+    PluginPanel,
+    StatusChange,
 )
 """Every type that may cross the process border."""

@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Protocol
 
+import msgspec
 import structlog
 
-from appliance.api.values import AttachedPrefix, HealthItem, HostFacts, JsonValue, LogLevel, NetmapSnapshot, NodeInfo
+from appliance.api.changes import ChangeFeed
+from appliance.api.values import (
+    AttachedPrefix,
+    GatewayStatus,
+    HealthItem,
+    HostFacts,
+    JsonValue,
+    ListenPlace,
+    LogLevel,
+    NetmapSnapshot,
+    NodeInfo,
+    PluginPanel,
+)
 from appliance.api.values import RefreshKind as Kind
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import HostLinks
+from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
 from appliance.health.tracker import HealthTracker
+from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
+from appliance.types.addresses import Address
+from appliance.types.errors import ApplianceError
 from appliance.types.ids import StableNodeId
 
 _FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
 
 
+class StatusSource(Protocol):
+    """The gateway, as far as plugins may see and steer it."""
+
+    def status(self, *, peers: bool = True) -> Status: ...
+
+    async def set_prefs(self, patch: PrefsPatch) -> PrefsView: ...
+
+
 class PluginBackend:
-    """`refresh` is the applier's, given after both are made."""
+    """`refresh` is the applier's, `gateway` and `all_panels` come last: each is given after both sides are made."""
 
     def __init__(
         self,
@@ -41,7 +69,11 @@ class PluginBackend:
         self._store = store
         self._situation = situation
         self._log = structlog.get_logger("plugin")
+        self._listeners = PluginListeners(self._own_addresses)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
+        self.gateway: StatusSource | None = None
+        self.all_panels: Callable[[], tuple[PluginPanel, ...]] = lambda: ()
+        self.feed = ChangeFeed()
 
     @property
     def clock(self) -> Clock:
@@ -68,6 +100,49 @@ class PluginBackend:
         if node is None or node.stable_id != stable_id:
             node = view.peer_by_stable_id(StableNodeId(stable_id))
         return snapshots.node_info(node, view.users) if node is not None else None
+
+    def whois(self, address: str) -> NodeInfo | None:
+        view = self._situation.view
+        try:
+            wanted = ip_address(address)
+        except ValueError:
+            return None
+        if view is None:
+            return None
+        node = view.self_node if wanted in self._own_addresses() else view.peer_by_address(wanted)
+        return snapshots.node_info(node, view.users) if node is not None else None
+
+    def status(self, *, peers: bool = True) -> GatewayStatus:
+        """The local API's status in the plugin API's words: the fields have the same names."""
+        return msgspec.convert(self._gateway().status(peers=peers), GatewayStatus, from_attributes=True)
+
+    def panels(self) -> tuple[PluginPanel, ...]:
+        return self.all_panels()
+
+    async def act(self, plugin: str, label: str) -> None:
+        for shown in self.all_panels():
+            for action in shown.panel.actions:
+                if (shown.plugin, action.label) == (plugin, label):
+                    await self._gateway().set_prefs(PrefsPatch(plugins={plugin: dict(action.settings)}))
+                    return
+        text = f"the panel of {plugin} has no button {label!r} now"
+        raise ApplianceError(text, mend="look at the page again", code="no-such-action")
+
+    def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
+        return self._listeners.open(plugin, place)
+
+    def released(self, plugin: str) -> None:
+        self._listeners.released(plugin)
+
+    def _gateway(self) -> StatusSource:
+        if self.gateway is None:
+            raise ApplianceError("the gateway is still starting", mend="try again in a second", code="starting")
+        return self.gateway
+
+    def _own_addresses(self) -> Sequence[Address]:
+        node = self._situation.view.self_node if self._situation.view is not None else None
+        found = [prefix.network_address for prefix in node.addresses] if node is not None else []
+        return sorted(found, key=lambda address: address.version)
 
     def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address) for lan in self._links.lans())

@@ -148,6 +148,9 @@ def join_gateway(
     backend.refresh = applier.refresh
     gateway = Gateway(core, plugins, applier, situation, history, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()
+    backend.gateway = gateway
+    backend.all_panels = plugins.panels
+    history.subscribe(lambda line: backend.feed.note(line.kind))
     keeper = Housekeeper(core, gateway, applier, plugin_store, manager)
     stack.push_async_callback(keeper.finish)
     stack.push_async_callback(plugins.stop)

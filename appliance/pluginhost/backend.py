@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Protocol
 
+from appliance.api.changes import ChangeFeed
 from appliance.api.values import (
     AttachedPrefix,
+    GatewayStatus,
     HealthItem,
     HostFacts,
     JsonValue,
+    ListenPlace,
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PluginPanel,
     RefreshKind,
 )
 from appliance.ports.clock import Clock
@@ -33,6 +38,29 @@ class HostBackend(Protocol):
     def netmap(self) -> NetmapSnapshot: ...
 
     def node(self, stable_id: str) -> NodeInfo | None: ...
+
+    def whois(self, address: str) -> NodeInfo | None: ...
+
+    @property
+    def feed(self) -> ChangeFeed:
+        """Numbers every change of the status."""
+        ...
+
+    def status(self, *, peers: bool = True) -> GatewayStatus: ...
+
+    def panels(self) -> tuple[PluginPanel, ...]: ...
+
+    async def act(self, plugin: str, label: str) -> None:
+        """Press a button of a plugin's panel. Raises `ApplianceError`."""
+        ...
+
+    def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
+        """A listening, non-blocking socket for `plugin`. Raises `ApplianceError`."""
+        ...
+
+    def released(self, plugin: str) -> None:
+        """The plugin is gone: forget which listeners it had."""
+        ...
 
     def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         """Prefixes of the host's own interfaces, without the tunnel, loopback and link-local."""

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 
+from appliance.api.changes import PAUSE_S, follow
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.values import (
     AttachedPrefix,
+    GatewayStatus,
     HealthItem,
     HostFacts,
     JsonValue,
+    ListenPlace,
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PluginPanel,
     RefreshKind,
+    Right,
+    StatusChange,
 )
 from appliance.pluginhost.backend import HostBackend
+from appliance.pluginhost.errors import PluginError
 from appliance.types.errors import StateError
 
 
 class InlineHandle:
-    """`table` gives the plugin's effective settings."""
+    """`table` gives the plugin's effective settings, `rights` what its manifest asks for."""
 
-    def __init__(self, plugin: str, backend: HostBackend, table: Callable[[], Mapping[str, JsonValue]]) -> None:
+    def __init__(
+        self,
+        plugin: str,
+        backend: HostBackend,
+        table: Callable[[], Mapping[str, JsonValue]],
+        rights: Collection[Right] = (),
+    ) -> None:
         self._plugin = plugin
+        self._rights = frozenset(rights)
         self._backend = backend
         self._table = table
 
@@ -37,6 +52,32 @@ class InlineHandle:
 
     async def node(self, stable_id: str) -> NodeInfo | None:
         return self._backend.node(stable_id)
+
+    async def whois(self, address: str) -> NodeInfo | None:
+        return self._backend.whois(address)
+
+    async def listen(self, place: ListenPlace) -> socket.socket:
+        self._need(Right.LISTEN)
+        return self._backend.listen(self._plugin, place)
+
+    async def status(self, *, peers: bool = True) -> GatewayStatus:
+        self._need(Right.STATUS)
+        return self._backend.status(peers=peers)
+
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        self._need(Right.STATUS)
+        return self._backend.panels()
+
+    async def wait_change(self, after: int) -> StatusChange:
+        self._need(Right.STATUS)
+        return await self._backend.feed.wait(after)
+
+    def changes(self, *, pause_s: float = PAUSE_S) -> AsyncIterator[StatusChange]:
+        return follow(self, pause_s)
+
+    async def act(self, plugin: str, label: str) -> None:
+        self._need(Right.ACT)
+        await self._backend.act(plugin, label)
 
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return self._backend.attached_prefixes()
@@ -81,6 +122,11 @@ class InlineHandle:
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    def _need(self, right: Right) -> None:
+        if right not in self._rights:
+            mend = f"add '{right}' to 'rights' in its manifest.toml"
+            raise PluginError(self._plugin, f"lacks the right '{right}'", mend=mend)
 
     def _checked(self, name: str) -> str:
         if not name or len(name) > MAX_STORE_KEY:

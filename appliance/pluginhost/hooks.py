@@ -16,6 +16,7 @@ from appliance.api import hookspecs
 from appliance.api.host import HostHandle, Service
 from appliance.api.values import (
     AttachedPrefix,
+    CommandReply,
     FirewallPart,
     HealthItem,
     HostFacts,
@@ -149,6 +150,11 @@ class Hooks:
             if result.ok and result.value:
                 found.append((name, result.value))
         return merge_metrics(found)
+
+    def run_command(self, name: str, command: str, arguments: tuple[str, ...]) -> CommandReply | None:
+        """None when the hook failed or the plugin has none."""
+        given: dict[str, Any] = {"command": command, "arguments": arguments}
+        return self._call(name, "appliance_run_command", _one(CommandReply), **given).value
 
     def stop(self, name: str) -> None:
         self._call(name, "appliance_stop", _nothing)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from appliance.api.values import API_VERSION, NetmapChange, Placement, RefreshKind
+from appliance.api.values import API_VERSION, NetmapChange, Placement, PluginPanel, RefreshKind
 from appliance.pluginhost.admission import Site, admit
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.discovery import Candidate, Discovery, discover
@@ -151,6 +151,10 @@ class PluginHost:
 
     # --- what people see
 
+    def panels(self) -> tuple[PluginPanel, ...]:
+        """Panels in load order."""
+        return tuple(PluginPanel(name, panel) for name, panel in self.hooks.status_panels())
+
     def statuses(self) -> tuple[PluginStatus, ...]:
         """Every installed plugin by name."""
         names = sorted({*self._candidates, *self._refused})
@@ -183,7 +187,8 @@ class PluginHost:
             self._refuse(PluginRefused(name, f"{candidate.manifest.config} is not a class"))
             return False
         config = parse_settings(name, config_class, self._tables.get(name, {}))
-        handle = InlineHandle(name, self._backend, lambda: own_table(self._tables.get(name, {})))
+        rights = candidate.manifest.rights
+        handle = InlineHandle(name, self._backend, lambda: own_table(self._tables.get(name, {})), rights)
         try:
             plugin = _make(name, _import_object(name, candidate.target))
             self.hooks.register(name, plugin, handle, candidate.manifest.hooks)
@@ -206,6 +211,7 @@ class PluginHost:
         self.hooks.unregister(name)
         self._health.replace(name, ())
         self._faults.forget(name)
+        self._backend.released(name)
         del self._loaded[name]
 
     def _load_missing(self, wanted: set[str]) -> None:

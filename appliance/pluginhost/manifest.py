@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from appliance.api.values import Placement
+from appliance.api.values import Placement, Right
 from appliance.pluginhost.errors import ManifestError
 
 MANIFEST_FILE = "manifest.toml"
 MAX_MANIFEST_BYTES = 64 * 1024
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_COMMAND = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -28,7 +29,8 @@ class Manifest:
 
     `config` names the configuration class ("module:Class"); `proto` the `appliance.proto` packages; `kernel_features`,
     `capabilities` and `boards` what the host must have (`boards` empty: any); `after` plugins that go first where
-    present; `conflicts` plugins that cannot run beside it; `claims` things of which only one plugin may be in charge.
+    present; `conflicts` plugins that cannot run beside it; `claims` things of which only one plugin may be in charge;
+    `rights` what it asks of the handle beyond its own affairs; `commands` one line of help per command's name.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Manifest:
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    rights: tuple[Right, ...] = ()
+    commands: dict[str, str] = field(default_factory=dict)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,6 +85,11 @@ def _check(manifest: Manifest, expected_name: str) -> None:
         raise ManifestError(expected_name, "'plugin.config' must have the form 'module:Class'")
     if len(set(manifest.hooks)) != len(manifest.hooks):
         raise ManifestError(expected_name, "'plugin.hooks' names a hook twice")
+    for command, text in manifest.commands.items():
+        if not _COMMAND.fullmatch(command) or not text.strip() or "\n" in text:
+            raise ManifestError(expected_name, f"'plugin.commands.{command}' must be a word with one line of help")
+    if bool(manifest.commands) != ("appliance_run_command" in manifest.hooks):
+        raise ManifestError(expected_name, "'plugin.commands' and the hook appliance_run_command need each other")
 
 
 def _check_quality(quality: dict[str, str], name: str) -> None:

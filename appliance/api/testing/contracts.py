@@ -19,6 +19,7 @@ from appliance.api.hookspecs import PROJECT
 from appliance.api.host import HostHandle, Service
 from appliance.api.values import (
     AttachedPrefix,
+    CommandReply,
     FirewallPart,
     HealthItem,
     HostFacts,
@@ -160,6 +161,14 @@ def check_metrics(plugin: object, host: HostHandle) -> tuple[Metric, ...]:
     return metrics
 
 
+def check_run_command(plugin: object, host: HostHandle, command: str, arguments: tuple[str, ...] = ()) -> CommandReply:
+    """A reply with a text."""
+    reply = call_hook(plugin, "appliance_run_command", host=host, command=command, arguments=arguments)
+    round_trip(reply, CommandReply)
+    assert reply.text.strip(), f"{command} says nothing"
+    return reply  # type: ignore[no-any-return]  # the round trip held its type
+
+
 def check_stop(plugin: object, host: HostHandle) -> None:
     """May be called twice."""
     for _ in range(2):
@@ -177,6 +186,7 @@ HOOK_CONTRACTS: dict[str, Callable[..., Any]] = {
     "appliance_check_health": check_check_health,
     "appliance_status_panel": check_status_panel,
     "appliance_metrics": check_metrics,
+    "appliance_run_command": check_run_command,
     "appliance_stop": check_stop,
 }
 """The contract of every hook, by hook name."""

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
+from appliance.api.changes import PAUSE_S, ChangeFeed, follow
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.testing.virtual_time import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
+    GatewayStatus,
     HealthItem,
     HostFacts,
     JsonValue,
+    ListenPlace,
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PluginPanel,
     RefreshKind,
+    StatusChange,
 )
 from appliance.types.errors import StateError
+from appliance.types.events import BackendState
 
 
 class FakeHost:
-    """Set the public attributes; read `refreshes`, `health`, `lines` and `store` afterwards."""
+    """Set the public attributes; read `refreshes`, `health`, `lines`, `listens`, `acts` and `store` afterwards.
+
+    `listen` gives a real listener on 127.0.0.1 at a free port, whatever was asked for.
+    """
 
     def __init__(self, plugin: str = "plugin_under_test", time: VirtualTime | None = None) -> None:
         self._plugin = plugin
@@ -34,6 +45,12 @@ class FakeHost:
         self.health: dict[str, HealthItem] = {}
         self.refreshes: list[tuple[RefreshKind, str]] = []
         self.lines: list[tuple[LogLevel, str, dict[str, JsonValue]]] = []
+        self.gateway = GatewayStatus("0", BackendState.RUNNING)
+        self.shown: tuple[PluginPanel, ...] = ()
+        self.feed = ChangeFeed()
+        """`feed.note(kind)` wakes whoever follows `changes`."""
+        self.listens: list[ListenPlace] = []
+        self.acts: list[tuple[str, str]] = []
 
     @property
     def plugin(self) -> str:
@@ -45,6 +62,31 @@ class FakeHost:
     async def node(self, stable_id: str) -> NodeInfo | None:
         nodes = (self.snapshot.self_node, *self.snapshot.peers)
         return next((node for node in nodes if node is not None and node.stable_id == stable_id), None)
+
+    async def whois(self, address: str) -> NodeInfo | None:
+        nodes = (self.snapshot.self_node, *self.snapshot.peers)
+        return next((node for node in nodes if node is not None and address in node.addresses), None)
+
+    async def listen(self, place: ListenPlace) -> socket.socket:
+        self.listens.append(place)
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        return listener
+
+    async def status(self, *, peers: bool = True) -> GatewayStatus:
+        return self.gateway if peers else replace(self.gateway, peers=())
+
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        return self.shown
+
+    async def wait_change(self, after: int) -> StatusChange:
+        return await self.feed.wait(after)
+
+    def changes(self, *, pause_s: float = PAUSE_S) -> AsyncIterator[StatusChange]:
+        return follow(self, pause_s)
+
+    async def act(self, plugin: str, label: str) -> None:
+        self.acts.append((plugin, label))
 
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return self.attached

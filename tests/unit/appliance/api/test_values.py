@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,11 +13,18 @@ from appliance.api.testing import round_trip
 from appliance.api.values import (
     VALUE_TYPES,
     AttachedPrefix,
+    CommandReply,
+    ControlState,
+    DerpState,
     FirewallPart,
+    GatewayStatus,
     HealthItem,
+    HealthState,
     HostFacts,
     HostinfoPart,
     HostinfoService,
+    ListenPlace,
+    ListenScope,
     Metric,
     MetricKind,
     NetmapChange,
@@ -26,10 +34,18 @@ from appliance.api.values import (
     Panel,
     PanelAction,
     PanelRow,
+    PeerPath,
+    PeerState,
+    PluginPanel,
+    PluginState,
     RefusedRoute,
     RouteSelection,
+    RouteState,
+    SelfState,
+    StatusChange,
 )
 from appliance.types.errors import Severity
+from appliance.types.events import BackendState, PathKind
 
 NODE = NodeInfo("n1", "gw.net.example", ("100.64.0.1", "fd7a:115c:a1e0::1"), ("10.0.0.0/8",), True, ("tag:gw",), "ann")
 ITEM = HealthItem("code", "text", "mend", Severity.HIGH)
@@ -37,6 +53,16 @@ REFUSED = RefusedRoute("10.0.0.0/8", "taken")
 SERVICE = HostinfoService("tcp", 22, "ssh")
 ROW = PanelRow("label", "value", "detail", True)
 ACTION = PanelAction("label", {"accept_routes": True, "list": [1, "x", None]})
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+PATH = PeerPath(PathKind.DIRECT, "203.0.113.1:41641", "", 0.01)
+PEER = PeerState("n2", "b.net.example", ("100.64.0.2",), "ann", "linux", (), True, NOW, PATH, "fra", 1, 2, NOW, True)
+OWN = SelfState("n1", "gw.net.example", "gw", ("100.64.0.1",), ("tag:gw",), "", NOW, ("10.0.0.0/8",), (), ())
+CONTROL = ControlState("https://control.example", True, "net.example")
+DERP = DerpState(1, "fra", "Frankfurt", True)
+ROUTE = RouteState("10.0.0.0/8", "b", False, "not accepted")
+HEALTH = HealthState("x", Severity.LOW, "text", "mend", NOW)
+PLUGIN = PluginState("status_page", "running")
+PANEL = Panel("title", (ITEM,), (ROW,), (ACTION,))
 
 EXAMPLES = (
     NODE,
@@ -53,8 +79,23 @@ EXAMPLES = (
     HostFacts(True, None, True),
     ROW,
     ACTION,
-    Panel("title", (ITEM,), (ROW,), (ACTION,)),
+    PANEL,
     Metric("waypost_x", 1.5, "help", MetricKind.COUNTER, {"a": "b"}),
+    CommandReply("done"),
+    ListenPlace(ListenScope.TAILNET, 443, "100.64.0.1"),
+    PATH,
+    PEER,
+    OWN,
+    CONTROL,
+    DERP,
+    ROUTE,
+    HEALTH,
+    PLUGIN,
+    GatewayStatus(
+        "1", BackendState.RUNNING, "", "", "waypost0", "userspace", 1, OWN, CONTROL, DERP, (PEER,), (ROUTE,), (HEALTH,)
+    ),
+    PluginPanel("status_page", PANEL),
+    StatusChange(3, ("health", "path")),
 )
 
 

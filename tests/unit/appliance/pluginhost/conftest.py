@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -10,18 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api.changes import ChangeFeed
 from appliance.api.testing import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
+    GatewayStatus,
     HealthItem,
     HostFacts,
     JsonValue,
+    ListenPlace,
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PluginPanel,
     RefreshKind,
 )
 from appliance.ports.randomness import SeededRandomness
+from appliance.types.events import BackendState
 
 
 class MemoryBackend:
@@ -33,6 +39,8 @@ class MemoryBackend:
         self.refreshes: list[RefreshKind] = []
         self.lines: list[tuple[str, str]] = []
         self.store: dict[tuple[str, str], bytes] = {}
+        self.feed = ChangeFeed()
+        self.acts: list[tuple[str, str]] = []
 
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
@@ -42,6 +50,24 @@ class MemoryBackend:
 
     def node(self, stable_id: str) -> NodeInfo | None:
         return next((peer for peer in self.snapshot.peers if peer.stable_id == stable_id), None)
+
+    def whois(self, address: str) -> NodeInfo | None:
+        return next((peer for peer in self.snapshot.peers if address in peer.addresses), None)
+
+    def status(self, *, peers: bool = True) -> GatewayStatus:
+        return GatewayStatus("0", BackendState.RUNNING)
+
+    def panels(self) -> tuple[PluginPanel, ...]:
+        return ()
+
+    async def act(self, plugin: str, label: str) -> None:
+        self.acts.append((plugin, label))
+
+    def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
+        return socket.create_server(("127.0.0.1", place.port))
+
+    def released(self, plugin: str) -> None:
+        self.lines.append((plugin, "released"))
 
     def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return ()

@@ -1,0 +1,44 @@
+"""Opens TCP listeners for plugins: bound, listening, non-blocking, closed on exec."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from appliance.types.addresses import Address
+from appliance.types.errors import PrivilegeError, UnderlayError
+
+BACKLOG = 128
+
+
+class ListenTakenError(UnderlayError):
+    """Another socket listens there."""
+
+    code = "listen-taken"
+
+
+def open_listener(address: Address, port: int) -> socket.socket:
+    """Listen on `address`; an IPv6 listener takes no IPv4. Raises `UnderlayError` and `PrivilegeError`."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((str(address), port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _in_words(error, address, port) from error
+    return listener
+
+
+def _in_words(error: OSError, address: Address, port: int) -> UnderlayError | PrivilegeError:
+    place = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return ListenTakenError(f"{place} is in use by another program", mend="choose another port, or end that one")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UnderlayError(f"{address} is no address of this host", mend="see: ip address", code="listen-address")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PrivilegeError(f"listening on {place} is not permitted", mend="choose a port from 1024 on")
+    return UnderlayError(f"cannot listen on {place}: {error.strerror}", code="listen")

@@ -1,0 +1,77 @@
+"""What plugins see of the gateway: its status in their words, and buttons."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from appliance.api.values import ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
+from appliance.daemon.applier import Situation
+from appliance.daemon.plugin_backend import PluginBackend
+from appliance.health.tracker import HealthTracker
+from appliance.localapi.backend import MemoryBackend
+from appliance.localapi.schema import Health, Path, PeerStatus, PrefsPatch, PrefsView, Route, Status
+from appliance.ports.clock import VirtualClock
+from appliance.ports.events import EventBus
+from appliance.ports.randomness import SeededRandomness
+from appliance.types.errors import ApplianceError, Severity
+from appliance.types.events import BackendState, PathKind
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+STATUS = Status(
+    version="1",
+    state=BackendState.RUNNING,
+    peers=(PeerStatus(stable_id="n2", name="b", last_seen=NOW, path=Path(kind=PathKind.DERP, region="fra")),),
+    routes=(Route(prefix="10.0.0.0/8", peer="b", installed=True),),
+    health=(Health(code="x", severity=Severity.HIGH, text="text", mend="mend", since=NOW),),
+)
+
+
+def view() -> PrefsView:
+    return PrefsView(
+        want_running=True,
+        logged_out=False,
+        control_url="",
+        hostname="",
+        advertise_tags=(),
+        shields_up=False,
+        operator="",
+        plugins={},
+    )
+
+
+@pytest.fixture
+def backend() -> PluginBackend:
+    clock = VirtualClock()
+    health = HealthTracker(EventBus(), clock)
+    return PluginBackend(clock, SeededRandomness(1), health, None, None, Situation())  # type: ignore[arg-type]  # not used
+
+
+def test_ok__status_in_the_words_of_the_plugin_api(backend: PluginBackend) -> None:
+    backend.gateway = MemoryBackend(STATUS, view())
+    status = backend.status()
+    assert (status.state, status.peers[0].path.region, status.peers[0].last_seen) == (BackendState.RUNNING, "fra", NOW)
+    assert status.health[0].severity is Severity.HIGH
+    assert status.routes[0].installed
+    assert backend.status(peers=False).peers == ()
+
+
+async def test_ok__button_sets_what_the_panel_says(backend: PluginBackend) -> None:
+    gateway = backend.gateway = MemoryBackend(STATUS, view())
+    panel = Panel("t", actions=(PanelAction("Use", {"accept_routes": True}),))
+    backend.all_panels = lambda: (PluginPanel("subnet_router", panel),)
+    await backend.act("subnet_router", "Use")
+    assert gateway.asked == [PrefsPatch(plugins={"subnet_router": {"accept_routes": True}})]
+    for wrong in (("subnet_router", "Stop"), ("other", "Use")):
+        with pytest.raises(ApplianceError, match="no button"):
+            await backend.act(*wrong)
+
+
+def test_fail__before_the_gateway_stands(backend: PluginBackend) -> None:
+    with pytest.raises(ApplianceError, match="starting"):
+        backend.status()
+    assert backend.whois("100.64.0.1") is None
+    assert backend.whois("nonsense") is None
+    with pytest.raises(ApplianceError, match="not connected"):
+        backend.listen("page", ListenPlace(ListenScope.TAILNET, 80))

@@ -1,0 +1,58 @@
+"""Where plugins may listen, and who is named when two want one place."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from appliance.api.values import ListenPlace, ListenScope
+from appliance.daemon.plugin_listeners import PluginListeners
+from appliance.types.errors import ApplianceError, ConfigError
+
+OWN = [ip_address("127.0.0.9"), ip_address("::1")]
+
+
+def test_ok__tailnet_takes_the_first_own_address() -> None:
+    listeners = PluginListeners(lambda: OWN)
+    with listeners.open("page", ListenPlace(ListenScope.TAILNET, 0)) as listener:
+        assert listener.getsockname()[0] == "127.0.0.9"
+    with listeners.open("page", ListenPlace(ListenScope.TAILNET, 0, "::1")) as listener:
+        assert listener.getsockname()[0] == "::1"
+    with listeners.open("page", ListenPlace(ListenScope.LOCAL, 0)) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        (ListenPlace(ListenScope.TAILNET, 0, "127.0.0.1"), "not-connected"),
+        (ListenPlace(ListenScope.LOCAL, 0, "127.0.0.9"), "config"),
+        (ListenPlace(ListenScope.LOCAL, 0, "nonsense"), "config"),
+        (ListenPlace(ListenScope.LOCAL, 70000), "config"),
+    ],
+)
+def test_fail__place_is_refused(place: ListenPlace, code: str) -> None:
+    with pytest.raises(ApplianceError) as caught:
+        PluginListeners(lambda: OWN).open("page", place)
+    assert caught.value.code == code
+    assert caught.value.mend
+
+
+def test_fail__not_connected() -> None:
+    with pytest.raises(ApplianceError, match="not connected"):
+        PluginListeners(list).open("page", ListenPlace(ListenScope.TAILNET, 80))
+
+
+def test_fail__second_plugin_learns_who_has_the_port() -> None:
+    listeners = PluginListeners(lambda: OWN)
+    with listeners.open("page", ListenPlace(ListenScope.LOCAL, 0)) as listener:
+        place = ListenPlace(ListenScope.LOCAL, listener.getsockname()[1])
+        with pytest.raises(ApplianceError, match="plugin page"):
+            listeners.open("serve", place)
+        with pytest.raises(ApplianceError, match="this plugin itself"):
+            listeners.open("page", place)
+        listeners.released("page")
+        with pytest.raises(ApplianceError, match="another program"):
+            listeners.open("serve", place)
+    assert ConfigError.code == "config"
