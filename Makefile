@@ -1,11 +1,12 @@
 # Every entry point a person needs; `make help` explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo test test-all lint fmt sim bench unit lab lock
+.PHONY: help setup setup-demo demo test test-all lint fmt sim bench unit lab fuzz lock
 PY := .venv/bin/python
 ONLY ?=
 N ?= 300
 SEED ?= 0
 JOBS ?= $(shell nproc)
+SECONDS ?= 60
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,13 +20,17 @@ setup-demo:
 demo: setup-demo ## Two sites, one tunnel, on real packets; stays up until Ctrl-C (ONCE=1: run through and exit)
 	@$(PY) -m tests.lab.demo $(if $(ONCE),--once)
 
-test: setup lint unit sim lab ## Everything that must hold: style, types, layout, unit, property, simulation, lab
+test: setup lint unit fuzz sim lab ## Everything that must hold: style, types, layout, unit, property, fuzz, simulation, lab
 
-test-all: test ## The same and the long matrices
+test-all: test ## The same, the long matrices and ten minutes of fuzzing
+	@$(PY) -m tests.fuzz --seconds 600 --seed $(SEED)
 	@$(PY) -m pytest -q -m long tests plugins
 
 unit: ## Unit, property, contract and house tests
-	@$(PY) -m pytest -q -n $(JOBS) -m "not lab and not long" tests/unit tests/property tests/contract tests/house plugins
+	@$(PY) -m pytest -q -n $(JOBS) -m "not lab and not long" tests/unit tests/property tests/contract tests/fuzz tests/house plugins
+
+fuzz: ## Hostile bytes for every parser that the network reaches (SECONDS=60 in all, SEED=0)
+	@$(PY) -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 sim: ## Simulated networks with real path finding (N=300 SEED=0)
 	@$(PY) -m pytest -q -n $(JOBS) -m "not long" tests/sim

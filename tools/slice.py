@@ -1,4 +1,4 @@
-"""Run a slice of `make test-all`, chosen by the commit's hash: tests marked `long`, then simulator seeds.
+"""Run a slice of `make test-all`, chosen by the commit's hash: tests marked `long`, fuzzing, then simulator seeds.
 
 The same commit always takes the same slice; over many commits every test and every part of the seed space gets its
 turn. Exits with the first failure's code.
@@ -14,6 +14,7 @@ import time
 SLICES = 4
 SEED_SPACE = 10_000
 SEEDS_PER_RUN = 500
+FUZZ_SECONDS = 120
 
 
 def commit_number() -> int:
@@ -46,6 +47,12 @@ def main() -> int:
         ).returncode
         if code:
             return code
+    print(f"slice: {FUZZ_SECONDS} s of fuzzing with seed {number}", flush=True)
+    code = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--seconds", str(FUZZ_SECONDS), "--seed", str(number)], check=False
+    ).returncode
+    if code:
+        return code
     first = number % (SEED_SPACE - SEEDS_PER_RUN)
     seeds = f"{first}-{first + SEEDS_PER_RUN - 1}"
     print(f"slice: simulator seeds {seeds}")

@@ -1,0 +1,14 @@
+"""Every parser that the network reaches, as a function of bytes that must not raise. One entry per protocol."""
+
+from __future__ import annotations
+
+from tests.fuzz import control_targets, local_targets, udp_targets
+from tests.fuzz.corpus import findings
+from tests.fuzz.runner import Target
+
+_ALL = (*udp_targets.TARGETS, *control_targets.TARGETS, *local_targets.TARGETS)
+
+TARGETS: dict[str, Target] = {
+    target.name: Target(target.name, target.run, [*target.seeds, *findings(target.name)], target.watched, target.words)
+    for target in _ALL
+}
