@@ -1,4 +1,4 @@
-"""Opens TCP listeners for plugins: bound, listening, non-blocking, closed on exec."""
+"""Opens TCP listeners for plugins and the peer API: bound, listening, non-blocking, closed on exec."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from appliance.types.addresses import Address
 from appliance.types.errors import PrivilegeError, UnderlayError
 
 BACKLOG = 128
+_IP_FREEBIND = 15
+_IPV6_FREEBIND = 78
 
 
 class ListenTakenError(UnderlayError):
@@ -17,14 +19,21 @@ class ListenTakenError(UnderlayError):
     code = "listen-taken"
 
 
-def open_listener(address: Address, port: int) -> socket.socket:
-    """Listen on `address`; an IPv6 listener takes no IPv4. Raises `UnderlayError` and `PrivilegeError`."""
+def open_listener(address: Address, port: int, *, early: bool = False) -> socket.socket:
+    """Listen on `address`; an IPv6 listener takes no IPv4. `port` 0: any.
+
+    `early`: the host need not have the address yet. Raises `UnderlayError` and `PrivilegeError`.
+    """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if early and family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        elif early:
+            listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         listener.bind((str(address), port))
         listener.listen(BACKLOG)
     except OSError as error:
