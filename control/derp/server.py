@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from appliance.crypto.x25519 import public_key
+from appliance.drivers.listening import ANY_V6, listen_hosts
 from appliance.proto.derp.handshake import ServerInfo
 from appliance.proto.derp.server import ServerHandshake
 from appliance.proto.derp.upgrade import UpgradeKind, upgrade_kind, wants_fast_start
@@ -122,7 +123,7 @@ class DerpServer:
         limit_tls_buffers()
         listener = await self.loop.create_server(
             lambda: HttpFront(self),
-            host or None,
+            listen_hosts(host or ANY_V6),
             port,
             ssl=ssl_context,
             backlog=BACKLOG,

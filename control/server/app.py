@@ -16,7 +16,7 @@ from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap
 from control.derp.server import limit_tls_buffers
 from control.noise.upgrade import NoiseUpgrade
-from control.server.embedded_derp import EmbeddedDerp, own_address
+from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host
 from control.server.endpoints import add_plain_routes
 from control.server.front import Front
 from control.server.login_page import add_login_page
@@ -153,7 +153,7 @@ def public_url(settings: ServerSettings, host: str | None) -> str:
     if settings.url:
         return settings.url.rstrip("/")
     scheme = "https" if settings.tls_certificate is not None else "http"
-    name = host or own_address() or settings.listen.ip
+    name = (relay_host(host)[0] if host else None) or own_address() or settings.listen.ip
     shown = f"[{name}]" if ":" in name else name
     port = settings.listen.port
     return f"{scheme}://{shown}" if port == {"http": 80, "https": 443}[scheme] else f"{scheme}://{shown}:{port}"

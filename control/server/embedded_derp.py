@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from ipaddress import ip_address
@@ -11,7 +12,7 @@ import structlog
 
 from appliance.proto.derp.upgrade import PATH
 from appliance.types.addresses import Address
-from appliance.types.errors import ApplianceError
+from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap, DerpNode, DerpRegion
 from control.derp.endpoints import PROBES, plain_reply
 from control.derp.server import DerpServer
@@ -42,7 +43,7 @@ class EmbeddedDerp:
         self, settings: ServerSettings, host: str, private: DerpPrivateKey, clock: Clock, randomness: Randomness
     ) -> None:
         self._settings = settings
-        self._host = host
+        self._host, self._addresses = relay_host(host)
         self._service: NodeFacing | None = None
         self._server = DerpServer(private, randomness, clock, self._admit)
         self._stun = StunServer()
@@ -50,7 +51,9 @@ class EmbeddedDerp:
         self._port = 0
         if settings.tls_certificate is None:
             file = settings.data_dir / CERTIFICATE_FILE
-            self._tls = ServerTls.self_signed(file, [host], clock, randomness, self._server.public_key)
+            self._tls = ServerTls.self_signed(
+                file, [self._host, *map(str, self._addresses)], clock, randomness, self._server.public_key
+            )
 
     async def start(self, routes: Routes) -> None:
         """Open the listeners. Raises `ApplianceError` when a port cannot be had."""
@@ -78,14 +81,13 @@ class EmbeddedDerp:
     def derp_map(self) -> DerpMap:
         """The region as nodes are told of it."""
         region_id = self._settings.derp_region
-        address = _address(self._host)
         node = DerpNode(
             name=f"{region_id}a",
             region_id=region_id,
             host_name=self._host,
             cert_name=self._tls.cert_name if self._tls is not None else "",
-            ipv4=_family(address, 4),
-            ipv6=_family(address, 6),
+            ipv4=_family(self._addresses, 4),
+            ipv6=_family(self._addresses, 6),
             stun_port=self._settings.stun_port or -1,
             derp_port=self._port,
         )
@@ -121,21 +123,33 @@ class EmbeddedDerp:
             routes.plain[("GET", path)] = plain
 
 
-def _family(address: Address | None, version: int) -> str:
+def relay_host(text: str) -> tuple[str, tuple[Address, ...]]:
+    """`name,address,address` as the relay's host name and its addresses; the name may be an address itself.
+
+    Raises `ConfigError` for anything else after the first comma.
+    """
+    name, *more = (part.strip() for part in text.split(","))
+    addresses = []
+    with contextlib.suppress(ValueError):
+        addresses.append(ip_address(name))
+    for part in more:
+        try:
+            addresses.append(ip_address(part))
+        except ValueError:
+            raise ConfigError(
+                f"{part!r} is no IP address", mend="write --derp-host NAME,ADDRESS with addresses after the comma"
+            ) from None
+    return name, tuple(addresses)
+
+
+def _family(addresses: tuple[Address, ...], version: int) -> str:
     """A DERP node's field for a family: the literal, nothing where DNS decides, or "none" (derp spec section 6).
 
     A literal says "none" for the other family: left empty, clients probe it until their time-out, 3 s a report.
     """
-    if address is None:
+    if not addresses:
         return ""
-    return str(address) if address.version == version else NO_ADDRESS
-
-
-def _address(host: str) -> Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
+    return next((str(address) for address in addresses if address.version == version), NO_ADDRESS)
 
 
 def own_address() -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from appliance.drivers.listening import listen_hosts
 from appliance.proto.http1.head import RequestHead, encode_response, parse_request_head
 from appliance.types.errors import ApplianceError, DecodeError, DecodeReason
 from control.noise.upgrade import remote_ip_of
@@ -49,7 +50,12 @@ class Front:
         timeout = TLS_HANDSHAKE_TIMEOUT_S if tls is not None else None
         try:
             server = await loop.create_server(
-                lambda: FrontConnection(self), host, port, ssl=tls, ssl_handshake_timeout=timeout, backlog=BACKLOG
+                lambda: FrontConnection(self),
+                listen_hosts(host),
+                port,
+                ssl=tls,
+                ssl_handshake_timeout=timeout,
+                backlog=BACKLOG,
             )
         except OSError as error:
             mend = "stop the program that has it, or choose another address with --listen"

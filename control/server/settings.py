@@ -18,8 +18,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 DEFAULT_DOMAIN = "mesh.internal"
 FIRST_OWN_REGION = RegionId(900)
 """900 to 999 are for own relays (derp spec section 6)."""
-DEFAULT_LISTEN = AddrPort("0.0.0.0", 8080)  # noqa: S104  # a server for everybody
-DEFAULT_DERP_LISTEN = AddrPort("0.0.0.0", 8443)  # noqa: S104  # a server for everybody
+DEFAULT_LISTEN = AddrPort("::", 8080)
+DEFAULT_DERP_LISTEN = AddrPort("::", 8443)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,9 @@ class ServerSettings:
     """What one process serves, and where.
 
     listen: front listener; plain HTTP, or TLS when both files are given.
-    derp_host: name or address under which nodes reach the embedded relay; "" = this host's own address, None = no
-        relay. With TLS files the relay answers on the front listener and the name must be in the certificate.
+    derp_host: name or address under which nodes reach the embedded relay; further addresses of the same host may
+        follow after commas (one per IP version counts); "" = this host's own address, None = no relay. With TLS files
+        the relay answers on the front listener and the name must be in the certificate.
     derp_listen: the relay's own TLS listener (self-signed, pinned) when the front listener is plain HTTP.
     stun_port: UDP port beside the relay; 0 = none.
     url: where people's browsers find this server; "" = made of the relay's host or this host's address.

@@ -110,6 +110,7 @@ class Gateway:
     options: tuple[str, ...] = ()
     process: Process | None = None
     starts: int = field(default=0)
+    url: str = CONTROL_URL
 
     @property
     def socket(self) -> Path:
@@ -157,9 +158,9 @@ class Gateway:
     def json(self, *arguments: str) -> Any:
         return json.loads(self.must(*arguments, "--json"))
 
-    def up(self, key: str, *options: str, url: str = CONTROL_URL) -> None:
+    def up(self, key: str, *options: str) -> None:
         """Join; the key goes in by standard input, never by the argument list."""
-        self.must("up", "--login-server", url, "--auth-key", "-", *options, stdin=key)
+        self.must("up", "--login-server", self.url, "--auth-key", "-", *options, stdin=key)
 
     def status(self) -> Any:
         return self.json("status")

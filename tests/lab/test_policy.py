@@ -16,7 +16,7 @@ from appliance.proto.wireguard.messages import encode_initiation
 from appliance.proto.wireguard.settings import Settings
 from appliance.proto.wireguard.timestamp import encode_tai64n
 from appliance.types.keys import NodePrivateKey, NodePublicKey
-from tests.lab.mesh import CONTROL_URL, ControlServer, Gateway, command, fetch, page, web_server
+from tests.lab.mesh import ControlServer, Gateway, command, fetch, page, web_server
 from tests.lab.namespaces import Lab
 from tests.lab.processes import wait_until
 from tests.lab.topology import Internet
@@ -82,7 +82,7 @@ class Mesh:
         self.b = Gateway(internet.server("gateway-b", 20), directory / "b")
         for gateway, user in ((self.a, "alice"), (self.b, "bob")):
             gateway.start()
-            gateway.up(self.control.pre_auth_key(user), "--hostname", gateway.host.name, url=CONTROL_URL)
+            gateway.up(self.control.pre_auth_key(user), "--hostname", gateway.host.name)
 
     def set_policy(self, acls: list[dict[str, object]]) -> None:
         write_policy(self.policy, acls)
