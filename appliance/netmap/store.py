@@ -9,9 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 
+from appliance.netmap.server_time import ServerTime
 from appliance.proto.control import convert
 from appliance.proto.control.delta import Applied, WireNetmap
 from appliance.proto.control.messages import MapResponse, parse_time
@@ -20,9 +21,6 @@ from appliance.types.errors import DecodeError
 from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
 from appliance.types.keys import NodePublicKey
 from appliance.types.netmap import DerpMap, DnsConfig, FilterRule, NetmapDiff, Node, UserProfile
-
-SKEW = timedelta(minutes=1)
-"""A smaller difference to the server's clock is ignored (control-protocol spec section 10, ControlTime)."""
 
 
 class NetmapView:
@@ -92,7 +90,7 @@ class NetmapStore(NetmapView):
         super().__init__()
         self._wire = WireNetmap()
         self._expiries: list[tuple[datetime, NodeId]] = []
-        self._skew = timedelta()
+        self.time = ServerTime()
         self.dropped = 0
         """Entries of map responses that were refused."""
 
@@ -141,7 +139,11 @@ class NetmapStore(NetmapView):
 
     def server_now(self, wall_now: datetime) -> datetime:
         """The server's clock as far as it is known."""
-        return wall_now + self._skew
+        return self.time.now(wall_now)
+
+    def snapshot(self) -> MapResponse:
+        """All that is known as one full map, which must be encoded before the next change."""
+        return self._wire.snapshot()
 
     def _note_time(self, response: MapResponse, wall_now: datetime) -> None:
         try:
@@ -149,8 +151,7 @@ class NetmapStore(NetmapView):
         except DecodeError:
             return
         if server is not None:
-            skew = server - wall_now
-            self._skew = skew if abs(skew) > SKEW else timedelta()
+            self.time.note(server, wall_now)
 
     # --- peers
 

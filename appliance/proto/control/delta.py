@@ -87,6 +87,24 @@ class WireNetmap:
         """The effective filter: all chunks, by sorted name. Empty = deny all inbound."""
         return [rule for name in sorted(self.chunks) for rule in self.chunks[name]]
 
+    def snapshot(self) -> MapResponse:
+        """All of it as the first message of a stream. It holds live nodes: encode it before the next `apply`."""
+        return MapResponse(
+            node=self.node,
+            peers=list(self.peers.values()),
+            user_profiles=list(self.users.values()),
+            derp_map=self.derp_map,
+            dns_config=self.dns_config,
+            packet_filters=dict(self.chunks),
+            ssh_policy=self.ssh_policy,
+            domain=self.domain,
+            collect_services=self.collect_services,
+            health=self.health,
+            display_messages=dict(self.display_messages),
+            tka_info=self.tka_info,
+            control_dial_plan=self.dial_plan,
+        )
+
     def apply(self, response: MapResponse, wall_now: datetime) -> Applied:
         """Apply one message in the order of section 10.
 
