@@ -60,6 +60,10 @@ def _listen(value: Any) -> AddrPort:
         raise ValueError("write an address and a port, as 0.0.0.0:8080 or [::]:8080") from None
 
 
+def _listen_or_none(value: Any) -> AddrPort | None:
+    return None if value == "none" else _listen(value)
+
+
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         if type(value) is int and low <= value <= high:
@@ -93,6 +97,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "domain": _text,
     "tls_cert": _path,
     "tls_key": _path,
+    "tls_fallback": _listen_or_none,
     "derp": _flag,
     "derp_host": _text,
     "derp_listen": _listen,

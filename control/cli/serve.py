@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 @click.option("--domain", help="DNS suffix of all nodes.  [default: mesh.internal]")
 @click.option("--tls-cert", help="Certificate chain (PEM): serve HTTPS instead of HTTP.")
 @click.option("--tls-key", help="Private key (PEM) of the certificate.")
+@click.option(
+    "--tls-fallback",
+    help="Without --tls-cert: TLS port by which stock clients come back to a public address.  [default: [::]:443]",
+)
 @click.option("--derp/--no-derp", default=None, help="Embedded relay and STUN.  [default: on]")
 @click.option("--derp-host", help="Name or address under which nodes reach the relay; more addresses after commas.")
 @click.option("--derp-listen", help="The relay's own TLS listener without --tls-cert.  [default: [::]:8443]")

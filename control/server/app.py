@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -25,6 +26,7 @@ from control.server.routes import Routes
 from control.server.sessions import SessionHub
 from control.server.supervision import Supervision
 from control.server.tasks import RequestTasks
+from control.server.tls_fallback import open_tls_fallback
 from control.service.actor import SYSTEM
 from control.service.service import ControlService, open_service
 from control.service.settings import ServiceSettings
@@ -117,9 +119,11 @@ async def running(
         front = Front(routes, tasks.spawn)
         context = front_tls.context if front_tls is not None else None
         port = await _listen(stack, front, settings, context)
+        name = _public_name(settings, host)
+        fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
             await stack.enter_async_context(companion(service))
-        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls, clock, beat)))
+        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls or fallback, clock, beat)))
         log.info("serving", address=f"{settings.listen.ip}:{port}", tls=front_tls is not None, relay=host or "none")
         yield RunningServer(service, hub, front, port, derp_map)
 
@@ -153,10 +157,16 @@ def public_url(settings: ServerSettings, host: str | None) -> str:
     if settings.url:
         return settings.url.rstrip("/")
     scheme = "https" if settings.tls_certificate is not None else "http"
-    name = (relay_host(host)[0] if host else None) or own_address() or settings.listen.ip
+    name = _public_name(settings, host)
     shown = f"[{name}]" if ":" in name else name
     port = settings.listen.port
     return f"{scheme}://{shown}" if port == {"http": 80, "https": 443}[scheme] else f"{scheme}://{shown}:{port}"
+
+
+def _public_name(settings: ServerSettings, host: str | None) -> str:
+    if settings.url:
+        return urlsplit(settings.url).hostname or settings.listen.ip
+    return (relay_host(host)[0] if host else None) or own_address() or settings.listen.ip
 
 
 async def _open_service(

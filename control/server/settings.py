@@ -20,6 +20,7 @@ FIRST_OWN_REGION = RegionId(900)
 """900 to 999 are for own relays (derp spec section 6)."""
 DEFAULT_LISTEN = AddrPort("::", 8080)
 DEFAULT_DERP_LISTEN = AddrPort("::", 8443)
+DEFAULT_TLS_FALLBACK = AddrPort("::", 443)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class ServerSettings:
     derp_host: name or address under which nodes reach the embedded relay; further addresses of the same host may
         follow after commas (one per IP version counts); "" = this host's own address, None = no relay. With TLS files
         the relay answers on the front listener and the name must be in the certificate.
+    tls_fallback: where a plain front listener answers over TLS too, self-signed, for stock clients; None = nowhere.
     derp_listen: the relay's own TLS listener (self-signed, pinned) when the front listener is plain HTTP.
     stun_port: UDP port beside the relay; 0 = none.
     url: where people's browsers find this server; "" = made of the relay's host or this host's address.
@@ -41,6 +43,7 @@ class ServerSettings:
     listen: AddrPort = DEFAULT_LISTEN
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_fallback: AddrPort | None = DEFAULT_TLS_FALLBACK
     derp_host: str | None = ""
     derp_listen: AddrPort = DEFAULT_DERP_LISTEN
     derp_region: RegionId = FIRST_OWN_REGION

@@ -28,6 +28,7 @@ def make_settings(folder: Path, **fields: Any) -> ServerSettings:
         "data_dir": folder / "data",
         "listen": LOOPBACK,
         "derp_listen": LOOPBACK,
+        "tls_fallback": None,
         "derp_host": "127.0.0.1",
         "stun_port": 0,
     }
