@@ -26,6 +26,7 @@ class EngineDiff:
     """One atomic change. `private_key` None means unchanged; `replace` drops every peer not in `upsert`.
 
     `reset` names peers whose session must be forgotten (their disco key changed: they restarted), keeping the peer.
+    `greet` names peers that may still use a session of our run before: a handshake gives them a new one.
     """
 
     private_key: NodePrivateKey | None = None
@@ -33,6 +34,7 @@ class EngineDiff:
     upsert: tuple[EnginePeer, ...] = ()
     remove: tuple[NodePublicKey, ...] = ()
     reset: tuple[NodePublicKey, ...] = ()
+    greet: tuple[NodePublicKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

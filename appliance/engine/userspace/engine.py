@@ -44,8 +44,8 @@ class TimerLoop(Protocol):
 class UserspaceEngine:
     """`port` is the wished UDP port, 0 any. `loop` None: the running event loop at `start`.
 
-    `join_packets` False: the TUN device takes no super-packets. `last_timestamp` is that property's value of the run
-    before, so that handshakes never go back in time.
+    `join_packets` False: the TUN device takes no super-packets. `last_timestamp` and `greatest_timestamps` are these
+    properties' values of the run before, so that handshakes never go back in time, ours nor the peers'.
     """
 
     kind = "userspace"
@@ -61,6 +61,7 @@ class UserspaceEngine:
         settings: Settings | None = None,
         loop: TimerLoop | None = None,
         last_timestamp: bytes = ZERO,
+        greatest_timestamps: Mapping[NodePublicKey, bytes] | None = None,
         join_packets: bool = True,
     ) -> None:
         self._tun = tun
@@ -74,7 +75,13 @@ class UserspaceEngine:
         # Until the first `apply` gives the key, an identity that nobody knows.
         private = NodePrivateKey(clamp(randomness.bytes(32)))
         self._tunnel = Tunnel(
-            private, randomness, self._wall_ns, settings=settings, mtu=tun.mtu, last_timestamp=last_timestamp
+            private,
+            randomness,
+            self._wall_ns,
+            settings=settings,
+            mtu=tun.mtu,
+            last_timestamp=last_timestamp,
+            greatest=greatest_timestamps,
         )
         self._sender = Sender(open_udp, self._udp_readable, self._counters)
         self._outbound = Outbound(
@@ -101,6 +108,11 @@ class UserspaceEngine:
         """Greatest handshake timestamp sent; to be stored."""
         return self._tunnel.last_timestamp
 
+    @property
+    def greatest_timestamps(self) -> Mapping[NodePublicKey, bytes]:
+        """Greatest handshake timestamp received, by peer; live; to be stored."""
+        return self._tunnel.greatest_timestamps
+
     # Engine
 
     async def start(self) -> None:
@@ -126,6 +138,8 @@ class UserspaceEngine:
             self._upsert(peer, now)
         for key in diff.reset:
             self._tunnel.reset(key, now)
+        for key in diff.greet:
+            self._tunnel.greet(key, now)
         self._finish(now)
 
     def _upsert(self, peer: EnginePeer, now: float) -> None:

@@ -159,6 +159,14 @@ class Tunnel:
             self._schedule(session)
             self._keep_alive(self._peers[key], now)
 
+    def greet(self, key: NodePublicKey, now: float) -> None:
+        """Begin a handshake with a peer that may still use keys of a run before, unless a session is there."""
+        peer = self._peers.get(key)
+        if peer is not None and key not in self._sessions:
+            session = self._use(peer)
+            session.send_keepalive(now)
+            self._schedule(session)
+
     def _use(self, peer: TunnelPeer) -> Session:
         session = self._sessions.get(peer.key)
         if session is None:
