@@ -24,10 +24,11 @@ def netmap(session: Session, as_json: bool) -> None:
 
 @debug.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--follow/--no-follow", default=True, help="Go on with new ones until Ctrl-C.  [default: follow]")
 @click.pass_obj
-def events(session: Session, as_json: bool) -> None:
-    """Print recent state changes and follow new ones until Ctrl-C."""
-    for line in session.client.stream("events", EventLine):
+def events(session: Session, as_json: bool, follow: bool) -> None:
+    """Print recent state changes and follow new ones."""
+    for line in session.client.stream("events" if follow else "events?follow=0", EventLine):
         if as_json:
             click.echo(msgspec.json.encode(line))
         else:

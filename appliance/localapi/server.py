@@ -23,6 +23,7 @@ from appliance.localapi.schema import (
     EventLine,
     PingRequest,
     PrefsPatch,
+    ProfileChoice,
     UpRequest,
 )
 from appliance.types.errors import ApplianceError, ConfigError, ControlError, PrivilegeError
@@ -108,6 +109,7 @@ class LocalApiServer:
             "version": self._version,
             "health": self._health,
             "prefs": self._prefs,
+            "profiles": self._profiles,
             "netmap": self._netmap,
             "watch": self._watch,
             "events": self._events,
@@ -116,6 +118,8 @@ class LocalApiServer:
             "up": self._up,
             "down": self._down,
             "logout": self._logout,
+            "profiles/switch": self._switch_profile,
+            "profiles/delete": self._delete_profile,
             "ping": self._ping,
             "netcheck": self._netcheck,
         }
@@ -161,6 +165,9 @@ class LocalApiServer:
     async def _prefs(self, _request: web.Request) -> web.Response:
         return _json(self._backend.prefs())
 
+    async def _profiles(self, _request: web.Request) -> web.Response:
+        return _json(self._backend.profiles())
+
     async def _netmap(self, _request: web.Request) -> web.Response:
         return _json(self._backend.netmap())
 
@@ -175,8 +182,11 @@ class LocalApiServer:
             end()
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Event lines: those of the ring, then each new one."""
+        """Event lines: those of the ring, then each new one; with `follow=0` the ring alone."""
         waiting: list[EventLine] = list(self._backend.recent_events())
+        if request.query.get("follow", "1") == "0":
+            body = b"".join(msgspec.json.encode(line) + b"\n" for line in waiting)
+            return web.Response(body=body, content_type="application/x-ndjson")
         changed = asyncio.Event()
 
         def note(event: EventLine) -> None:
@@ -228,6 +238,14 @@ class LocalApiServer:
 
     async def _logout(self, _request: web.Request) -> web.Response:
         await self._backend.logout()
+        return _json({})
+
+    async def _switch_profile(self, request: web.Request) -> web.Response:
+        await self._backend.switch_profile((await _body(request, ProfileChoice)).name)
+        return _json({})
+
+    async def _delete_profile(self, request: web.Request) -> web.Response:
+        await self._backend.delete_profile((await _body(request, ProfileChoice)).name)
         return _json({})
 
     async def _set_prefs(self, request: web.Request) -> web.Response:

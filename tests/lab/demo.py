@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -55,7 +56,7 @@ def show(lab: Lab, directory: Path, once: bool) -> dict[str, object]:
     say(f"Joining gateway-b ({site_b.lan}) with a pre-auth key …")
     join(control, gateway_b, site_b, "gateway-b")
     say(f"Joining gateway-a ({site_a.lan}) with a pre-auth key …")
-    started = time.monotonic()
+    started, started_at = time.monotonic(), datetime.now(UTC)
     join(control, gateway_a, site_a, "gateway-a")
     for name in ("gateway-a", "gateway-b"):
         control.json("routes", "approve", name)
@@ -64,11 +65,13 @@ def show(lab: Lab, directory: Path, once: bool) -> dict[str, object]:
     say(f"Opening {url} on a host of LAN A …")
     wait_until(lambda: fetch(site_a.host, url, 2) == GREETING, 30, "the web page of LAN B on LAN A")
     first_reply_s = time.monotonic() - started
-    say(f"  {GREETING}  ({first_reply_s:.1f} s after `waypost up`, path then: {gateway_a.path_to('gateway-b')})")
+    say(f"  {GREETING}  ({first_reply_s:.1f} s after gateway-a was started)")
     gateway_a.wait_for_path("gateway-b", "direct", 30)
-    direct_s = time.monotonic() - started
     http_ok = fetch(site_a.host, url) == GREETING
-    say(f"  direct path after {direct_s:.1f} s\n")
+    history = [((at - started_at).total_seconds(), kind) for at, kind in gateway_a.path_history("gateway-b")]
+    direct_s = next(seconds for seconds, kind in history if kind == "direct")
+    steps = ", then ".join(f"{kind} after {seconds:.3f} s" for seconds, kind in history)
+    say(f"  path of gateway-a to gateway-b: {steps}\n")
     say("$ waypost status")
     say(gateway_a.must("status"))
     result: dict[str, object] = {

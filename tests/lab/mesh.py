@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,17 @@ class Gateway:
             if peer["name"].partition(".")[0] == name:
                 return str(peer["path"]["kind"])
         return ""
+
+    def path_history(self, name: str) -> list[tuple[datetime, str]]:
+        """When which path kind to the peer of that name became the best, oldest first."""
+        keys = {peer["name"].partition(".")[0]: peer["node_key"] for peer in self.status()["peers"]}
+        short = keys[name].removeprefix("nodekey:")[:8]
+        lines = map(json.loads, self.must("debug", "events", "--no-follow", "--json").splitlines())
+        return [
+            (datetime.fromisoformat(line["at"]), line["fields"]["path"])
+            for line in lines
+            if line["kind"] == "path" and line["fields"]["peer"] == short
+        ]
 
     def wait_for_path(self, name: str, kind: str, timeout_s: float = 30) -> float:
         return wait_until(lambda: self.path_to(name) == kind, timeout_s, f"{self.host.name} to reach {name} by {kind}")

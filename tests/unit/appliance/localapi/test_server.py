@@ -138,6 +138,13 @@ async def test_ok__watch_sends_a_line_per_change(session: aiohttp.ClientSession,
         assert second.state == BackendState.STOPPED
 
 
+async def test_ok__events_without_following_end(session: aiohttp.ClientSession, backend: MemoryBackend) -> None:
+    backend.ring = [EventLine(at=datetime.now(UTC), kind="state")]
+    async with session.get(f"{BASE}/events", params={"follow": "0"}) as response:
+        lines = (await response.read()).splitlines()
+    assert [msgspec.json.decode(line, type=EventLine).kind for line in lines] == ["state"]
+
+
 async def test_ok__events_give_the_ring_then_new_ones(session: aiohttp.ClientSession, backend: MemoryBackend) -> None:
     backend.ring = [EventLine(at=datetime.now(UTC), kind="old")]
     async with session.get(f"{BASE}/events") as response:
