@@ -5,21 +5,31 @@ Written at most once a minute. After a crash the stored value may be that old, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from appliance.ports.clock import Clock
 from appliance.state.coalesce import INTERVAL_S, CoalescedWriter
 from appliance.state.document import DamagedStateError, Document
 from appliance.state.profiles import Handshakes
+from appliance.types.errors import StateError
 
-_SIZE = 12
+SIZE = 12
 _MISSED_S = int(2 * INTERVAL_S)
 
 
 class TimestampKeeper:
-    def __init__(self, document: Document[Handshakes], clock: Clock) -> None:
+    """`on_error` is told of writes that fail; without it they raise."""
+
+    def __init__(
+        self,
+        document: Document[Handshakes],
+        clock: Clock,
+        on_error: Callable[[StateError], None] | None = None,
+    ) -> None:
         self._document = document
         self._sent = ""
         self._complete = False
-        self._writer = CoalescedWriter(self._write, clock)
+        self._writer = CoalescedWriter(self._write, clock, on_error=on_error)
 
     def load(self) -> bytes:
         """The value to start from; 12 zero bytes when there is none, or when the document is damaged."""
@@ -27,8 +37,8 @@ class TimestampKeeper:
             stored = self._document.load()
         except DamagedStateError:
             stored = None
-        if stored is None or len(stored.sent) != 2 * _SIZE:
-            return bytes(_SIZE)
+        if stored is None or len(stored.sent) != 2 * SIZE:
+            return bytes(SIZE)
         stamp = bytes.fromhex(stored.sent)
         return stamp if stored.complete else later(stamp, _MISSED_S)
 

@@ -47,8 +47,10 @@ async def resolve_by_host(name: str) -> Sequence[Address]:
 
 
 class MagicsockService:
-    """Owns the machine, its one timer and the DERP pool. A new disco key is made at every construction (1.1).
+    """Owns the machine, its one timer and the DERP pool.
 
+    A new disco key is made at every construction (1.1) unless one is given: a gateway that starts without its control
+    server keeps the key that its peers know, since nobody could tell them another.
     `interfaces` gives the addresses of this host's interfaces without the tunnel's; it must be quick.
     """
 
@@ -62,14 +64,15 @@ class MagicsockService:
         interfaces: Interfaces,
         *,
         resolver: Resolver = resolve_by_host,
+        disco_key: DiscoPrivateKey | None = None,
     ) -> None:
         self._underlay = underlay
         self._clock = clock
         self._bus = bus
         self._interfaces = interfaces
         self._resolver = resolver
-        keys = DiscoKeys(DiscoPrivateKey(clamp(randomness.bytes(32))))
-        self._machine = Magicsock(keys, randomness, self._last_frame_at)
+        self.disco_private_key = disco_key or DiscoPrivateKey(clamp(randomness.bytes(32)))
+        self._machine = Magicsock(DiscoKeys(self.disco_private_key), randomness, self._last_frame_at)
         self._sink = _LateSink()
         self._pool = pool_factory(self._sink)
         self._driver = Driver(self._machine, underlay, self._pool, clock, self)

@@ -73,9 +73,8 @@ async def test_ok__timestamps_rise_over_a_restart_with_an_older_clock(world: Wor
 async def test_fail__an_initiation_recorded_before_the_restart_is_refused(world: World) -> None:
     a, b = await world.pair()
     a.push(udp(a.v4, b.v4, b"x"))
-    initiation = next(
-        bytes(batch.buffer) for _, to, batch in world.sent if to == b.addr and bytes(batch.buffer)[0] == 1
-    )
+    sent = [bytes(batch.buffer) for _, to, batch in world.sent if to == b.addr]
+    initiation = next(datagram for datagram in sent if datagram[0] == 1)
     await restarted(world, b, a)
     world.advance(1.0)
     before = b.engine.counters().get("old_timestamp", 0)
