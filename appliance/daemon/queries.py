@@ -9,10 +9,12 @@ from typing import Any
 from appliance.daemon.applier import Situation
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.parts import Core
+from appliance.daemon.peer_pings import PeerPinger
 from appliance.daemon.status import netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
 from appliance.magicsock.errors import PingTimeoutError
 from appliance.netmap.store import NetmapView
+from appliance.peerapi.probe import ProbeFailedError
 from appliance.types.errors import ApplianceError
 from appliance.types.netmap import Node
 
@@ -33,9 +35,10 @@ class NoSuchPeerError(ApplianceError):
 
 
 class Queries:
-    def __init__(self, core: Core, situation: Situation) -> None:
+    def __init__(self, core: Core, situation: Situation, pinger: PeerPinger) -> None:
         self._core = core
         self._situation = situation
+        self._pinger = pinger
 
     def version(self) -> VersionReply:
         return VersionReply(version=VERSION, engine=self._core.engine.kind, pid=os.getpid())
@@ -48,11 +51,11 @@ class Queries:
         node = find_peer(view, request.target)
         address = str(node.addresses[0].network_address) if node.addresses else ""
         try:
-            result = await self._core.magicsock.ping(node.key, min(max(request.timeout_s, 0.1), MAX_PING_S))
-        except PingTimeoutError as error:
+            result = await self._pinger.ping(node, request.kind, min(max(request.timeout_s, 0.1), MAX_PING_S))
+        except (PingTimeoutError, ProbeFailedError) as error:
             return PingReply(name=node.short_name, address=address, error=error.text)
         path = path_of(view.derp_map, result.via, result.endpoint, result.region, result.latency_s)
-        return PingReply(name=node.short_name, address=address, path=path)
+        return PingReply(name=node.short_name, address=address, path=path, peerapi_port=result.peerapi_port)
 
     async def netcheck(self) -> NetcheckReport:
         view = self._view()
@@ -61,7 +64,8 @@ class Queries:
         except TimeoutError:
             mend = "is the gateway up? see waypost status"
             raise ApplianceError("the measurement did not end in time", mend=mend, code="netcheck") from None
-        return netcheck_report(report, view)
+        home = self._core.magicsock.home_region
+        return netcheck_report(report, view, home, self._core.clock.wall_now())
 
     def _view(self) -> NetmapView:
         view = self._situation.view

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -46,6 +47,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str = ""
     login_error: ErrorReply | None = None
     auth_url: str = ""
+    login_pending: bool = False
     control_url: str = ""
     connected: bool = False
     node_key: str = ""
@@ -67,6 +69,7 @@ class StatusBuilder:
             waiting_for=progress.waiting_for,
             login_error=progress.login_error,
             auth_url=progress.auth_url,
+            login_pending=progress.login_pending,
             interface=engine.interface,
             engine=engine.kind,
             port=next((port.port for port in engine.local_ports()), 0),
@@ -193,8 +196,8 @@ def _user(view: NetmapView, node: Node) -> str:
     return profile.login_name if profile is not None else ""
 
 
-def netcheck_report(report: Report, view: NetmapView | None) -> NetcheckReport:
-    """A netcheck in the words of the local API."""
+def netcheck_report(report: Report, view: NetmapView | None, home: RegionId, finished_at: datetime) -> NetcheckReport:
+    """A netcheck in the words of the local API. `home` is the region chosen with hysteresis, 0: none."""
     derp_map = view.derp_map if view is not None else DerpMap()
     found = []
     for region_id, latency_s in report.region_latency.items():
@@ -212,7 +215,8 @@ def netcheck_report(report: Report, view: NetmapView | None) -> NetcheckReport:
         mapping_varies=report.mapping_varies_by_dest_ip,
         port_mapping=", ".join(mappings),
         captive_portal=report.captive_portal,
-        preferred_region=report.preferred_derp,
+        preferred_region=home,
+        finished_at=finished_at,
         regions=tuple(found),
     )
 
