@@ -10,6 +10,8 @@ from appliance.proto.control import messages as wire
 from appliance.types.keys import DiscoPublicKey
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from appliance.types.ids import NodeId
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
@@ -69,6 +71,20 @@ def self_node(view: MeshView, record: NodeRecord) -> wire.Node:
     node.allowed_ips = [str(prefix) for prefix in view.self_allowed_ips(record.id)]
     node.hostinfo = record.hostinfo
     node.cap_map = {_CAP_FILE_SHARING: [], **{name: [] for name in _role_caps(view, record)}}
+    return node
+
+
+def removed_self(view: MeshView, record: NodeRecord, wall_now: datetime) -> wire.Node:
+    """A node's last word on itself when it was deleted: its key has expired, so it asks for a new login.
+
+    Without it clients would meet 404 for ever and show their last map as if they were connected (section 20.7).
+    """
+    node = wire_node(view, record)
+    node.online = False
+    node.primary_routes = []
+    node.allowed_ips = node.addresses
+    node.hostinfo = record.hostinfo
+    node.key_expiry = wire.format_time(wall_now)
     return node
 
 

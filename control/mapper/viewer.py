@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from appliance.proto.control import messages as wire
 from control.mapper import wire_values
-from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, peer_change, self_node
+from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, peer_change, removed_self, self_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +66,7 @@ class Viewer:
         self._self_due = False
         self._sight_due = False
         self._filter_due = False
+        self._removed: NodeRecord | None = None
         self.gone = False
 
     @property
@@ -134,6 +135,7 @@ class Viewer:
     def _note_self(self, change: NodeChange) -> None:
         if change.after is None:
             self.gone = True
+            self._removed = change.before
         elif change.before is None:
             self._self_due = self._sight_due = True
         else:
@@ -146,8 +148,7 @@ class Viewer:
         """The messages that bring the viewer up to date; [] when nothing differs for it."""
         record = self._view.nodes.get(self.node_id)
         if record is None:
-            self.gone = True
-            return []
+            return self._farewell(wall_now)
         batch = self._batch()
         first = wire.MapResponse(
             peers_removed=sorted(batch.removed), peers_changed_patch=batch.patches, online_change=batch.online
@@ -167,6 +168,14 @@ class Viewer:
         first.control_time = wire.format_time(wall_now)
         rest = range(PEERS_PER_MESSAGE, len(groups), PEERS_PER_MESSAGE)
         return [first, *self._peers_changed([groups[start : start + PEERS_PER_MESSAGE] for start in rest])]
+
+    def _farewell(self, wall_now: datetime) -> list[wire.MapResponse]:
+        self.gone = True
+        if self._removed is None:
+            return []
+        node = removed_self(self._view, self._removed, wall_now)
+        self._removed = None
+        return [wire.MapResponse(node=node, control_time=wire.format_time(wall_now))]
 
     def _batch(self) -> _Batch:
         batch = _Batch()

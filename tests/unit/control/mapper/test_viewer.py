@@ -332,11 +332,16 @@ def test_ok__derp_map_only_when_it_differs() -> None:
     assert all(one.derp_map is None for one in mesh.tell())
 
 
-def test_ok__removed_viewer_is_gone() -> None:
+def test_ok__removed_viewer_hears_that_its_login_is_over() -> None:
     mesh = Mesh(1, 2)
     mesh.remove(1)
-    assert mesh.tell() == []
+    (farewell,) = mesh.tell()
+    assert farewell.node is not None
+    assert (farewell.node.id, farewell.node.key) == (1, str(NodePublicKey(key(1))))
+    assert farewell.node.key_expiry == farewell.control_time != ""
+    assert not farewell.node.online
     assert mesh.viewer.gone
+    assert mesh.tell() == []
 
 
 @pytest.mark.parametrize("seed", range(25))

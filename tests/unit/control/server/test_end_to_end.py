@@ -262,6 +262,7 @@ async def test_ok__removed_node_leaves_its_peers_and_its_stream_ends(server: Ser
     await first.until(lambda netmap: beta not in netmap.peers)
     with pytest.raises(EOFError):
         await second.until(lambda netmap: False)
+    assert second.netmap.node.key_expiry  # told to log in again, instead of 404 for ever
     await first.close()
     await second.close()
 
