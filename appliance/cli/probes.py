@@ -17,15 +17,21 @@ from appliance.types.events import PathKind
 @click.option("-c", "--count", default=10, show_default=True, type=click.IntRange(1), help="Pings at most.")
 @click.option("--timeout", "timeout_s", default=5.0, show_default=True, help="Seconds to wait for each answer.")
 @click.option("--until-direct/--no-until-direct", default=True, show_default=True, help="Stop at a direct path.")
+@click.option("--tsmp", "kind", flag_value="TSMP", help="Ask the peer's daemon through the tunnel.")
+@click.option("--peerapi", "kind", flag_value="peerapi", help="Ask the peer's HTTP server in the tunnel.")
+@click.option("--disco", "kind", flag_value="disco", default=True, help="Ask along the paths themselves (default).")
 @json_option
 @click.pass_obj
-def ping(session: Session, target: str, count: int, timeout_s: float, until_direct: bool, as_json: bool) -> None:
+def ping(
+    session: Session, target: str, count: int, timeout_s: float, until_direct: bool, kind: str, as_json: bool
+) -> None:
     """Ping TARGET (name or address of a peer) and say which path answers. Exit code 1 when none did."""
     answered = direct = False
     for number in range(count):
         if number:
             time.sleep(1.0)  # noqa: TID251  # a person's terminal, one ping a second
-        reply = session.client.post("ping", PingRequest(target=target, timeout_s=timeout_s), PingReply, timeout_s + 10)
+        request = PingRequest(target=target, timeout_s=timeout_s, kind=kind)
+        reply = session.client.post("ping", request, PingReply, timeout_s + 10)
         answered = answered or not reply.error
         direct = reply.path.kind == PathKind.DIRECT
         click.echo(msgspec.json.encode(reply).decode() if as_json else _line(reply))
@@ -41,11 +47,14 @@ def _line(reply: PingReply) -> str:
     if reply.error:
         return f"no answer: {reply.error}"
     via = path_words(reply.path)
-    return f"pong from {reply.name} ({reply.address}) via {via} in {reply.path.latency_s * 1000:.1f} ms"
+    peerapi = f", peer API on port {reply.peerapi_port}" if reply.peerapi_port else ""
+    return f"pong from {reply.name} ({reply.address}) via {via} in {reply.path.latency_s * 1000:.1f} ms{peerapi}"
 
 
 def path_words(path: Path) -> str:
-    """`direct 203.0.113.5:41641` or `DERP fra`."""
+    """`direct 203.0.113.5:41641` or `DERP fra`; `the tunnel` while it is not known which."""
+    if path.kind == PathKind.NONE:
+        return "the tunnel"
     if path.kind == PathKind.DERP:
         return f"DERP {path.region}"
     return f"{'direct' if path.kind == PathKind.DIRECT else 'peer relay'} {path.endpoint}"

@@ -67,15 +67,20 @@ def make_hostinfo(
     routes: Iterable[str],
     part: HostinfoPart,
     net_info: wire.NetInfo | None,
+    own_services: Iterable[wire.Service] = (),
 ) -> wire.Hostinfo:
-    """The whole of it now. `hostname` is the configuration's; preferences go before it."""
+    """The whole of it now. `hostname` is the configuration's; preferences go before it.
+
+    `own_services` are the daemon's: its peer API.
+    """
+    services = [wire.Service(proto=s.proto, port=s.port, description=s.description) for s in part.services]
     return msgspec.structs.replace(
         facts,
         hostname=prefs.hostname or hostname or facts.hostname,
         shields_up=prefs.shields_up,
         request_tags=list(prefs.advertise_tags),
         routable_ips=list(routes),
-        services=[wire.Service(proto=s.proto, port=s.port, description=s.description) for s in part.services],
+        services=[*own_services, *services],
         ssh_host_keys=list(part.ssh_host_keys),
         net_info=net_info,
         **_flags(part.flags),

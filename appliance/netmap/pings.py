@@ -5,6 +5,9 @@ Ping requests that name a peer need the data plane and are left to `peer_ping`, 
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -21,8 +24,16 @@ from appliance.types.errors import ControlError
 
 HEAD_TIMEOUT_S = 15.0
 
-C2nHandler = Callable[[RequestHead, bytes], tuple[int, str, bytes]]
-"""(request head, body) -> (status, content type, body)."""
+HANDLER_TIMEOUT_S = 60.0
+MAX_REPLY_BYTES = 1 << 20
+_TIMEOUT_HEADER = "c2n-handler-timeout"
+_DURATION = re.compile(r"(\d{1,6})(ms|s|m)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+C2nReply = tuple[int, str, bytes]
+"""Status, content type, body."""
+C2nHandler = Callable[[RequestHead, bytes], C2nReply | Awaitable[C2nReply]]
+"""(request head, body) -> reply."""
 PeerPing = Callable[[wire.PingRequest], Awaitable[tuple[wire.PingResponse, ...]]]
 
 
@@ -58,12 +69,12 @@ class PingResponder:
             else:
                 await self._head(request.url, path)
         elif request.types == "c2n":
-            await connection.request("POST", path, self.handle(request.payload))
+            await connection.request("POST", path, await self.handle(request.payload))
         elif self._peer_ping is not None:
             for response in await self._peer_ping(request):
                 await connection.request("POST", path, wire.encode(response))
 
-    def handle(self, payload: bytes) -> bytes:
+    async def handle(self, payload: bytes) -> bytes:
         """Run a serialised HTTP/1.1 request; returns the serialised response. Raises `DecodeError`."""
         parsed = parse_request_head(payload)
         if parsed is None:
@@ -72,7 +83,14 @@ class PingResponder:
         handler = self._c2n.get(head.path)
         if handler is None:
             return encode_response(400, b"unknown c2n path")
-        status, content_type, body = handler(head, payload[size : size + (head.content_length() or 0)])
+        reply = handler(head, payload[size : size + (head.content_length() or 0)])
+        try:
+            async with asyncio.timeout(_limit_s(head)):
+                status, content_type, body = await reply if inspect.isawaitable(reply) else reply
+        except TimeoutError:
+            return encode_response(504, b"the handler took too long")
+        if len(body) > MAX_REPLY_BYTES:
+            return encode_response(507, b"the answer is too long")
         return encode_response(status, body, content_type)
 
     async def _head(self, url: str, path: str) -> None:
@@ -101,5 +119,11 @@ def target_of(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _echo(head: RequestHead, body: bytes) -> tuple[int, str, bytes]:
+def _limit_s(head: RequestHead) -> float:
+    """A duration such as `30s`; without a good one the usual limit."""
+    match = _DURATION.fullmatch(head.header(_TIMEOUT_HEADER) or "")
+    return int(match[1]) * _SECONDS[match[2]] if match is not None else HANDLER_TIMEOUT_S
+
+
+def _echo(head: RequestHead, body: bytes) -> C2nReply:
     return 200, head.header("content-type") or "text/plain", body

@@ -31,6 +31,7 @@ from appliance.ports.netlink import MemoryNetlink
 from appliance.ports.randomness import SystemRandomness
 from appliance.ports.store import MemoryStore
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
+from appliance.ports.tsmp import MemoryTsmpPort
 from appliance.ports.underlay import MemoryUnderlay
 from appliance.router.service import Router
 from appliance.state.profiles import Profiles
@@ -42,12 +43,13 @@ from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 
 
-class TwinEngine(MemoryEngine, MemoryUnderlay):
-    """Both halves of an engine."""
+class TwinEngine(MemoryEngine, MemoryUnderlay, MemoryTsmpPort):
+    """All seams of an engine."""
 
     def __init__(self) -> None:
         MemoryEngine.__init__(self)
         MemoryUnderlay.__init__(self)
+        MemoryTsmpPort.__init__(self)
         self.last_timestamp = bytes(12)
 
 

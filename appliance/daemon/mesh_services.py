@@ -1,0 +1,128 @@
+"""What this node answers inside its mesh: the peer API, TSMP, control's requests. Joined here, each lives elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from appliance.c2n.routes import node_routes
+from appliance.c2n.table import C2nTable
+from appliance.daemon.hostinfo import VERSION
+from appliance.daemon.peer_pings import PeerPinger
+from appliance.daemon.status import plain_netmap
+from appliance.daemon.tsmp import TsmpService
+from appliance.drivers.listeners import open_listener
+from appliance.drivers.streams import SocketDialer
+from appliance.netmap.store import NetmapView
+from appliance.peerapi.caller import Caller, identify
+from appliance.peerapi.pages import add_pages
+from appliance.peerapi.routes import PeerRoutes
+from appliance.peerapi.server import PeerApiServer
+from appliance.proto.control import messages as wire
+from appliance.proto.peerapi import PROTO
+from appliance.types.addresses import AddrPort, is_single
+from appliance.types.netmap import Node
+
+if TYPE_CHECKING:
+    from appliance.daemon.applier import Situation
+    from appliance.daemon.parts import Core
+
+PEERAPI_HEALTH = "peerapi"
+_NOT_A_NAME = re.compile(r"[^a-z0-9_]+")
+
+
+class MeshServices:
+    """`peer_routes` and `c2n` are where features add their handlers."""
+
+    def __init__(self, core: Core, situation: Situation) -> None:
+        self._core = core
+        self._situation = situation
+        self.peer_routes = PeerRoutes()
+        self._server = PeerApiServer(
+            self.peer_routes, self._identify, lambda address, port: open_listener(address, port, early=True)
+        )
+        self._tsmp = TsmpService(
+            core.engine,
+            lambda: situation.view,
+            lambda: core.magicsock.disco_public_key,
+            core.magicsock.learn_disco_key,
+            self._server.port,
+            core.clock,
+            core.randomness,
+        )
+        self.pinger = PeerPinger(core.magicsock, self._tsmp, SocketDialer(mark=0), lambda: situation.view, core.clock)
+        self.c2n: C2nTable = node_routes(self)
+        add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
+
+    # the peer API
+
+    @property
+    def peerapi(self) -> tuple[AddrPort, ...]:
+        """Where it listens; the packet filter lets peers through to it."""
+        return self._server.endpoints
+
+    def services(self) -> list[wire.Service]:
+        """For `Hostinfo.Services`."""
+        return [wire.Service(proto=PROTO[6 if item.is_v6 else 4], port=item.port) for item in self.peerapi]
+
+    async def listen(self, own: Node | None) -> bool:
+        """Listen on the addresses of our own node, None: nowhere. Whether anything changed that peers must know."""
+        before = self.peerapi
+        prefixes = own.addresses if own is not None else ()
+        failed = await self._server.listen([prefix.network_address for prefix in prefixes if is_single(prefix)])
+        if failed:
+            text = f"the peer API cannot listen on {', '.join(map(str, failed))}"
+            self._core.health.set(PEERAPI_HEALTH, text, mend="see the log of waypostd")
+        else:
+            self._core.health.clear(PEERAPI_HEALTH)
+        return self.peerapi != before
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    def _identify(self, source: AddrPort) -> Caller | None:
+        return identify(self._situation.view, source, shields_up=self._situation.prefs.shields_up)
+
+    # NodeFacts
+
+    def netmap(self) -> dict[str, Any]:
+        view: NetmapView | None = self._situation.view
+        return plain_netmap(view) if view is not None else {}
+
+    def prefs(self) -> dict[str, Any]:
+        prefs = self._situation.prefs
+        return {name: getattr(prefs, name) for name in prefs.__struct_fields__}
+
+    def health(self) -> list[dict[str, Any]]:
+        items = self._core.health.items()
+        return [{"code": item.code, "text": item.text, "mend": item.mend, "since": item.since} for item in items]
+
+    def counters(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        parts: Collection[tuple[str, Mapping[str, int]]] = (
+            ("engine", self._core.engine.counters()),
+            ("path", self._core.magicsock.counters()),
+            ("peerapi", self._server.counters),
+            ("mesh", self._tsmp.counters),
+        )
+        for part, counters in parts:
+            found.update({f"{part}_{name}": value for name, value in counters.items()})
+        return found
+
+    def metrics(self) -> str:
+        statistics = self._core.engine.statistics().values()
+        view = self._situation.view
+        numbers = {
+            **{f"{name}_total": value for name, value in self.counters().items()},
+            "peers": len(view.peers) if view is not None else 0,
+            "health_items": len(self._core.health.items()),
+            "transmitted_bytes_total": sum(item.tx_bytes for item in statistics),
+            "received_bytes_total": sum(item.rx_bytes for item in statistics),
+        }
+        return "".join(_metric(name, value) for name, value in sorted(numbers.items()))
+
+
+def _metric(name: str, value: int) -> str:
+    full = "waypost_" + _NOT_A_NAME.sub("_", name.lower())
+    return f"# TYPE {full} {'counter' if name.endswith('_total') else 'gauge'}\n{full} {value}\n"
