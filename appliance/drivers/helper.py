@@ -1,0 +1,103 @@
+"""The client of `waypost-helper`, and a `SysctlPort` that turns to it where the kernel refuses the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Sequence
+
+from appliance.ports.sysctl import SysctlError, SysctlPort
+from appliance.proto.helper.messages import (
+    MAX_MESSAGE_BYTES,
+    AnyRequest,
+    Reboot,
+    Reply,
+    SetHostname,
+    SetResolver,
+    SetSysctl,
+    encode_message,
+    parse_reply,
+)
+from appliance.types.errors import DecodeError, PrivilegeError
+
+CALL_TIMEOUT_S = 5.0
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class HelperError(PrivilegeError):
+    """The helper refused, failed, or cannot be reached (`code` is then `helper-away`)."""
+
+    code = "helper"
+
+
+class HelperClient:
+    """Calls the helper at `path`; each call is a connection of its own, made in a thread. Raises `HelperError`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def set_sysctl(self, key: str, value: str) -> None:
+        await self.call(SetSysctl(key=key, value=value))
+
+    async def set_hostname(self, name: str) -> None:
+        await self.call(SetHostname(name=name))
+
+    async def set_resolver(self, nameservers: Sequence[str], search: Sequence[str] = ()) -> None:
+        """Without nameservers the resolver file is removed."""
+        await self.call(SetResolver(nameservers=tuple(nameservers), search=tuple(search)))
+
+    async def reboot(self) -> None:
+        await self.call(Reboot())
+
+    async def call(self, request: AnyRequest) -> None:
+        reply = await asyncio.to_thread(self._exchange, encode_message(request))
+        if reply.code:
+            raise HelperError(reply.text, mend=reply.mend, code=reply.code)
+
+    def _exchange(self, data: bytes) -> Reply:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+                connection.settimeout(CALL_TIMEOUT_S)
+                connection.connect(self._path)
+                connection.send(data)
+                return parse_reply(connection.recv(MAX_MESSAGE_BYTES))
+        except OSError as error:
+            text = f"the helper does not answer on {self._path}: {error.strerror or error}"
+            mend = "start it: systemctl start waypost-helper.socket"
+            raise HelperError(text, mend=mend, code="helper-away") from error
+        except DecodeError as error:
+            raise HelperError(f"the helper's reply is no reply: {error.text}", mend="update waypost") from error
+
+
+class HelpedSysctl:
+    """`direct`, and the helper for each write that the kernel refuses to `direct`."""
+
+    def __init__(self, direct: SysctlPort, helper: HelperClient) -> None:
+        self._direct = direct
+        self._helper = helper
+
+    async def read(self, key: str) -> str | None:
+        return await self._direct.read(key)
+
+    async def children(self, key: str) -> list[str]:
+        return await self._direct.children(key)
+
+    async def write(self, key: str, value: str) -> None:
+        try:
+            await self._direct.write(key, value)
+        except SysctlError as error:
+            if not _refused(error):
+                raise
+            await self._write_by_helper(key, value, error)
+
+    async def _write_by_helper(self, key: str, value: str, direct: SysctlError) -> None:
+        try:
+            await self._helper.set_sysctl(key, value)
+        except HelperError as error:
+            raise SysctlError(f"{direct.text}; {error.text}", mend=error.mend or direct.mend) from error
+
+
+def _refused(error: SysctlError) -> bool:
+    """For want of rights, not because there is no such setting or value."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _REFUSALS

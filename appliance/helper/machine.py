@@ -1,0 +1,112 @@
+"""What the helper does to the machine, behind one seam: Linux, and the twin that only notes it.
+
+No method takes a path or a command from a caller. Files are replaced atomically. Methods raise OSError.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+RESOLVER_FILE = "run/waypost-helper/resolv.conf"
+HOSTNAME_FILE = "etc/hostname"
+REBOOT = ("systemctl", "--no-block", "reboot")
+REBOOT_TIMEOUT_S = 10
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+"""Programs are looked for there only, whatever the environment says."""
+
+
+class Machine(Protocol):
+    def set_sysctl(self, key: str, value: str) -> None:
+        """`key` is a path below /proc/sys that the caller has checked."""
+        ...
+
+    def set_hostname(self, name: str) -> None: ...
+
+    def set_resolver(self, text: str) -> None:
+        """Content of the resolver file; "" removes it."""
+        ...
+
+    def reboot(self) -> None:
+        """Ask for a restart; returns before it happens."""
+        ...
+
+
+class LinuxMachine:
+    """This machine. `root` is where its file system begins, "/" but in tests."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def set_sysctl(self, key: str, value: str) -> None:
+        descriptor = os.open(self._root / "proc/sys" / key, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)  # never creates
+        try:
+            os.write(descriptor, value.encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def set_hostname(self, name: str) -> None:
+        replace_file(self._root / HOSTNAME_FILE, name + "\n")
+        socket.sethostname(name)
+
+    def set_resolver(self, text: str) -> None:
+        path = self._root / RESOLVER_FILE
+        if not text:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(path, text)
+
+    def reboot(self) -> None:
+        """By the service manager, so that services stop in order and file systems are written out."""
+        done = subprocess.run(REBOOT, capture_output=True, timeout=REBOOT_TIMEOUT_S, check=False, env=ENVIRONMENT)
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip()[:200]
+            raise OSError(0, f"systemctl refused to reboot: {reason or f'exit code {done.returncode}'}")
+
+
+@dataclass
+class MemoryMachine:
+    """The twin: notes what it was told; `refuse_with` makes every call fail."""
+
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    refuse_with: OSError | None = None
+
+    def set_sysctl(self, key: str, value: str) -> None:
+        self._note("sysctl", key, value)
+
+    def set_hostname(self, name: str) -> None:
+        self._note("hostname", name)
+
+    def set_resolver(self, text: str) -> None:
+        self._note("resolver", text)
+
+    def reboot(self) -> None:
+        self._note("reboot")
+
+    def _note(self, *call: str) -> None:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        self.calls.append(call)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """The old content or the new, never a part; world-readable."""
+    beside = path.with_name(f".{path.name}.waypost-new")
+    beside.unlink(missing_ok=True)  # a left-over of a crash
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the umask
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""What the daemon and its root helper say to each other: messages only, no IO."""
