@@ -13,6 +13,7 @@ import structlog
 
 from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
+from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap
 from control.derp.server import limit_tls_buffers
@@ -124,7 +125,9 @@ async def running(
         for companion in companions:
             await stack.enter_async_context(companion(service))
         tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls or fallback, clock, beat)))
-        log.info("serving", address=f"{settings.listen.ip}:{port}", tls=front_tls is not None, relay=host or "none")
+        log.info(
+            "serving", address=str(AddrPort(settings.listen.ip, port)), tls=front_tls is not None, relay=host or "none"
+        )
         yield RunningServer(service, hub, front, port, derp_map)
 
 
