@@ -110,10 +110,11 @@ class LogSection:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSection:
-    """`[daemon]`: where the daemon keeps its state and listens for local commands."""
+    """`[daemon]`: where the daemon keeps its state, listens for local commands, and finds its root helper."""
 
     state_dir: str = _checked("/var/lib/waypost", _absolute)
     socket: str = _checked("/run/waypost/waypostd.sock", _absolute)
+    helper_socket: str = _checked("/run/waypost-helper/helper.sock", _absolute)
 
 
 @dataclass(frozen=True, slots=True)
