@@ -18,9 +18,11 @@ from appliance.types.errors import ApplianceError
 
 COMMANDS = {
     "up": ("appliance.cli.login:up", "Start the gateway; log in where needed."),
+    "login": ("appliance.cli.login:login", "Log in anew; what runs goes on meanwhile."),
     "down": ("appliance.cli.login:down", "Stop the tunnel; the login stays."),
     "logout": ("appliance.cli.login:logout", "Give up the login; the next start needs a new one."),
     "set": ("appliance.cli.login:set_command", "Change settings of the running gateway."),
+    "profiles": ("appliance.cli.profiles:profiles", "List, switch or delete the logins of this gateway."),
     "status": ("appliance.cli.status:status", "Show this node, its peers, routes and health."),
     "health": ("appliance.cli.status:health", "Show what is wrong, with the mend."),
     "ip": ("appliance.cli.addresses:ip", "Print the addresses of this node or a peer."),

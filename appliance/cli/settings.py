@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -62,6 +63,7 @@ def patch_from(values: dict[str, Any]) -> PrefsPatch:
         advertise_tags=UNSET if tags is None else tuple(_tag(part) for part in _parts(tags)),
         shields_up=_or_unset(values.get("shields_up")),
         operator=_or_unset(values.get("operator")),
+        ca_file=_absolute(values.get("ca_file")),
         plugins=plugins or UNSET,
     )
 
@@ -72,6 +74,13 @@ def is_empty(patch: PrefsPatch) -> bool:
 
 def _or_unset(value: Any) -> Any:
     return UNSET if value is None else value
+
+
+def _absolute(path: str | None) -> Any:
+    """The daemon has another working folder."""
+    if path is None:
+        return UNSET
+    return str(Path(path).absolute()) if path else ""
 
 
 def _parts(text: str) -> list[str]:

@@ -13,15 +13,17 @@ from appliance.localapi.schema import Health, Path, PeerStatus, Status
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
 
+EXPIRES_SOON = timedelta(days=7)
 _STATE_STYLE = {BackendState.RUNNING: "green", BackendState.STARTING: "yellow"}
 _SEVERITY_STYLE = {Severity.HIGH: "bold red", Severity.MEDIUM: "yellow", Severity.LOW: "dim"}
 
 
 def render(status: Status, now: datetime | None = None) -> RenderableType:
     """The whole page. `now` is UTC."""
-    parts: list[RenderableType] = [_head(status)]
+    now = now or datetime.now(UTC)
+    parts: list[RenderableType] = [_head(status, now)]
     if status.peers:
-        parts += [Text(), _peers(status.peers, now or datetime.now(UTC))]
+        parts += [Text(), _peers(status.peers, now)]
     elif status.state == BackendState.RUNNING:
         parts += [Text(), Text("no peers yet", style="dim")]
     if status.routes:
@@ -30,16 +32,16 @@ def render(status: Status, now: datetime | None = None) -> RenderableType:
     return Group(*parts)
 
 
-def _head(status: Status) -> RenderableType:
+def _head(status: Status, now: datetime) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
-    for label, value in _head_rows(status):
+    for label, value in _head_rows(status, now):
         grid.add_row(label, value)
     return grid
 
 
-def _head_rows(status: Status) -> Iterator[tuple[str, Text]]:
+def _head_rows(status: Status, now: datetime) -> Iterator[tuple[str, Text]]:
     node = status.self_node
     state = Text(str(status.state), style=_STATE_STYLE.get(status.state, "bold red"))
     if status.waiting_for:
@@ -50,12 +52,23 @@ def _head_rows(status: Status) -> Iterator[tuple[str, Text]]:
     if status.auth_url:
         yield "log in at", Text(status.auth_url, style="bold")
     yield "this node", Text("  ".join([node.name or node.hostname, *node.addresses]), style="bold")
+    if node.key_expiry is not None:
+        yield "login", _expiry(node.key_expiry, now)
     yield "control", _control(status)
     yield "DERP", _derp(status)
     if status.interface:
         yield "tunnel", Text(f"{status.interface}, {status.engine} engine, UDP port {status.port or 'any'}")
     if node.advertised_routes:
         yield "serves", _served(node.advertised_routes, node.approved_routes)
+
+
+def _expiry(key_expiry: datetime, now: datetime) -> Text:
+    """In local time; coloured from a week before on."""
+    left = key_expiry - now
+    shown = key_expiry.astimezone().strftime("%Y-%m-%d %H:%M")
+    if left <= timedelta():
+        return Text(f"expired {shown} → waypost login", style="bold red")
+    return Text(f"expires in {age_text(left)}, {shown}", style="yellow" if left <= EXPIRES_SOON else "default")
 
 
 def _control(status: Status) -> Text:

@@ -7,7 +7,6 @@ session left. A login that fails changes nothing (design.md 2, row 12).
 from __future__ import annotations
 
 import asyncio
-import pwd
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,10 +16,13 @@ import structlog
 from appliance.api.values import RefreshKind
 from appliance.crypto.x25519 import public_key
 from appliance.daemon.applier import ChangeApplier, Situation
+from appliance.daemon.control_clients import ControlClients, wire_net_info
+from appliance.daemon.expiry import ExpiryWatch
 from appliance.daemon.history import History
-from appliance.daemon.hostinfo import host_facts, make_hostinfo
+from appliance.daemon.logins import KeyKeeper, Login, LoginPlan, log_out_in_passing, store_login
 from appliance.daemon.parts import Core, RuleRemoved
-from appliance.daemon.preferences import effective_tables, patched, view_of
+from appliance.daemon.preferences import checked, effective_tables, patched, uid_of, view_of
+from appliance.daemon.profile_book import ProfileBook
 from appliance.daemon.queries import Queries
 from appliance.daemon.status import Progress, StatusBuilder
 from appliance.localapi.schema import (
@@ -31,6 +33,7 @@ from appliance.localapi.schema import (
     PingRequest,
     PrefsPatch,
     PrefsView,
+    ProfileView,
     Status,
     UpReply,
     UpRequest,
@@ -38,12 +41,11 @@ from appliance.localapi.schema import (
 )
 from appliance.magicsock.status import NetInfo, NetInfoChanged
 from appliance.netmap.address import parse_control_url
-from appliance.netmap.client import ControlClient, ControlSettings
-from appliance.netmap.login import NodeKeys, VisitUrl
+from appliance.netmap.client import ControlClient
+from appliance.netmap.login import NodeKeys, Registered
 from appliance.pluginhost.host import PluginHost
-from appliance.proto.control import messages as wire
-from appliance.state.profiles import Prefs, StoredKeys
-from appliance.types.errors import ConfigError, ControlError
+from appliance.state.profiles import Prefs, ProfileEntry, StoredKeys
+from appliance.types.errors import ApplianceError, ConfigError, StateError
 from appliance.types.events import (
     BackendState,
     BackendStateChanged,
@@ -53,6 +55,8 @@ from appliance.types.events import (
 )
 
 log = structlog.get_logger("gateway")
+
+NEEDS_LOGIN = "needs-login"
 
 
 class Gateway:
@@ -75,20 +79,23 @@ class Gateway:
         self._history = history
         self._prefs = prefs
         self._keys = keys
-        self._machine_key = core.profiles.machine_key()
-        self._facts = host_facts(public_key(self._machine_key))
+        self._clients = ControlClients(core, plugins)
         self._statuses = StatusBuilder(core, plugins, applier)
-        self._queries = Queries(core, situation)
+        self._queries = Queries(core, situation, applier.mesh.pinger)
         self._client: ControlClient | None = None
         self._running: asyncio.Task[None] | None = None
-        self._login: asyncio.Task[None] | None = None
-        self._login_url = ""
+        self._login: Login | None = None
         self._login_error: ErrorReply | None = None
         self._spare_key = ""
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
         self._closing = asyncio.Event()
+        self._book = ProfileBook(core.profiles)
+        self._expiry = ExpiryWatch(core.health)
+        self._used_ca_file = self._clients.ca_file(prefs)
+        self.restart_wanted = asyncio.Event()
+        """Another profile, or what only a start takes over: everything is to be made anew."""
         situation.prefs = prefs
 
     # --- life
@@ -110,8 +117,7 @@ class Gateway:
             if self._prefs.want_running and self._keys is not None:
                 await self._start_client(self._make_client(self._keys.control_url, self._prefs, self._keys))
             await self._closing.wait()
-            if self._login is not None:
-                self._login.cancel()
+            await self._end_login()
             await self._stop_client()
 
     def stop(self) -> None:
@@ -129,7 +135,7 @@ class Gateway:
         return view_of(self._prefs, self._control_url())
 
     def operator_uid(self) -> int | None:
-        return _uid_of(self._prefs.operator)
+        return uid_of(self._prefs.operator)
 
     def netmap(self) -> dict[str, Any]:
         return self._queries.netmap()
@@ -152,20 +158,26 @@ class Gateway:
         """Start with the stored login, or begin a login beside what runs."""
         await self._started.wait()
         async with self._changing:
+            target = self._book.target(request.profile)
+            if target is not None:
+                return await self._up_elsewhere(target, request)
             url = request.control_url or self._control_url()
             parse_control_url(url)
-            prefs = self._checked(patched(self._prefs, request.prefs))
+            prefs = checked(patched(self._prefs, request.prefs))
             await self._plugins.apply_tables(effective_tables(self._core.config.plugins, prefs))
             await self._end_login()
             self._login_error = None
             if request.force_login or not self._has_login_for(url):
-                new_key = request.force_login or self._is_login_lost()
-                self._begin_login(url, prefs, request.auth_key, new_key=new_key)
+                if self._client is not None and self._client.account is None:
+                    await self._stop_client()  # it would ask for a login of its own
+                self._begin_login(self._plan(url, prefs, request.auth_key))
                 return UpReply(login=True)
             assert self._keys is not None
             self._spare_key = request.auth_key
-            self._save_prefs(msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url))
-            if self._client is None:
+            self._save_prefs(_wanted(prefs, url))
+            if self._clients.ca_file(self._prefs) != self._used_ca_file:
+                self.restart_wanted.set()
+            elif self._client is None:
                 await self._start_client(self._make_client(url, self._prefs, self._keys))
             else:
                 self._refresh_all()
@@ -197,11 +209,36 @@ class Gateway:
 
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView:
         async with self._changing:
-            prefs = self._checked(patched(self._prefs, patch))
+            prefs = checked(patched(self._prefs, patch))
             await self._plugins.apply_tables(effective_tables(self._core.config.plugins, prefs))
             self._save_prefs(prefs)
             self._refresh_all()
+            if self._clients.ca_file(prefs) != self._used_ca_file:
+                self.restart_wanted.set()
             return self.prefs()
+
+    # --- profiles
+
+    def profiles(self) -> tuple[ProfileView, ...]:
+        return self._book.views(self._control_url())
+
+    async def switch_profile(self, name: str) -> None:
+        """Everything starts anew with the other profile's keys and preferences."""
+        async with self._changing:
+            entry = self._book.other(name)
+            await self._end_login()
+            self._core.profiles.put(entry, select=True)
+            self.restart_wanted.set()
+
+    async def delete_profile(self, name: str) -> None:
+        """Forget its keys and preferences, and tell its control server if that answers."""
+        async with self._changing:
+            entry = self._book.other(name)
+            keys = self._core.profiles.open(entry).keys.load()
+            if keys is not None:
+                client = self._make_client(keys.control_url, self._book.prefs_of(entry), keys)
+                await log_out_in_passing(client)
+            self._core.profiles.remove(entry)
 
     # --- logins
 
@@ -211,32 +248,65 @@ class Gateway:
     def _is_login_lost(self) -> bool:
         return self._client is not None and self._client.state is BackendState.NEEDS_LOGIN
 
-    def _begin_login(self, url: str, prefs: Prefs, auth_key: str, *, new_key: bool) -> None:
-        assert self._group is not None
-        self._login_url = url
-        self._login = self._group.create_task(self._log_in(url, prefs, auth_key, new_key), name="login")
-        self._core.bus.publish(BackendStateChanged(BackendState.STARTING, f"logging in at {url}"))
-
-    async def _log_in(self, url: str, prefs: Prefs, auth_key: str, new_key: bool) -> None:
+    def _plan(self, url: str, prefs: Prefs, auth_key: str) -> LoginPlan:
+        """A login of the current profile. Keys of another server stay usable until the new login is tried out."""
         known = self._keys if self._keys is not None and self._keys.control_url == url else None
-        wanted = msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url)
-        client = self._make_client(url, wanted, known, is_login=True)
-        try:
-            outcome = await client.login(auth_key, new_key=new_key or (known is not None and not auth_key))
-        except ControlError as error:
-            await client.close()
-            await self._login_failed(error)
-            return
-        except asyncio.CancelledError:
-            await client.close()
-            raise
-        if isinstance(outcome, VisitUrl):
-            log.info("a person must open the login page", url=outcome.url)
-        await self._stop_client()
-        self._login = None
-        await self._start_client(client)
+        return LoginPlan(url, _wanted(prefs, url), auth_key, known, hold=self._keys is not None and known is None)
 
-    async def _login_failed(self, error: ControlError) -> None:
+    async def _up_elsewhere(self, target: ProfileEntry, request: UpRequest) -> UpReply:
+        """`up` in another profile: taken over at once when it is logged in, else after its login."""
+        profile = self._core.profiles.open(target)
+        prefs = checked(patched(self._book.prefs_of(target), request.prefs))
+        url = request.control_url or prefs.control_url or self._core.config.control.url
+        parse_control_url(url)
+        await self._end_login()
+        self._login_error = None
+        keys = profile.keys.load()
+        known = keys if keys is not None and keys.control_url == url else None
+        if known is not None and not request.force_login:
+            profile.prefs.save(_wanted(prefs, url))
+            self._core.profiles.put(target, select=True)
+            self.restart_wanted.set()
+            return UpReply(login=False)
+        self._begin_login(LoginPlan(url, _wanted(prefs, url), request.auth_key, known, hold=True, profile=target))
+        return UpReply(login=True)
+
+    def _begin_login(self, plan: LoginPlan) -> None:
+        assert self._group is not None
+        pending, store = [plan.prefs], None
+        keeper = KeyKeeper(lambda keys: self._keys_accepted(plan.url, keys, pending), hold=plan.hold)
+        if plan.profile is not None:
+            profile = self._core.profiles.open(plan.profile)
+            keeper = KeyKeeper(lambda keys: store_login(profile, plan, keys), hold=True)
+        elif plan.known is not None and self._client is not None:
+            store = self._client.store
+        client = self._clients.make(plan.url, plan.prefs, plan.known, keeper.accept, store)
+        self._login = Login(plan, client, keeper)
+        self._login.start(self._group, self._login_accepted, self._login_failed)
+        self._core.bus.publish(BackendStateChanged(self._state(), f"logging in at {plan.url}"))
+
+    async def _login_accepted(self, login: Login, account: Registered) -> None:
+        """From here on it is the login of this gateway; the session of the former one ends."""
+        name = account.login_name
+        if login.plan.profile is not None:
+            entry = msgspec.structs.replace(login.plan.profile, control_url=login.plan.url, login_name=name)
+            self._core.profiles.put(entry, select=True)
+            await login.client.close()
+            self.restart_wanted.set()
+            return
+        self._login = None
+        try:
+            self._core.profiles.describe_current(control_url=login.plan.url, login_name=name)
+        except StateError as error:
+            log.warning("the list of profiles could not be written", error=error.text)
+        if self._clients.ca_file(login.plan.prefs) != self._used_ca_file:
+            await login.client.close()
+            self.restart_wanted.set()
+            return
+        await self._stop_client()
+        await self._start_client(login.client)
+
+    async def _login_failed(self, error: ApplianceError) -> None:
         """Back to what was."""
         log.warning("login failed", error=error.text)
         self._login = None
@@ -245,13 +315,14 @@ class Gateway:
             await self._plugins.apply_tables(effective_tables(self._core.config.plugins, self._prefs))
         except ConfigError as problem:
             log.error("settings could not be put back", error=problem.text)
+        if self._client is None and self._keys is not None and self._prefs.want_running:
+            await self._start_client(self._make_client(self._keys.control_url, self._prefs, self._keys))
         self._core.bus.publish(BackendStateChanged(self._state(), error.text))
 
     async def _end_login(self) -> None:
         login, self._login = self._login, None
         if login is not None:
-            login.cancel()
-            await asyncio.gather(login, return_exceptions=True)
+            await login.cancel()
 
     def _keys_accepted(self, url: str, keys: NodeKeys, pending: list[Prefs]) -> None:
         """Control knows this node by these keys: from here on they are ours, before anything relies on them.
@@ -269,37 +340,9 @@ class Gateway:
 
     # --- the control client
 
-    def _make_client(
-        self, url: str, prefs: Prefs, stored: StoredKeys | None, *, is_login: bool = False
-    ) -> ControlClient:
-        """`is_login`: `prefs` become the preferences once control has accepted the login."""
-        known = None
-        pending = [prefs] if is_login else []
-        if stored is not None:
-            known = NodeKeys(stored.node_key, public_key(stored.node_key), stored.old_node_key)
-        settings = ControlSettings(
-            url=url,
-            machine_key=self._machine_key,
-            make_keys=self._make_keys,
-            save_keys=lambda keys: self._keys_accepted(url, keys, pending),
-            ca_file=self._core.config.control.ca_file,
-        )
-        client = ControlClient(
-            settings,
-            dialer=self._core.dialer,
-            clock=self._core.clock,
-            randomness=self._core.randomness,
-            bus=self._core.bus,
-            keys=known,
-            hostinfo=self._hostinfo(prefs),
-        )
-        magicsock = self._core.magicsock
-        client.update(endpoints=magicsock.endpoints, disco_key=magicsock.disco_public_key)
-        return client
-
-    def _make_keys(self) -> NodeKeys:
-        private = self._core.profiles.new_node_key()
-        return NodeKeys(private, public_key(private))
+    def _make_client(self, url: str, prefs: Prefs, stored: StoredKeys) -> ControlClient:
+        """With the login of the current profile, or in passing with that of another one."""
+        return self._clients.make(url, prefs, stored, lambda keys: self._keys_accepted(url, keys, []))
 
     async def _start_client(self, client: ControlClient) -> None:
         assert self._group is not None
@@ -325,13 +368,7 @@ class Gateway:
 
     def refresh_hostinfo(self) -> None:
         if self._client is not None:
-            self._client.update(hostinfo=self._hostinfo(self._prefs))
-
-    def _hostinfo(self, prefs: Prefs) -> wire.Hostinfo:
-        hooks = self._plugins.hooks
-        part, routes = hooks.contribute_hostinfo(), hooks.contribute_routes()
-        net_info = _wire_net_info(self._core.magicsock.net_info())
-        return make_hostinfo(self._facts, prefs, self._core.config.node.hostname, routes, part, net_info)
+            self._client.update(hostinfo=self._clients.hostinfo(self._prefs))
 
     def _tell_endpoints(self) -> None:
         if self._client is not None:
@@ -339,7 +376,7 @@ class Gateway:
 
     def _tell_net_info(self, net_info: NetInfo) -> None:
         if self._client is not None:
-            self._client.update(net_info=_wire_net_info(net_info))
+            self._client.update(net_info=wire_net_info(net_info))
 
     def _link_changed(self, event: LinkChanged) -> None:
         log.info("the host's network changed", major=event.major, reason=event.reason)
@@ -354,21 +391,24 @@ class Gateway:
         lost = event.state is BackendState.NEEDS_LOGIN and self._prefs.want_running and self._login is None
         if lost and self._client is not None and not self._client.auth_url:
             self._login_lost(event.reason)
+        error = self._login_error
+        if event.state is BackendState.RUNNING and error is not None and error.code == NEEDS_LOGIN:
+            self._login_error = None  # an administrator extended it
 
     def _login_lost(self, reason: str) -> None:
         """The stored login is not good any more: use the key that `waypost up` brought, or say what to do."""
         key, self._spare_key = self._spare_key, ""
         if key and self._group is not None:
-            self._begin_login(self._control_url(), self._prefs, key, new_key=True)
+            self._begin_login(self._plan(self._control_url(), self._prefs, key))
             return
         text = f"this node must log in again: {reason or 'the control server does not know it'}"
-        self._login_error = ErrorReply(code="needs-login", text=text, mend="run: waypost up --auth-key-file KEY")
+        self._login_error = ErrorReply(code=NEEDS_LOGIN, text=text, mend="run: waypost login")
 
     # --- state
 
     def _state(self) -> BackendState:
-        if self._login is not None:
-            return BackendState.STARTING
+        if self._client is None and self._login is not None:
+            return BackendState.NEEDS_LOGIN if self._login.auth_url else BackendState.STARTING
         if self._client is None:
             return BackendState.NEEDS_LOGIN if self._keys is None else BackendState.STOPPED
         state = self._client.state
@@ -383,16 +423,25 @@ class Gateway:
             state=self._state(),
             waiting_for=self._waiting_for(connected),
             login_error=self._login_error,
-            auth_url=client.auth_url if client is not None else "",
-            control_url=self._login_url if self._login is not None else self._control_url(),
+            auth_url=self._auth_url(),
+            login_pending=self._login is not None or self.restart_wanted.is_set(),
+            control_url=self._login.plan.url if self._login and client is None else self._control_url(),
             connected=connected,
             node_key=str(public_key(self._keys.node_key)) if self._keys is not None else "",
-            hostname=self._prefs.hostname or self._core.config.node.hostname or self._facts.hostname,
+            hostname=self._prefs.hostname or self._core.config.node.hostname or self._clients.machine_name,
         )
 
-    def _waiting_for(self, connected: bool) -> str:
+    def _auth_url(self) -> str:
+        """Of the login under way, else of a client that control wants to see anew."""
         if self._login is not None:
-            return f"logging in at {self._login_url}"
+            return self._login.auth_url
+        return self._client.auth_url if self._client is not None else ""
+
+    def _waiting_for(self, connected: bool) -> str:
+        if self.restart_wanted.is_set():
+            return "starting anew"
+        if self._login is not None:
+            return self._login.waiting_for
         if self._client is None:
             return ""
         if self._client.auth_url:
@@ -407,11 +456,6 @@ class Gateway:
         return self._prefs.control_url or self._core.config.control.url
 
     # --- preferences
-
-    def _checked(self, prefs: Prefs) -> Prefs:
-        if prefs.operator and _uid_of(prefs.operator) is None:
-            raise ConfigError(f"there is no user {prefs.operator!r}", mend="give the name of a user of this machine")
-        return prefs
 
     def _save_prefs(self, prefs: Prefs) -> None:
         if prefs != self._prefs:
@@ -430,20 +474,13 @@ class Gateway:
         return f"{state}: {waiting}" if waiting else f"{state}, {peers} peers"
 
     def poll(self) -> None:
-        """Once a second: tell path finding whether control hears us."""
-        self._core.magicsock.set_control_connected(self._client is not None and self._client.is_connected)
+        """Once a second: tell path finding whether control hears us, and people when the login runs out."""
+        client = self._client
+        self._core.magicsock.set_control_connected(client is not None and client.is_connected)
+        node = client.netmap.self_node if client is not None else None
+        self._expiry.look(node.key_expiry if node else None, client.server_now if client else None)
 
 
-def _uid_of(user: str) -> int | None:
-    if not user:
-        return None
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return None
-
-
-def _wire_net_info(info: NetInfo) -> wire.NetInfo:
-    fields = {item.name for item in msgspec.structs.fields(wire.NetInfo)}
-    shared = {name: getattr(info, name) for name in fields if hasattr(info, name)}
-    return wire.NetInfo(**{**shared, "derp_latency": dict(info.derp_latency), "firewall_mode": "nft-forced"})
+def _wanted(prefs: Prefs, url: str) -> Prefs:
+    """Preferences of a gateway that is to run with the login at `url`."""
+    return msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from appliance.config.schema import hostname_problem
+from appliance.drivers.streams import ca_file_problem
 from appliance.localapi.schema import PrefsPatch, PrefsView
 from appliance.state.profiles import Prefs
 from appliance.types.errors import ConfigError
@@ -20,7 +22,7 @@ def patched(prefs: Prefs, patch: PrefsPatch) -> Prefs:
     """The preferences after a patch. Raises `ConfigError` for a value that cannot be."""
     changes = {
         name: getattr(patch, name)
-        for name in ("hostname", "advertise_tags", "shields_up", "operator")
+        for name in ("hostname", "advertise_tags", "shields_up", "operator", "ca_file")
         if getattr(patch, name) is not UNSET
     }
     problem = hostname_problem(changes.get("hostname", ""))
@@ -29,9 +31,31 @@ def patched(prefs: Prefs, patch: PrefsPatch) -> Prefs:
     for tag in changes.get("advertise_tags", ()):
         if not tag.startswith("tag:") or len(tag) == len("tag:"):
             raise ConfigError(f"{tag!r} is not a tag", mend="write it as tag:name")
+    if changes.get("ca_file") and not str(changes["ca_file"]).startswith("/"):
+        raise ConfigError(f"CA file {changes['ca_file']!r} is no absolute path", mend="write it from / on")
     if patch.plugins is not UNSET:
         changes["plugins"] = _merged(prefs.plugins, patch.plugins)
     return msgspec.structs.replace(prefs, **changes)
+
+
+def checked(prefs: Prefs) -> Prefs:
+    """The preferences, if this machine has what they name. Raises `ConfigError`."""
+    if prefs.operator and uid_of(prefs.operator) is None:
+        raise ConfigError(f"there is no user {prefs.operator!r}", mend="give the name of a user of this machine")
+    problem = ca_file_problem(prefs.ca_file) if prefs.ca_file else ""
+    if problem:
+        raise ConfigError(f"CA file {prefs.ca_file}: {problem}", mend="give a PEM file that waypostd may read")
+    return prefs
+
+
+def uid_of(user: str) -> int | None:
+    """The number of a user of this machine; None for "" and for one that does not exist."""
+    if not user:
+        return None
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def _merged(old: Mapping[str, Mapping[str, Any]], patch: Mapping[str, Mapping[str, Any]]) -> Tables:
@@ -63,5 +87,6 @@ def view_of(prefs: Prefs, control_url: str) -> PrefsView:
         advertise_tags=prefs.advertise_tags,
         shields_up=prefs.shields_up,
         operator=prefs.operator,
+        ca_file=prefs.ca_file,
         plugins=prefs.plugins,
     )

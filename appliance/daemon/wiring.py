@@ -18,6 +18,7 @@ from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
 from appliance.daemon.housekeeping import Housekeeper
 from appliance.daemon.links import MonitoredLinks
+from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.daemon.notify import ServiceManager
 from appliance.daemon.parts import Core, RuleRemoved
@@ -26,6 +27,7 @@ from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.preferences import effective_tables
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
+from appliance.drivers.helper import HelpedSysctl, HelperClient
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.nftables import NftFirewall
 from appliance.drivers.privileges import check_privileges
@@ -38,6 +40,7 @@ from appliance.health.tracker import HealthTracker
 from appliance.localapi.server import LocalApiServer, refuse_if_served
 from appliance.magicsock.derp.pool import DerpClientPool
 from appliance.magicsock.service import MagicsockService
+from appliance.netmap.waiting import first_of
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.clock import SystemClock
 from appliance.ports.events import EventBus
@@ -57,7 +60,13 @@ PREFERENCES_HEALTH = "preferences-ignored"
 
 
 async def run_gateway(config: Config, manager: ServiceManager, stop: asyncio.Event) -> None:
-    """The whole process until `stop`. Raises `ApplianceError` when it cannot start."""
+    """The whole process until `stop`; another profile starts all of it anew. Raises `ApplianceError` at a start."""
+    while await run_profile(config, manager, stop):
+        log.info("starting anew")
+
+
+async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Event) -> bool:
+    """Whether it is to be run again."""
     refuse_if_served(config.daemon.socket)
     check_privileges()
     prepare_folders(config)
@@ -71,9 +80,11 @@ async def run_gateway(config: Config, manager: ServiceManager, stop: asyncio.Eve
         await server.start()
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
-        await serve(core, gateway, applier, keeper, manager, stop)
-        manager.stopping()
+        again = await serve(core, gateway, applier, keeper, manager, stop)
+        if not again:
+            manager.stopping()
     log.info("stopped")
+    return again
 
 
 async def start_core(config: Config, store: StateStore, situation: Situation, stack: AsyncExitStack) -> Core:
@@ -106,9 +117,10 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     await links.start()
     stack.callback(links.close)
     dialer = SocketDialer()
+    ca_file = (profile.prefs.load() or Prefs()).ca_file or config.control.ca_file
     magicsock = MagicsockService(
         engine,
-        lambda sink: DerpClientPool(dialer, clock, randomness, sink, ca_file=config.control.ca_file),
+        lambda sink: DerpClientPool(dialer, clock, randomness, sink, ca_file=ca_file),
         clock,
         randomness,
         bus,
@@ -144,7 +156,9 @@ def join_gateway(
     backend = PluginBackend(core.clock, core.randomness, core.health, core.links, plugin_store, situation)
     plugins = load_plugins(core, backend, prefs)
     history = History(core.bus, core.clock)
-    applier = ChangeApplier(core, plugins, situation, lambda: gateway.refresh_hostinfo())
+    mesh = MeshServices(core, situation)
+    stack.push_async_callback(mesh.close)
+    applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh
     gateway = Gateway(core, plugins, applier, situation, history, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()
@@ -178,23 +192,25 @@ async def serve(
     keeper: Housekeeper,
     manager: ServiceManager,
     stop: asyncio.Event,
-) -> None:
-    """Run until `stop`."""
+) -> bool:
+    """Run until `stop`, or until the gateway wants to be started anew: then True."""
     async with asyncio.TaskGroup() as group:
         rest = [group.create_task(work.run(), name=type(work).__name__) for work in (core.links, applier, keeper)]
         main = group.create_task(gateway.run(), name="Gateway")
         manager.ready()
-        await stop.wait()
+        await first_of(stop.wait(), gateway.restart_wanted.wait())
         gateway.stop()
         await main
         for task in rest:
             task.cancel()
+    return not stop.is_set()
 
 
 def make_router(config: Config, netlink: NetlinkPort, bus: EventBus) -> Router:
     """The journal of kernel settings lies beside the socket, where a reboot empties it."""
     journal = FileJournal(Path(config.daemon.socket).with_suffix(".settings.json"))
-    return Router(netlink, NftFirewall(), ProcSysctl(), journal, health=bus.publish)
+    sysctl = HelpedSysctl(ProcSysctl(), HelperClient(config.daemon.helper_socket))
+    return Router(netlink, NftFirewall(), sysctl, journal, health=bus.publish)
 
 
 async def clean_up(router: Router, interface: str) -> None:

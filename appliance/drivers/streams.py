@@ -207,6 +207,17 @@ def _made_context(verify: bool, check_name: bool, ca_file: str) -> ssl.SSLContex
     return context
 
 
+def ca_file_problem(path: str) -> str:
+    """Why a file cannot serve as a CA, or ""."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        return "it holds no certificate in PEM form"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
 def _presented(writer: asyncio.StreamWriter) -> tuple[bytes, ...]:
     """All certificates that the server sent, in order. The call is public since Python 3.13, one level down before."""
     tls: Any = writer.get_extra_info("ssl_object")

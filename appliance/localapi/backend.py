@@ -15,6 +15,7 @@ from appliance.localapi.schema import (
     PingRequest,
     PrefsPatch,
     PrefsView,
+    ProfileView,
     Status,
     UpReply,
     UpRequest,
@@ -56,6 +57,14 @@ class LocalBackend(Protocol):
     async def logout(self) -> None: ...
 
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView: ...
+
+    def profiles(self) -> Sequence[ProfileView]: ...
+
+    async def switch_profile(self, name: str) -> None:
+        """The daemon starts anew with it: its sockets go away for a moment."""
+        ...
+
+    async def delete_profile(self, name: str) -> None: ...
 
     async def ping(self, request: PingRequest) -> PingReply: ...
 
@@ -115,6 +124,15 @@ class MemoryBackend:
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView:
         self._ask(patch)
         return self.view
+
+    def profiles(self) -> Sequence[ProfileView]:
+        return (ProfileView(id="1a2b", name="default", current=True), ProfileView(id="3c4d", name="work"))
+
+    async def switch_profile(self, name: str) -> None:
+        self._ask(("switch", name))
+
+    async def delete_profile(self, name: str) -> None:
+        self._ask(("delete", name))
 
     async def ping(self, request: PingRequest) -> PingReply:
         self._ask(request)

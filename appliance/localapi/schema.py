@@ -131,6 +131,7 @@ class PanelRow(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`waiting_for` says in words what the gateway waits for, "" when nothing.
 
+    `login_pending`: a login is under way, perhaps beside one that runs; `auth_url` is what a person must open for it.
     `login_error` is why the last login failed.
     """
 
@@ -139,6 +140,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str = ""
     login_error: ErrorReply | None = None
     auth_url: str = ""
+    login_pending: bool = False
     interface: str = ""
     engine: str = ""
     port: int = 0
@@ -161,6 +163,7 @@ class PrefsPatch(msgspec.Struct, frozen=True, kw_only=True):
     advertise_tags: tuple[str, ...] | UnsetType = UNSET
     shields_up: bool | UnsetType = UNSET
     operator: str | UnsetType = UNSET
+    ca_file: str | UnsetType = UNSET
     plugins: dict[str, dict[str, Any]] | UnsetType = UNSET
 
 
@@ -175,15 +178,18 @@ class PrefsView(msgspec.Struct, frozen=True, kw_only=True):
     shields_up: bool
     operator: str
     plugins: dict[str, dict[str, Any]]
+    ca_file: str = ""
 
 
 class UpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Start, and log in where needed. `control_url` "" keeps the present one.
 
     `force_login` makes a new login even with valid keys; `auth_key` is used for this login only and never stored.
+    `profile` "" is the current one; a name that does not exist makes a new profile.
     """
 
     control_url: str = ""
+    profile: str = ""
     auth_key: str = ""
     force_login: bool = False
     prefs: PrefsPatch = PrefsPatch()
@@ -198,23 +204,42 @@ class UpReply(msgspec.Struct, frozen=True, kw_only=True):
     login: bool
 
 
+class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
+    """One login of this gateway."""
+
+    id: str
+    name: str
+    current: bool = False
+    control_url: str = ""
+    login_name: str = ""
+    logged_in: bool = False
+
+
+class ProfileChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """`name`: name or id of a profile."""
+
+    name: str
+
+
 # --- tools ----------------------------------------------------------------------------------------------------------
 
 
 class PingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`target`: address, name or first label of a peer."""
+    """`target`: address, name or first label of a peer. `kind`: disco (paths), TSMP (its daemon), peerapi."""
 
     target: str
     timeout_s: float = 5.0
+    kind: str = "disco"
 
 
 class PingReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `error` non-empty: none came."""
+    """One answer. `error` non-empty: none came. `peerapi_port` where the kind of ping tells it, 0 = none."""
 
     name: str = ""
     address: str = ""
     path: Path = Path()
     error: str = ""
+    peerapi_port: int = 0
 
 
 class RegionLatency(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,8 @@ def _error(error: ApplianceError, status: int) -> web.Response:
 async def _body(request: web.Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=kind)
+    except RecursionError:
+        raise BadRequestError("the request is not as the schema says: nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         reason = str(error) if "auth" not in str(error) else "a field has the wrong type"
         raise BadRequestError(f"the request is not as the schema says: {reason}") from None

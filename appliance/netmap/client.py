@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from appliance.netmap.address import parse_control_url
 from appliance.netmap.backoff import Backoff
@@ -116,6 +117,16 @@ class ControlClient:
         return self._store.view
 
     @property
+    def store(self) -> NetmapStore:
+        """For the client that takes over from this one; nobody else writes to it."""
+        return self._store
+
+    @property
+    def server_now(self) -> datetime:
+        """The server's clock as far as it is known."""
+        return self._store.server_now(self._clock.wall_now())
+
+    @property
     def state(self) -> BackendState:
         return self._state
 
@@ -160,6 +171,28 @@ class ControlClient:
             self._login.start(auth_key, new_key=new_key, ephemeral=ephemeral)
             return await self._register()
 
+    async def finish_login(self) -> Registered:
+        """Wait until somebody has finished the login that `login` began; a new URL shows in `auth_url`.
+
+        For a client that does not `run` yet. Raises `LoginRefused` and the like; a server that is away is waited for.
+        """
+        while self._registered is None:
+            try:
+                await self._wait_for_visit()
+            except (BadAuthKey, LoginNeeded, LoginRefused):
+                raise
+            except ControlError as error:
+                wait_s = error.retry_after_s if isinstance(error, ControlRefused) else 0.0
+                await self._sleep(max(wait_s, self._register_backoff.next_s()))
+        return self._registered
+
+    async def verify(self) -> None:
+        """Ask control whether it serves the accepted key. Raises `ControlError`."""
+        keys = self._login.keys
+        if self._registered is None or keys is None:
+            raise LoginNeeded("this node is not logged in", mend="run: waypost login")
+        await self._tell_once(wire.encode(self._local.lite_update(keys.public)))
+
     async def logout(self) -> None:
         """Tell control that the node key is no more, and stop following the map. Raises `ControlError`."""
         if self._visiting is not None:
@@ -187,6 +220,14 @@ class ControlClient:
         self._link.drop("the host's network changed")
         self._map_backoff.reset()
         self._wake.set()
+
+    def look_at_the_clock(self) -> None:
+        """Peers' keys, and ours, run out without a word from control; called about once a second."""
+        diff = self._store.expire(self._clock.wall_now())
+        if not diff.empty:
+            self._bus.publish(NetmapChanged(diff))
+        if self.is_connected:
+            self._judge_self()
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -85,7 +85,7 @@ class Registration:
                 text = f"the control server asks to come back in {after_s:.0f} s"
                 raise ControlRefused(429, text, retry_after_s=after_s)
             case KeyExpired():
-                raise LoginNeeded("the node key has expired", mend="run: waypost up")
+                raise LoginNeeded("the node key has expired", mend="run: waypost login")
             case Refused(text, status, fatal):
                 raise self._refusal(text, status, fatal=fatal)
             case RegisterAgain():
@@ -96,5 +96,5 @@ class Registration:
             return ControlRefused(status, f"the control server answers the login with an error: {text}")
         if self.machine.uses_auth_key:
             return BadAuthKey(f"the control server refuses the pre-auth key: {text}", mend=AUTH_KEY_MEND)
-        mend = "ask the administrator of the control server, or run: waypost up"
+        mend = "ask the administrator of the control server, or run: waypost login"
         return LoginRefused(f"the control server refuses the login: {text}", mend=mend)

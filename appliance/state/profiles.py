@@ -16,6 +16,8 @@ from appliance.state.document import Document
 from appliance.types.ids import ProfileId
 from appliance.types.keys import MachinePrivateKey, NodePrivateKey, NodePublicKey
 
+FIRST_NAME = "default"
+
 
 class MachineKey(msgspec.Struct, frozen=True):
     """`machine.json`: identity of this install toward control."""
@@ -24,11 +26,16 @@ class MachineKey(msgspec.Struct, frozen=True):
 
 
 class ProfileEntry(msgspec.Struct, frozen=True):
-    """One line of `profiles.json`; `login_name` is for people only."""
+    """One line of `profiles.json`; `login_name` is for people only. `name` is unique, "" in files of older versions."""
 
     id: str
     control_url: str = ""
     login_name: str = ""
+    name: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        return self.name or self.id
 
 
 class ProfileList(msgspec.Struct, frozen=True):
@@ -60,6 +67,7 @@ class Prefs(msgspec.Struct, frozen=True, kw_only=True):
     advertise_tags: tuple[str, ...] = ()
     shields_up: bool = False
     operator: str = ""
+    ca_file: str = ""
     plugins: dict[str, dict[str, Any]] = {}
 
 
@@ -106,7 +114,7 @@ class Profiles:
         """The profiles; an empty state folder gets a first one. Raises `StateError`."""
         stored = self._list.load()
         if stored is None:
-            first = ProfileEntry(self._new_id())
+            first = ProfileEntry(self._new_id(), name=FIRST_NAME)
             stored = ProfileList(first.id, (first,))
             self._list.save(stored)
         return stored
@@ -118,10 +126,44 @@ class Profiles:
     def describe_current(self, *, control_url: str, login_name: str) -> None:
         """Note in the list where the current profile is logged in; writes only when something changed."""
         known = self.list()
-        entry = ProfileEntry(known.current, control_url, login_name)
-        if entry not in known.profiles:
-            others = tuple(profile for profile in known.profiles if profile.id != known.current)
-            self._list.save(ProfileList(known.current, (*others, entry)))
+        former = next((each for each in known.profiles if each.id == known.current), ProfileEntry(known.current))
+        self.put(msgspec.structs.replace(former, control_url=control_url, login_name=login_name))
+
+    def find(self, name: str) -> ProfileEntry | None:
+        """By name, else by id."""
+        entries = self.list().profiles
+        named = (each for each in entries if each.shown_name == name)
+        return next(named, None) or next((each for each in entries if each.id == name), None)
+
+    def open(self, entry: ProfileEntry) -> Profile:
+        """Its documents, which need not exist yet."""
+        return Profile(self._store, ProfileId(entry.id))
+
+    def make(self, name: str) -> ProfileEntry:
+        """A new entry; it is in the list once `put` has stored it."""
+        return ProfileEntry(self._new_id(), name=name)
+
+    def put(self, entry: ProfileEntry, *, select: bool = False) -> None:
+        """Store an entry; `select` makes it the current profile of the next start. Writes only what differs."""
+        known = self.list()
+        if any(each.id == entry.id for each in known.profiles):
+            entries = tuple(entry if each.id == entry.id else each for each in known.profiles)
+        else:
+            entries = (*known.profiles, entry)
+        wanted = ProfileList(entry.id if select else known.current, entries)
+        if wanted != known:
+            self._list.save(wanted)
+
+    def remove(self, entry: ProfileEntry) -> None:
+        """Forget a profile and all of its documents; not the current one."""
+        known = self.list()
+        assert entry.id != known.current
+        self._list.save(ProfileList(known.current, tuple(each for each in known.profiles if each.id != entry.id)))
+        folder = f"profiles/{entry.id}"
+        for place in (folder, f"{folder}/plugins"):
+            for document in self._store.names(place):
+                if "." in document:  # the rest are folders
+                    self._store.delete(document)
 
     def new_node_key(self) -> NodePrivateKey:
         return NodePrivateKey.from_seed(self._randomness.bytes(32))

@@ -310,3 +310,61 @@ def test_ok__start_loads_neither_rich_nor_aiohttp_nor_the_daemon() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_ok__login_page_is_shown_with_a_code(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = "https://control.example/register/0123456789"
+    backend.current = structs.replace(STATUS, state=BackendState.NEEDS_LOGIN, login_pending=True, auth_url=page)
+    threading.Timer(0.5, lambda: setattr(backend, "current", STATUS)).start()
+    assert waypost("up", "--qr", "--profile", "work", "--ca-file", "") == 0
+    printed = capsys.readouterr()
+    assert page in printed.err
+    assert "█" in printed.err
+    assert "is up" in printed.out
+    (request,) = backend.asked
+    assert isinstance(request, UpRequest)
+    assert (request.profile, request.prefs.ca_file, request.force_login) == ("work", "", False)
+
+
+def test_ok__login_waits_for_the_renewal_beside_what_runs(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.current = structs.replace(STATUS, login_pending=True, auth_url="https://c.example/register/1")
+    threading.Timer(0.5, lambda: setattr(backend, "current", STATUS)).start()
+    assert waypost("login", "--no-qr") == 0
+    printed = capsys.readouterr()
+    assert "https://c.example/register/1" in printed.err
+    assert "█" not in printed.err
+    (request,) = backend.asked
+    assert isinstance(request, UpRequest)
+    assert request.force_login
+
+
+def test_fail__login_that_takes_too_long(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.current = structs.replace(STATUS, login_pending=True, auth_url="https://c.example/register/1")
+    assert waypost("login", "--timeout", "0.1") == 1
+    assert "it goes on in the background" in capsys.readouterr().err
+
+
+def test_ok__profiles(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("profiles", "list") == 0
+    assert capsys.readouterr().out.startswith("* default")
+    assert waypost("profiles", "list", "--json") == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["default", "work"]
+    assert waypost("profiles", "switch", "work") == 0
+    assert waypost("profiles", "delete", "work", "--json") == 0
+    assert backend.asked == [("switch", "work"), ("delete", "work")]
+
+
+def test_ok__status_says_when_the_login_ends(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for left, text in ((timedelta(days=3, hours=1), "expires in 3 d"), (timedelta(days=-1), "expired")):
+        node = structs.replace(STATUS.self_node, key_expiry=datetime.now(UTC) + left)
+        backend.current = structs.replace(STATUS, self_node=node)
+        assert waypost("status") == 0
+        assert text in capsys.readouterr().out

@@ -218,7 +218,7 @@ async def test_ok__expired_login_says_so_and_a_new_key_mends_it(process, url, ke
     await process.until(lambda: process.state is BackendState.NEEDS_LOGIN)
     error = process.gateway.status().login_error
     assert error.code == "needs-login"
-    assert "--auth-key-file" in error.mend
+    assert "waypost login" in error.mend
     await process.gateway.up(UpRequest(auth_key=key))
     await process.until(lambda: process.state is BackendState.RUNNING)
     after = process.gateway.status().self_node

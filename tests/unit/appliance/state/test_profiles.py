@@ -43,3 +43,29 @@ def test_ok__description_is_written_only_on_change() -> None:
     made.describe_current(control_url="https://c.example", login_name="u@example")
     assert len(store.writes) == writes
     assert made.list().profiles[0].login_name == "u@example"
+
+
+def test_ok__several_profiles() -> None:
+    store = MemoryStore()
+    made = profiles(store)
+    first = made.list().profiles[0]
+    work = made.make("work")
+    assert made.find("work") is None, "not before it is put"
+    made.open(work).keys.save(StoredKeys(node_key=made.new_node_key()))
+    made.put(work, select=True)
+    assert (made.current().id, made.find("work"), made.find(work.id)) == (work.id, work, work)
+    made.describe_current(control_url="https://c.example", login_name="u")
+    assert made.find("work").login_name == "u"  # type: ignore[union-attr]  # it was put
+    made.put(first, select=True)
+    store.write(f"profiles/{work.id}/plugins/x.json", b"{}")
+    made.remove(made.find("work"))  # type: ignore[arg-type]  # it was put
+    assert [each.name for each in made.list().profiles] == ["default"]
+    assert not [name for name in store.documents if work.id in name]
+
+
+def test_ok__a_list_of_an_older_version_has_no_names() -> None:
+    store = MemoryStore()
+    made = profiles(store)
+    made.put(made.make(""))
+    nameless = made.list().profiles[1]
+    assert (nameless.shown_name, made.find(nameless.id)) == (nameless.id, nameless)
