@@ -25,7 +25,7 @@ from appliance.types.errors import ControlError
 HEAD_TIMEOUT_S = 15.0
 
 HANDLER_TIMEOUT_S = 60.0
-MAX_REPLY_BYTES = 1 << 20
+MAX_REPLY_BYTES = (1 << 20) - 4096
 _TIMEOUT_HEADER = "c2n-handler-timeout"
 _DURATION = re.compile(r"(\d{1,6})(ms|s|m)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from control.cli.client import AdminClient
+from control.cli.node_requests import c2n, ping
 from control.cli.options import (
     confirm,
     json_option,
@@ -156,3 +157,7 @@ def tag(client: AdminClient, name: str, tags: tuple[str, ...], as_json: bool) ->
     """Let TAGS own the node NAME instead of a user; they replace the tags that it has."""
     node = client.call("PUT", "nodes", name, "tags", body={"tags": split_list(tags)})
     show_result(as_json, node, f"node {node['name']} is owned by {', '.join(node['tags'])}")
+
+
+nodes.add_command(ping)
+nodes.add_command(c2n)

@@ -70,6 +70,20 @@ class Tags(msgspec.Struct, forbid_unknown_fields=True):
     tags: list[str]
 
 
+class PingWish(msgspec.Struct, forbid_unknown_fields=True):
+    """`to` "": whether the node itself answers. No `kinds`: disco."""
+
+    to: str = ""
+    kinds: list[str] = []
+
+
+class NodeQuestion(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    method: str = "GET"
+    body: str = ""
+    timeout_s: float = 30.0
+
+
 class RouteList(msgspec.Struct, forbid_unknown_fields=True):
     """Empty = all."""
 
@@ -126,6 +140,8 @@ class AdminServer:
                 web.delete("/v1/nodes/{name}", self._delete_node),
                 web.post("/v1/nodes/{name}/expire", self._expire_node),
                 web.put("/v1/nodes/{name}/tags", self._tag_node),
+                web.post("/v1/nodes/{name}/ping", self._ping_node),
+                web.post("/v1/nodes/{name}/c2n", self._ask_node),
                 web.get("/v1/routes", self._list_routes),
                 web.post("/v1/nodes/{name}/routes/approve", self._approve_routes),
                 web.post("/v1/nodes/{name}/routes/revoke", self._revoke_routes),
@@ -214,6 +230,27 @@ class AdminServer:
     async def _tag_node(self, request: web.Request) -> web.Response:
         body = await _body(request, Tags)
         return self._node(await self._service.nodes.tag(_actor(request), _name(request), body.tags))
+
+    async def _ping_node(self, request: web.Request) -> web.Response:
+        body = await _body(request, PingWish)
+        requests = self._service.requests
+        if not body.to:
+            return _json({"latency_s": await requests.alive(_actor(request), _name(request))})
+        return _json(
+            {"answers": await requests.ping_peer(_actor(request), _name(request), body.to, body.kinds or ["disco"])}
+        )
+
+    async def _ask_node(self, request: web.Request) -> web.Response:
+        body = await _body(request, NodeQuestion)
+        answer = await self._service.requests.c2n(
+            _actor(request),
+            _name(request),
+            body.path,
+            method=body.method,
+            body=body.body.encode(),
+            limit_s=body.timeout_s,
+        )
+        return _json(answer)
 
     def _node(self, node: Any) -> web.Response:
         return _json(present.node_json(node, self._service.view(), self._service.wall_now()))
@@ -326,7 +363,9 @@ def _life(seconds: float | None) -> timedelta | None:
 async def _body(request: web.Request, kind: type[B]) -> B:
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
+    except RecursionError:
+        raise ServiceError("the request cannot be read: nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ServiceError(f"the request cannot be read: {error}") from None
 
 

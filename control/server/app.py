@@ -23,6 +23,7 @@ from control.server.endpoints import add_plain_routes
 from control.server.front import Front
 from control.server.login_page import add_login_page
 from control.server.machine import MachineApi
+from control.server.node_requests import NodeRequests
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
 from control.server.supervision import Supervision
@@ -112,7 +113,9 @@ async def running(
         tasks = await stack.enter_async_context(RequestTasks())
         hub = SessionHub(service, clock, randomness)
         stack.callback(hub.close)
-        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub), tasks.spawn, randomness)
+        requests = NodeRequests(hub.push, clock, randomness)
+        service.requests.connect(requests)
+        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests), tasks.spawn, randomness)
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
         add_login_page(routes, service.logins)

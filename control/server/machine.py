@@ -12,12 +12,14 @@ import structlog
 from appliance.proto.control import convert
 from appliance.proto.control import messages as wire
 from appliance.types.errors import ApplianceError, DecodeError
+from control.server.node_requests import C2N_PREFIX, PING_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from appliance.proto.control.tunnel_events import RequestReceived
     from control.noise.connection import TunnelConnection
+    from control.server.node_requests import NodeRequests
     from control.server.sessions import SessionHub
     from control.service.interface import NodeFacing
     from control.state.records import NodeRecord
@@ -37,7 +39,7 @@ UNIMPLEMENTED = frozenset(
         "/machine/update-health",
     }
 )
-UNIMPLEMENTED_PREFIXES = ("/machine/ssh/", "/machine/webclient/", "/machine/tka/", "/machine/c2n/")
+UNIMPLEMENTED_PREFIXES = ("/machine/ssh/", "/machine/webclient/", "/machine/tka/")
 
 
 class RequestError(Exception):
@@ -52,8 +54,9 @@ class RequestError(Exception):
 class MachineApi:
     """`control.noise.connection.TunnelHandler`."""
 
-    def __init__(self, service: NodeFacing, hub: SessionHub) -> None:
+    def __init__(self, service: NodeFacing, hub: SessionHub, requests: NodeRequests | None = None) -> None:
         self._service = service
+        self._requests = requests
         self._hub = hub
         self._routes: dict[tuple[str, str], Callable[[TunnelConnection, RequestReceived], Awaitable[None]]] = {
             ("POST", "/machine/register"): self._register,
@@ -64,6 +67,9 @@ class MachineApi:
     async def handle(self, connection: TunnelConnection, request: RequestReceived) -> None:
         path = request.path.partition("?")[0]
         try:
+            if path.startswith((PING_PREFIX, C2N_PREFIX)):
+                self._node_answer(connection, request, path)
+                return
             route = self._routes.get((request.method, path))
             if route is None:
                 raise _no_route(path, {known for _, known in self._routes})
@@ -81,6 +87,15 @@ class MachineApi:
 
     def writable(self, connection: TunnelConnection) -> None:
         self._hub.writable(connection)
+
+    def _node_answer(self, connection: TunnelConnection, request: RequestReceived, path: str) -> None:
+        """A node answers what it was asked on its map stream."""
+        taken = self._requests is not None and self._requests.answered(
+            connection.peer, request.method, path, request.body
+        )
+        if not taken:
+            raise RequestError(404, "nobody waits for this answer")
+        connection.respond(request.stream_id, 200, b"", TEXT)
 
     async def _register(self, connection: TunnelConnection, request: RequestReceived) -> None:
         message = wire.decode(wire.RegisterRequest, request.body)

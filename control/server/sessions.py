@@ -231,6 +231,15 @@ class SessionHub:
         session.send(self._framers.frames(session.framer, responses))
         self._set_keep_alive(session)
 
+    def push(self, node_id: NodeId, response: wire.MapResponse) -> bool:
+        """Send a node a message that is no change of its map; False: it has no stream that takes one now."""
+        session = self._sessions.get(node_id)
+        if session is None or not session.is_writable():
+            return False
+        self._send(session, [response])
+        self._framers.forget()
+        return True
+
     # time
 
     def _set_keep_alive(self, session: MapSession) -> None:

@@ -19,6 +19,7 @@ from control.service.pending import PendingLogins
 from control.service.policies import PolicyOperations
 from control.service.presence import Presence
 from control.service.registration import Registrar
+from control.service.requests import NodeRequestOperations
 from control.service.routes import RouteOperations
 from control.service.updates import update_node
 from control.service.users import UserOperations
@@ -59,6 +60,7 @@ class ControlService:
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
+        self.requests = NodeRequestOperations(core, self.nodes)
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
         self.policies = PolicyOperations(core)
