@@ -29,6 +29,10 @@ POLICY = b"""{
 }"""
 
 
+REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the socket's servers answer with 400."""
+
+
 def run_policy(data: bytes) -> None:
     with suppress(PolicyError):
         parse_policy(data)
@@ -36,13 +40,13 @@ def run_policy(data: bytes) -> None:
 
 def run_localapi(data: bytes) -> None:
     """Decoded as the server does, then through the checks that a patch meets."""
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*REFUSED):
         msgspec.json.decode(data, type=PingRequest)
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*REFUSED):
         request = msgspec.json.decode(data, type=UpRequest)
         with suppress(ApplianceError):
             parse_control_url(request.control_url)
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, ConfigError):
+    with suppress(*REFUSED, ConfigError):
         patch = msgspec.json.decode(data, type=PrefsPatch)
         prefs = patched(Prefs(), patch)
         effective_tables({"subnet_router": {"snat": True}}, prefs)

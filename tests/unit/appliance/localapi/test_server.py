@@ -97,7 +97,18 @@ async def test_fail__requests_that_a_page_could_make(session: aiohttp.ClientSess
         assert msgspec.json.decode(await response.read(), type=ErrorReply).code == "refused"
 
 
-@pytest.mark.parametrize("body", [b"[", b"[]", b'{"prefs": {"shields_up": 1}}', b'{"auth_key": 5}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[",
+        b"[]",
+        b'{"prefs": {"shields_up": 1}}',
+        b'{"auth_key": 5}',
+        b"\xff",
+        b'{"prefs": {"plugins": {"a": {"b": ' + b"[" * 20_000,
+    ],
+    ids=["cut", "list", "bool", "number", "not UTF-8", "deep"],
+)
 async def test_fail__bad_body(session: aiohttp.ClientSession, backend: MemoryBackend, body: bytes) -> None:
     async with session.post(f"{BASE}/up", data=body) as response:
         assert response.status == 400
