@@ -64,6 +64,10 @@ def _absolute(text: str) -> str:
     return "" if text == "" or text.startswith("/") else "must be an absolute path"
 
 
+def _proxy_problem(text: str) -> str:
+    return "" if not text or text.startswith("http://") else "must look like http://proxy.example:3128"
+
+
 def _checked(default: Any, check: Check) -> Any:
     return field(default=default, metadata={"check": check})
 
@@ -77,10 +81,14 @@ class NodeSection:
 
 @dataclass(frozen=True, slots=True)
 class ControlSection:
-    """`[control]`. `url` is used until `waypost up --control-url` chose another; `ca_file` adds a private CA."""
+    """`[control]`. `url` is used until `waypost up --control-url` chose another; `ca_file` adds a private CA.
+
+    `proxy`: HTTP proxy toward control and DERP; "" takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment.
+    """
 
     url: str = _checked("", control_url_problem)
     ca_file: str = _checked("", _absolute)
+    proxy: str = field(default="", repr=False, metadata={"check": _proxy_problem})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ class DaemonSection:
 
     state_dir: str = _checked("/var/lib/waypost", _absolute)
     socket: str = _checked("/run/waypost/waypostd.sock", _absolute)
+    apps_socket: str = _checked("", _absolute)
     helper_socket: str = _checked("/run/waypost-helper/helper.sock", _absolute)
 
 

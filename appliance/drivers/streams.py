@@ -1,6 +1,6 @@
 """`StreamDialer` on asyncio: both IP versions raced (RFC 8305), sockets marked to bypass the tunnel, TLS by policy.
 
-An HTTP proxy toward the server is not dialled here.
+An HTTP proxy is asked for the connection where the rules say so (`appliance.drivers.proxy`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from appliance.drivers.certificates import CertificateFields, parse_certificate
 from appliance.drivers.privileges import may_mark_sockets
+from appliance.drivers.proxy import ProxyRules, open_tunnel
 from appliance.drivers.resolver import SystemResolver
 from appliance.ports.resolver import Resolver
 from appliance.ports.streams import TlsPolicy
@@ -72,10 +73,12 @@ class SocketDialer:
         resolver: Resolver | None = None,
         *,
         mark: int | None = None,
+        proxies: ProxyRules | None = None,
         wall_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._resolver: Resolver = resolver or SystemResolver()
         self._mark = mark if mark is not None else (BYPASS_MARK if may_mark_sockets() else 0)
+        self._proxies = proxies or ProxyRules()
         self._wall_now = wall_now
 
     async def dial(
@@ -83,14 +86,27 @@ class SocketDialer:
     ) -> SocketStream:
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await self._connect(await self._resolver.resolve(host), port)
-                return await self._open(sock, host, tls)
+                return await self._open(await self._reach(host, port, is_tls=tls is not None), host, tls)
         except TimeoutError as error:
             raise TimeoutError(f"{host}:{port} did not answer within {timeout_s:g} s") from error
+
+    async def _reach(self, host: str, port: int, *, is_tls: bool) -> socket.socket:
+        """A connection to the server, perhaps through a proxy, which resolves the name itself."""
+        proxy = self._proxies.choose(host, port, tls=is_tls)
+        if proxy is None:
+            return await self._connect(await self._resolver.resolve(host), port)
+        sock = await self._connect(await self._resolver.resolve(proxy.host), proxy.port)
+        try:
+            await open_tunnel(sock, proxy, host, port)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _open(self, sock: socket.socket, host: str, tls: TlsPolicy | None) -> SocketStream:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _notice_dead_servers(sock)
             if tls is None:
                 return SocketStream(*await asyncio.open_connection(sock=sock))
             name = tls.server_name or host
@@ -156,6 +172,13 @@ class SocketDialer:
             sock.close()
             raise
         return sock
+
+
+def _notice_dead_servers(sock: socket.socket) -> None:
+    """A server that vanished is noticed in about a minute, also while nothing is said for long (a waiting login)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def check_pin(chain: Sequence[bytes], pin_sha256: str, host: str, wall_now: datetime) -> None:

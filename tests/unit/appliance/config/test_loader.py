@@ -79,6 +79,7 @@ def test_fail__unknown_section(tmp_path: Path) -> None:
         ("[plugins]\nsubnet_router = 1\n", "plugins.subnet_router", "must be a table"),
         ("version = 2\n", "version", "is 2; this release knows versions up to 1"),
         ('version = "1"\n', "version", "must be a whole number"),
+        ('[control]\nproxy = "socks5://u:secret@p.example"\n', "control.proxy", "must look like http://proxy.example"),
     ],
 )
 def test_fail__wrong_value_names_file_and_key(tmp_path: Path, text: str, key: str, words: str) -> None:
