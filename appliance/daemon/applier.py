@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,6 +29,9 @@ from appliance.types.errors import ApplianceError, Severity
 from appliance.types.keys import NodePrivateKey
 from appliance.types.netmap import DerpMap, FilterRule, NetmapDiff
 
+if TYPE_CHECKING:
+    from appliance.daemon.mesh_services import MeshServices
+
 log = structlog.get_logger("applier")
 
 RETRY_S = 5.0
@@ -44,8 +48,16 @@ class Situation:
 
 
 class ChangeApplier:
-    def __init__(self, core: Core, plugins: PluginHost, situation: Situation, on_hostinfo: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        plugins: PluginHost,
+        situation: Situation,
+        mesh: MeshServices,
+        on_hostinfo: Callable[[], None],
+    ) -> None:
         self._core = core
+        self.mesh = mesh
         self._plugins = plugins
         self._situation = situation
         self._on_hostinfo = on_hostinfo
@@ -134,6 +146,7 @@ class ChangeApplier:
             self._core.magicsock.set_private_key(None)
             self._plugins.netmap_changed(NetmapChange(full=True))
             await self._core.router.close()
+            await self.mesh.listen(None)
             self._plugins.refresh_health()
 
     async def _apply_waiting(self) -> None:
@@ -177,6 +190,8 @@ class ChangeApplier:
         engine_diff = self._overlay.accept(ip_network(text) for text in self._selection.accepted)
         if engine_diff.upsert:
             await self._core.engine.apply(engine_diff)
+        if await self.mesh.listen(view.self_node):
+            self._on_hostinfo()
         model = self._model(view)
         if model == self._applied:
             return
@@ -226,6 +241,7 @@ class ChangeApplier:
             rules=rules,
             cap_sources={name: self._overlay.holders(name) for name in _capabilities(rules)},
             jailed=self._overlay.jailed(),
+            peerapi=self.mesh.peerapi,
             shields_up=self._situation.prefs.shields_up,
             snat=firewall.snat is not False,
             drop_cgnat=_NO_CGNAT_DROP not in node.cap_map,
