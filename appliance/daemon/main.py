@@ -31,6 +31,7 @@ DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
 @click.option("--config", metavar="FILE", help=f"Configuration file.  [default: {DEFAULT_CONFIG}]")
 @click.option("--state-dir", metavar="FOLDER", help="Where keys and preferences are kept.")
 @click.option("--socket", metavar="PATH", help="Socket of the local API.")
+@click.option("--apps-socket", metavar="PATH", help="Socket of waypost-apps; by default it is started as a child.")
 @click.option("--interface", metavar="NAME", help="Name of the tunnel device.")
 @click.option("--port", type=click.IntRange(0, 65535), help="UDP port of the tunnel; 0 takes any free one.")
 @click.option("--log-format", type=click.Choice(["auto", "human", "json"]), help="auto: human on a terminal.")
@@ -52,7 +53,9 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
 
     return replace(
         config,
-        daemon=replace(config.daemon, **_absolute(given(state_dir="state_dir", socket="socket"))),
+        daemon=replace(
+            config.daemon, **_absolute(given(state_dir="state_dir", socket="socket", apps_socket="apps_socket"))
+        ),
         tunnel=replace(config.tunnel, **given(interface="interface", port="port")),
         log=replace(config.log, **given(format="log_format", level="log_level")),
     )

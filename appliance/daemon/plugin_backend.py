@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,7 @@ class PluginBackend:
         self._listeners = PluginListeners(self._own_addresses)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
         self.gateway: StatusSource | None = None
-        self.all_panels: Callable[[], tuple[PluginPanel, ...]] = lambda: ()
+        self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
         self.feed = ChangeFeed()
 
     @property
@@ -116,11 +116,11 @@ class PluginBackend:
         """The local API's status in the plugin API's words: the fields have the same names."""
         return msgspec.convert(self._gateway().status(peers=peers), GatewayStatus, from_attributes=True)
 
-    def panels(self) -> tuple[PluginPanel, ...]:
-        return self.all_panels()
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        return await self.all_panels()
 
     async def act(self, plugin: str, label: str) -> None:
-        for shown in self.all_panels():
+        for shown in await self.all_panels():
             for action in shown.panel.actions:
                 if (shown.plugin, action.label) == (plugin, label):
                     await self._gateway().set_prefs(PrefsPatch(plugins={plugin: dict(action.settings)}))
@@ -173,6 +173,10 @@ class PluginBackend:
 
     async def store_delete(self, namespace: str, name: str) -> None:
         self._store.delete(namespace, name)
+
+
+async def _no_panels() -> tuple[PluginPanel, ...]:
+    return ()
 
 
 def _is_on(setting: Path) -> bool | None:

@@ -10,8 +10,8 @@ class PluginError(ApplianceError):
 
     code = "plugin"
 
-    def __init__(self, plugin: str, text: str, *, mend: str = "") -> None:
-        super().__init__(f"plugin {plugin}: {text}", mend=mend)
+    def __init__(self, plugin: str, text: str, *, mend: str = "", code: str | None = None) -> None:
+        super().__init__(f"plugin {plugin}: {text}", mend=mend, code=code)
         self.plugin = plugin
 
 

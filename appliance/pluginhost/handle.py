@@ -27,6 +27,8 @@ from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
 from appliance.types.errors import StateError
 
+MAX_HEALTH_ITEMS = 32
+
 
 class InlineHandle:
     """`table` gives the plugin's effective settings, `rights` what its manifest asks for."""
@@ -40,6 +42,7 @@ class InlineHandle:
     ) -> None:
         self._plugin = plugin
         self._rights = frozenset(rights)
+        self._health: set[str] = set()
         self._backend = backend
         self._table = table
 
@@ -66,7 +69,7 @@ class InlineHandle:
 
     async def panels(self) -> tuple[PluginPanel, ...]:
         self._need(Right.STATUS)
-        return self._backend.panels()
+        return await self._backend.panels()
 
     async def wait_change(self, after: int) -> StatusChange:
         self._need(Right.STATUS)
@@ -92,10 +95,20 @@ class InlineHandle:
         await self.request_refresh(RefreshKind.ROUTER, reason)
 
     async def set_health(self, item: HealthItem) -> None:
+        if item.code not in self._health and len(self._health) >= MAX_HEALTH_ITEMS:
+            raise PluginError(self._plugin, f"raises more than {MAX_HEALTH_ITEMS} health items")
+        self._health.add(item.code)
         self._backend.set_health(self._plugin, item)
 
     async def clear_health(self, code: str) -> None:
+        self._health.discard(code)
         self._backend.clear_health(self._plugin, code)
+
+    def release(self) -> None:
+        """The plugin is gone: what it raised goes with it."""
+        for code in self._health:
+            self._backend.clear_health(self._plugin, code)
+        self._health.clear()
 
     async def log(self, level: LogLevel, event: str, fields: Mapping[str, JsonValue] | None = None) -> None:
         self._backend.log(self._plugin, level, event, dict(fields or {}))

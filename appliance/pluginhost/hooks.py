@@ -6,9 +6,9 @@ fall back to the plugin's last good one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pluggy
 
@@ -27,9 +27,10 @@ from appliance.api.values import (
     Panel,
     RouteSelection,
 )
-from appliance.pluginhost.errors import BadHookResult, PluginRefused, PluginStalled
+from appliance.pluginhost.errors import BadHookResult, PluginError, PluginRefused, PluginStalled
 from appliance.pluginhost.faults import SLOW_S, FaultBook
 from appliance.pluginhost.merging import merge_firewall, merge_hostinfo, merge_metrics, merge_routes, merge_selections
+from appliance.pluginhost.services import FaultSink
 from appliance.pluginhost.stall import Stalled, StallGuard
 
 T = TypeVar("T")
@@ -45,11 +46,23 @@ class _Result(Generic[T]):
     value: T | None
 
 
-class Hooks:
-    """Register plugin objects in start order, then call. Synchronous; a plugin's error is never raised."""
+class RemotePlugin(Protocol):
+    """A plugin of another process: answers at once with what it said last."""
 
-    def __init__(self, faults: FaultBook, guard: StallGuard | None = None) -> None:
-        self._faults = faults
+    def answer(self, hook: str, arguments: dict[str, Any]) -> Any:
+        """Raises `PluginError` when its last call failed."""
+        ...
+
+
+class Hooks:
+    """Register plugins in start order, then call. Synchronous; a plugin's error is never raised, but by `invoke`.
+
+    `faults` may be a mere sink in a process that only uses `invoke`.
+    """
+
+    def __init__(self, faults: FaultBook | FaultSink, guard: StallGuard | None = None) -> None:
+        self._book = faults
+        self._remotes: dict[str, tuple[RemotePlugin, frozenset[str]]] = {}
         self._guard = guard or StallGuard()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -76,7 +89,19 @@ class Hooks:
         self._handles[name] = handle
         self._order.append(name)
 
+    def register_remote(self, name: str, plugin: RemotePlugin, handle: HostHandle, declared: Iterable[str]) -> None:
+        """A plugin of another process, which has checked its class there."""
+        self._remotes[name] = (plugin, frozenset(declared))
+        self._handles[name] = handle
+        self._order.append(name)
+
+    @property
+    def _faults(self) -> FaultBook:
+        assert isinstance(self._book, FaultBook)
+        return self._book
+
     def unregister(self, name: str) -> None:
+        self._remotes.pop(name, None)
         if name in self._handles:
             del self._handles[name]
             self._order.remove(name)
@@ -163,6 +188,7 @@ class Hooks:
 
     def _implementers(self, hook: str) -> Iterator[str]:
         implementing = {impl.plugin_name for impl in getattr(self._manager.hook, hook).get_hookimpls()}
+        implementing |= {name for name, (_, declared) in self._remotes.items() if hook in declared}
         return (name for name in tuple(self._order) if name in implementing)
 
     def _contributions(self, hook: str, check: Callable[[Any], T], **arguments: Any) -> list[tuple[str, T]]:
@@ -176,7 +202,22 @@ class Hooks:
                 found.append((name, value))
         return found
 
+    def invoke(self, name: str, hook: str, arguments: dict[str, Any]) -> Any:
+        """One hook of one plugin, its result checked. Raises `PluginError`; None where it is not implemented."""
+        implementation = self._implementation(name, hook)
+        if implementation is None:
+            return None
+        given = {"host": self._handles[name], **arguments}
+        try:
+            return RESULT_CHECKS[hook](implementation.function(*(given[taken] for taken in implementation.argnames)))
+        except TypeError as error:
+            raise BadHookResult(name, f"{hook}: {error}") from error
+        except (Exception, SystemExit) as error:  # the supervisor: whatever a plugin raises ends here
+            raise PluginError(name, f"failed in {hook}: {type(error).__name__}: {error}") from error
+
     def _call(self, name: str, hook: str, check: Callable[[Any], T], **arguments: Any) -> _Result[T]:
+        if name in self._remotes:
+            return self._call_remote(name, hook, arguments)
         implementation = self._implementation(name, hook)
         if implementation is None:
             return _Result(True, None)
@@ -198,6 +239,18 @@ class Hooks:
             return _Result(False, None)
         if self._guard.last_s > SLOW_S:
             self._faults.slow(name, hook, self._guard.last_s)
+        self._faults.succeeded(name, hook)
+        return _Result(True, value)
+
+    def _call_remote(self, name: str, hook: str, arguments: dict[str, Any]) -> _Result[Any]:
+        plugin, declared = self._remotes[name]
+        if hook not in declared:
+            return _Result(True, None)
+        try:
+            value = plugin.answer(hook, arguments)
+        except PluginError as error:
+            self._faults.failed(name, hook, error)
+            return _Result(False, None)
         self._faults.succeeded(name, hook)
         return _Result(True, value)
 
@@ -234,3 +287,20 @@ def _sequence_of(kind: type[T]) -> Callable[[Any], Sequence[T]]:
         return tuple(value)
 
     return check
+
+
+RESULT_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "appliance_configure": _nothing,
+    "appliance_start": _sequence_of(Service),
+    "appliance_netmap_changed": _nothing,
+    "appliance_contribute_hostinfo": _one(HostinfoPart),
+    "appliance_contribute_routes": _sequence_of(str),
+    "appliance_accept_routes": _one(RouteSelection),
+    "appliance_contribute_firewall": _one(FirewallPart),
+    "appliance_check_health": _sequence_of(HealthItem),
+    "appliance_status_panel": _one(Panel),
+    "appliance_metrics": _sequence_of(Metric),
+    "appliance_run_command": _one(CommandReply),
+    "appliance_stop": _nothing,
+}
+"""What each hook may return."""

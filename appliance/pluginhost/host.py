@@ -6,26 +6,31 @@ The daemon makes one, calls `load`, then `start` when the engine is up, reports 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.api.values import API_VERSION, NetmapChange, Placement, PluginPanel, RefreshKind
+from appliance.api.values import CommandReply, NetmapChange, Placement, PluginPanel, RefreshKind
 from appliance.pluginhost.admission import Site, admit
+from appliance.pluginhost.apps.process import Limits, PluginProcess
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.discovery import Candidate, Discovery, discover
-from appliance.pluginhost.errors import PluginError, PluginRefused
+from appliance.pluginhost.errors import PluginError
 from appliance.pluginhost.faults import FaultBook
 from appliance.pluginhost.handle import InlineHandle
 from appliance.pluginhost.health import HealthKeeper
 from appliance.pluginhost.hooks import HOOK_NAMES, Hooks
+from appliance.pluginhost.imports import import_class, import_object, make_plugin
 from appliance.pluginhost.services import ServiceSupervisor
 from appliance.pluginhost.settings import is_enabled, own_table, parse_settings
 from appliance.pluginhost.snapshots import full_change
+from appliance.ports.processes import ProcessLauncher
 from appliance.types.errors import ConfigError
 
 OWN_PACKAGE = "plugins."
+PANEL_WAIT_S = 1.0
 
 Tables = Mapping[str, Mapping[str, Any]]
 """Effective settings by plugin name: `[plugins.<name>]` of waypost.toml with runtime preferences laid over it."""
@@ -47,15 +52,22 @@ class PluginStatus:
 
 @dataclass(slots=True)
 class _Loaded:
+    """`process` is the plugin's own where it runs in one; `config_class` is None then."""
+
     candidate: Candidate
     handle: InlineHandle
-    config_class: type
+    config_class: type | None = None
+    process: PluginProcess | None = None
+    config: Any = None
     needs_full: bool = True
     """The plugin must be given the whole netmap with the next change."""
 
 
 class PluginHost:
-    """`discovery` None: what is installed. `site` None: this version's hooks and nothing special of the host."""
+    """`discovery` None: what is installed. `site` None: this version's hooks and nothing special of the host.
+
+    `launcher` starts the processes of plugins with placement `apps`; without it they are refused.
+    """
 
     def __init__(
         self,
@@ -66,17 +78,24 @@ class PluginHost:
         site: Site | None = None,
         hooks: Hooks | None = None,
         stop_timeout_s: float = 5.0,
+        launcher: ProcessLauncher | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._backend = backend
         self._tables: dict[str, Mapping[str, Any]] = {name: dict(table) for name, table in tables.items()}
         self._discovery = discovery if discovery is not None else discover()
         self._candidates = {candidate.name: candidate for candidate in self._discovery.candidates}
         self._site = site if site is not None else own_site(self._discovery)
+        self._launcher = launcher
+        self._limits = limits or Limits()
+        if launcher is not None:
+            self._site = replace(self._site, placements=frozenset(Placement))
         self._faults = FaultBook(backend)
         self.hooks = hooks if hooks is not None else Hooks(self._faults)
         self._services = ServiceSupervisor(backend, self._faults, stop_timeout_s=stop_timeout_s)
         self._health = HealthKeeper(backend)
         self._loaded: dict[str, _Loaded] = {}
+        self._ready: dict[str, _Loaded] = {}
         self._refused: dict[str, PluginError] = {error.plugin: error for error in self._discovery.refused}
         self._started = False
 
@@ -107,6 +126,8 @@ class PluginHost:
         self._started = False
         for name in reversed(tuple(self._loaded)):
             await self._unload(name)
+        if self._launcher is not None:
+            await self._launcher.close()
 
     # --- changes
 
@@ -131,29 +152,48 @@ class PluginHost:
         try:
             self._check_names()
             wanted = {name for name in self._candidates if self._enabled(name)}
-            configs = {
-                name: parse_settings(name, loaded.config_class, self._tables.get(name, {}))
-                for name, loaded in self._loaded.items()
-                if name in wanted and self._tables.get(name) != old.get(name)
-            }
+            changed = [name for name in self._loaded if name in wanted and self._tables.get(name) != old.get(name)]
+            configs = {name: await self._checked(self._loaded[name]) for name in changed}
             for name in wanted - set(self._loaded):
-                self._check_disabled_settings(name)
+                await self._check_disabled_settings(name)
         except ConfigError:
             self._tables = old
+            await self._drop_ready()
             raise
         for name in [name for name in self._loaded if name not in wanted]:
             await self._unload(name)
         for name, config in configs.items():
-            self.hooks.configure(name, config)
+            self._configure(self._loaded[name], config)
         self._load_missing(wanted)
+        await self._drop_ready()
         for kind in RefreshKind:
             self._backend.request_refresh(kind, "settings changed")
 
     # --- what people see
 
-    def panels(self) -> tuple[PluginPanel, ...]:
-        """Panels in load order."""
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        """Panels in load order; a plugin in its own process that does not answer at once shows its last one."""
+        asked = [loaded.process.refresh_panel() for loaded in self._loaded.values() if loaded.process is not None]
+        if asked:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*asked), PANEL_WAIT_S)
         return tuple(PluginPanel(name, panel) for name, panel in self.hooks.status_panels())
+
+    async def run_command(self, name: str, command: str, arguments: tuple[str, ...]) -> CommandReply:
+        """Run one of a plugin's commands. Raises `PluginError`."""
+        loaded = self._loaded.get(name)
+        if loaded is None:
+            raise PluginError(name, "is not running", mend="see: waypost plugins list", code="not-running")
+        commands = loaded.candidate.manifest.commands
+        if command not in commands:
+            known = ", ".join(sorted(commands)) or "none"
+            raise PluginError(name, f"has no command {command!r}", mend=f"its commands are: {known}", code="no-command")
+        if loaded.process is not None:
+            return await loaded.process.run_command(command, arguments)
+        reply = self.hooks.run_command(name, command, arguments)
+        if reply is None:
+            raise PluginError(name, f"{command} failed", mend="see: waypost plugins list")
+        return reply
 
     def statuses(self) -> tuple[PluginStatus, ...]:
         """Every installed plugin by name."""
@@ -169,47 +209,74 @@ class PluginHost:
         if name not in self._loaded:
             return PluginStatus(name, "disabled", placement, purpose)
         record = self._faults.record(name)
-        state = "stalled" if record.stalled else "degraded" if record.broken else "running"
+        process = self._loaded[name].process
+        running = "running" if process is None or process.is_live else "starting"
+        state = "stalled" if record.stalled else "degraded" if record.broken else running
         problem = next(reversed(record.broken.values()), "")
-        services = self._services.names(name)
+        services = self._services.names(name) if process is None else process.services
         return PluginStatus(name, state, placement, purpose, problem, services, record.failures, record.slow_calls)
 
     # --- one plugin
 
     def _load_one(self, name: str) -> bool:
         candidate = self._candidates[name]
+        handle = InlineHandle(name, self._backend, lambda: self._table(name), candidate.manifest.rights)
         try:
-            config_class = _import_object(name, candidate.manifest.config)
+            if candidate.manifest.placement is Placement.APPS:
+                self._loaded[name] = self._load_process(candidate, handle)
+            else:
+                self._loaded[name] = self._load_inline(candidate, handle)
         except PluginError as error:
             self._refuse(error)
             return False
-        if not isinstance(config_class, type):
-            self._refuse(PluginRefused(name, f"{candidate.manifest.config} is not a class"))
-            return False
-        config = parse_settings(name, config_class, self._tables.get(name, {}))
-        rights = candidate.manifest.rights
-        handle = InlineHandle(name, self._backend, lambda: own_table(self._tables.get(name, {})), rights)
-        try:
-            plugin = _make(name, _import_object(name, candidate.target))
-            self.hooks.register(name, plugin, handle, candidate.manifest.hooks)
-        except PluginError as error:
-            self._refuse(error)
-            return False
-        self._loaded[name] = _Loaded(candidate, handle, config_class)
         self._refused.pop(name, None)
-        self.hooks.configure(name, config)
+        self._faults.succeeded(name, "load")
+        if self._loaded[name].process is None:
+            self.hooks.configure(name, self._loaded[name].config)
         return True
 
+    def _load_inline(self, candidate: Candidate, handle: InlineHandle) -> _Loaded:
+        name = candidate.name
+        config_class = import_class(name, candidate.manifest.config)
+        config = parse_settings(name, config_class, self._table(name))
+        plugin = make_plugin(name, import_object(name, candidate.target))
+        self.hooks.register(name, plugin, handle, candidate.manifest.hooks)
+        return _Loaded(candidate, handle, config_class, config=config)
+
+    def _load_process(self, candidate: Candidate, handle: InlineHandle) -> _Loaded:
+        ready = self._ready.pop(candidate.name, None) or self._launch(candidate, handle)
+        assert ready.process is not None
+        self.hooks.register_remote(candidate.name, ready.process, ready.handle, candidate.manifest.hooks)
+        return ready
+
+    def _launch(self, candidate: Candidate, handle: InlineHandle) -> _Loaded:
+        assert self._launcher is not None
+        name = candidate.name
+        process = PluginProcess(
+            candidate, handle, lambda: self._table(name), self._backend, self._faults, self._launcher, self._limits
+        )
+        process.launch()
+        return _Loaded(candidate, handle, process=process, needs_full=False)
+
     def _start_one(self, name: str) -> None:
+        process = self._loaded[name].process
+        if process is not None:
+            process.start()
+            return
         services = self.hooks.start(name)
         if services:
             self._services.add(name, services)
 
     async def _unload(self, name: str) -> None:
-        await self._services.remove(name)
-        self.hooks.stop(name)
+        loaded = self._loaded[name]
+        if loaded.process is not None:
+            await loaded.process.end()
+        else:
+            await self._services.remove(name)
+            self.hooks.stop(name)
         self.hooks.unregister(name)
         self._health.replace(name, ())
+        loaded.handle.release()
         self._faults.forget(name)
         self._backend.released(name)
         del self._loaded[name]
@@ -225,6 +292,7 @@ class PluginHost:
                 continue
             if self._started:
                 self._start_one(name)
+            if self._started and self._loaded[name].process is None:
                 self._loaded[name].needs_full = not self.hooks.netmap_changed(name, full_change(self._backend.netmap()))
 
     def _refuse(self, error: PluginError) -> None:
@@ -242,34 +310,46 @@ class PluginHost:
                 installed = ", ".join(sorted(self._candidates)) or "none"
                 raise ConfigError(f"plugins.{name}: no such plugin is installed", mend=f"installed are: {installed}")
 
-    def _check_disabled_settings(self, name: str) -> None:
+    def _table(self, name: str) -> dict[str, Any]:
+        return own_table(self._tables.get(name, {}))
+
+    async def _checked(self, loaded: _Loaded) -> Any:
+        """The settings that hold now, parsed where the plugin is inline. Raises `ConfigError`."""
+        name = loaded.candidate.name
+        if loaded.config_class is not None:
+            return parse_settings(name, loaded.config_class, self._table(name))
+        if loaded.process is not None:
+            await loaded.process.check(self._table(name))
+        return None
+
+    def _configure(self, loaded: _Loaded, config: Any) -> None:
+        if loaded.process is not None:
+            loaded.process.configure()
+        elif self.hooks.configure(loaded.candidate.name, config):
+            loaded.config = config
+
+    async def _check_disabled_settings(self, name: str) -> None:
         """Settings of a plugin that is about to be loaded; its refusal for other reasons comes later."""
-        try:
-            config_class = _import_object(name, self._candidates[name].manifest.config)
-        except PluginError:
+        candidate = self._candidates[name]
+        if candidate.manifest.placement is Placement.APPS:
+            if self._launcher is not None:
+                handle = InlineHandle(name, self._backend, lambda: self._table(name), candidate.manifest.rights)
+                self._ready[name] = ready = self._launch(candidate, handle)
+                assert ready.process is not None
+                await ready.process.first_verdict()
             return
-        if isinstance(config_class, type):
-            parse_settings(name, config_class, self._tables.get(name, {}))
+        with suppress(PluginError):
+            parse_settings(name, import_class(name, candidate.manifest.config), self._table(name))
+
+    async def _drop_ready(self) -> None:
+        """End processes that were started to check settings and are not wanted after all."""
+        for ready in [self._ready.pop(name) for name in tuple(self._ready)]:
+            assert ready.process is not None
+            await ready.process.end()
+            self._faults.forget(ready.candidate.name)
 
 
 def own_site(discovery: Discovery) -> Site:
     """What this version offers without knowledge of the host; the daemon adds features and capabilities."""
     own = frozenset(c.name for c in discovery.candidates if c.target.startswith(OWN_PACKAGE))
     return Site(hooks=HOOK_NAMES, own=own)
-
-
-def _import_object(name: str, target: str) -> Any:
-    """Import "module:Name" of a plugin. Raises `PluginRefused`, whatever the plugin's code raises."""
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # foreign code at import may raise anything
-        text = f"{target} cannot be imported: {type(error).__name__}: {error}"
-        raise PluginRefused(name, text, mend=f"reinstall it; it must fit plugin API {API_VERSION}") from error
-
-
-def _make(name: str, plugin_class: Any) -> object:
-    try:
-        return plugin_class()
-    except (Exception, SystemExit) as error:  # foreign code
-        raise PluginRefused(name, f"cannot be made: {type(error).__name__}: {error}") from error

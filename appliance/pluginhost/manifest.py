@@ -17,6 +17,8 @@ from appliance.pluginhost.errors import ManifestError
 
 MANIFEST_FILE = "manifest.toml"
 MAX_MANIFEST_BYTES = 64 * 1024
+MIN_MEMORY_MIB = 32
+MAX_MEMORY_MIB = 1024
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -30,7 +32,8 @@ class Manifest:
     `config` names the configuration class ("module:Class"); `proto` the `appliance.proto` packages; `kernel_features`,
     `capabilities` and `boards` what the host must have (`boards` empty: any); `after` plugins that go first where
     present; `conflicts` plugins that cannot run beside it; `claims` things of which only one plugin may be in charge;
-    `rights` what it asks of the handle beyond its own affairs; `commands` one line of help per command's name.
+    `rights` what it asks of the handle beyond its own affairs; `commands` one line of help per command's name;
+    `memory_mib` the memory that the plugin's process may use (placement `apps`).
     """
 
     name: str
@@ -50,6 +53,7 @@ class Manifest:
     claims: tuple[str, ...] = ()
     rights: tuple[Right, ...] = ()
     commands: dict[str, str] = field(default_factory=dict)
+    memory_mib: int = 128
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,6 +89,9 @@ def _check(manifest: Manifest, expected_name: str) -> None:
         raise ManifestError(expected_name, "'plugin.config' must have the form 'module:Class'")
     if len(set(manifest.hooks)) != len(manifest.hooks):
         raise ManifestError(expected_name, "'plugin.hooks' names a hook twice")
+    if not MIN_MEMORY_MIB <= manifest.memory_mib <= MAX_MEMORY_MIB:
+        limits = f"{MIN_MEMORY_MIB} and {MAX_MEMORY_MIB}"
+        raise ManifestError(expected_name, f"'plugin.memory_mib' must be between {limits}")
     for command, text in manifest.commands.items():
         if not _COMMAND.fullmatch(command) or not text.strip() or "\n" in text:
             raise ManifestError(expected_name, f"'plugin.commands.{command}' must be a word with one line of help")

@@ -6,13 +6,14 @@ Not a task group: a service that refuses to end must not hold the process, and o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from appliance.api.host import Service
 from appliance.api.values import JsonValue, LogLevel
-from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
-from appliance.pluginhost.faults import FaultBook
+from appliance.ports.clock import Clock
+from appliance.ports.randomness import Randomness
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
@@ -22,10 +23,38 @@ MENDED_S = 10.0
 """A restarted service counts as mended after this time."""
 
 
+class ServiceSite(Protocol):
+    """What the supervisor needs of the process around it."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def randomness(self) -> Randomness: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def log(self, source: str, level: LogLevel, event: str, fields: Mapping[str, JsonValue]) -> None: ...
+
+
+class FaultSink(Protocol):
+    """Who keeps account of failures."""
+
+    def failed(self, plugin: str, where: str, error: BaseException) -> None: ...
+
+    def succeeded(self, plugin: str, where: str) -> None: ...
+
+
+def backoff_s(failures: int, randomness: Randomness) -> float:
+    """Seconds before the next start after `failures` in a row; jittered."""
+    step = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), LAST_BACKOFF_S)
+    return step * randomness.uniform(0.5, 1.5)
+
+
 class ServiceSupervisor:
     """Services can be added and removed at any time; `stop_timeout_s` bounds each removal."""
 
-    def __init__(self, backend: HostBackend, faults: FaultBook, *, stop_timeout_s: float = 5.0) -> None:
+    def __init__(self, backend: ServiceSite, faults: FaultSink, *, stop_timeout_s: float = 5.0) -> None:
         self._backend = backend
         self._faults = faults
         self._stop_timeout_s = stop_timeout_s
@@ -73,7 +102,7 @@ class ServiceSupervisor:
             failures = 1 if self._backend.clock.now() - started >= STEADY_S else failures + 1
             self._faults.failed(plugin, where, error)
             self.restarts += 1
-            await self._backend.sleep(self._backoff(failures))
+            await self._backend.sleep(backoff_s(failures, self._backend.randomness))
 
     async def _run_once(self, plugin: str, service: Service, where: str) -> BaseException | None:
         """None when the service ended by itself; our own cancellation passes through."""
@@ -94,7 +123,3 @@ class ServiceSupervisor:
     async def _mend_later(self, plugin: str, where: str) -> None:
         await self._backend.sleep(MENDED_S)
         self._faults.succeeded(plugin, where)
-
-    def _backoff(self, failures: int) -> float:
-        step = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), LAST_BACKOFF_S)
-        return step * self._backend.randomness.uniform(0.5, 1.5)

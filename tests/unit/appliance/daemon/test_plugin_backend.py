@@ -60,7 +60,11 @@ def test_ok__status_in_the_words_of_the_plugin_api(backend: PluginBackend) -> No
 async def test_ok__button_sets_what_the_panel_says(backend: PluginBackend) -> None:
     gateway = backend.gateway = MemoryBackend(STATUS, view())
     panel = Panel("t", actions=(PanelAction("Use", {"accept_routes": True}),))
-    backend.all_panels = lambda: (PluginPanel("subnet_router", panel),)
+
+    async def panels() -> tuple[PluginPanel, ...]:
+        return (PluginPanel("subnet_router", panel),)
+
+    backend.all_panels = panels
     await backend.act("subnet_router", "Use")
     assert gateway.asked == [PrefsPatch(plugins={"subnet_router": {"accept_routes": True}})]
     for wrong in (("subnet_router", "Stop"), ("other", "Use")):

@@ -57,7 +57,7 @@ class MemoryBackend:
     def status(self, *, peers: bool = True) -> GatewayStatus:
         return GatewayStatus("0", BackendState.RUNNING)
 
-    def panels(self) -> tuple[PluginPanel, ...]:
+    async def panels(self) -> tuple[PluginPanel, ...]:
         return ()
 
     async def act(self, plugin: str, label: str) -> None:

@@ -1,0 +1,1 @@
+"""The second placement: each plugin in a process of its own, spoken to over a channel."""

@@ -1,0 +1,121 @@
+"""`HostHandle` inside a plugin's own process: methods travel to `waypostd`, time stays here."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from appliance.api.changes import PAUSE_S, follow
+from appliance.api.values import (
+    AttachedPrefix,
+    GatewayStatus,
+    HealthItem,
+    HostFacts,
+    JsonValue,
+    ListenPlace,
+    LogLevel,
+    NetmapSnapshot,
+    NodeInfo,
+    PluginPanel,
+    RefreshKind,
+    StatusChange,
+)
+from appliance.ports.clock import Clock
+
+Ask = Callable[..., Awaitable[Any]]
+"""`ask(method, *arguments)`: the method's result from the other side. Raises `ApplianceError`."""
+
+
+class RemoteHandle:
+    def __init__(self, plugin: str, ask: Ask, clock: Clock) -> None:
+        self._plugin = plugin
+        self._ask = ask
+        self._clock = clock
+
+    @property
+    def plugin(self) -> str:
+        return self._plugin
+
+    async def netmap(self) -> NetmapSnapshot:
+        found: NetmapSnapshot = await self._ask("netmap")
+        return found
+
+    async def node(self, stable_id: str) -> NodeInfo | None:
+        found: NodeInfo | None = await self._ask("node", stable_id)
+        return found
+
+    async def whois(self, address: str) -> NodeInfo | None:
+        found: NodeInfo | None = await self._ask("whois", address)
+        return found
+
+    async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
+        found: tuple[AttachedPrefix, ...] = await self._ask("attached_prefixes")
+        return found
+
+    async def facts(self) -> HostFacts:
+        found: HostFacts = await self._ask("facts")
+        return found
+
+    async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
+        await self._ask("request_refresh", kind, reason)
+
+    async def request_router_refresh(self, reason: str) -> None:
+        await self.request_refresh(RefreshKind.ROUTER, reason)
+
+    async def listen(self, place: ListenPlace) -> socket.socket:
+        listener = socket.socket(fileno=await self._ask("listen", place))
+        listener.setblocking(False)
+        return listener
+
+    async def status(self, *, peers: bool = True) -> GatewayStatus:
+        found: GatewayStatus = await self._ask("status", peers)
+        return found
+
+    async def panels(self) -> tuple[PluginPanel, ...]:
+        found: tuple[PluginPanel, ...] = await self._ask("panels")
+        return found
+
+    async def wait_change(self, after: int) -> StatusChange:
+        found: StatusChange = await self._ask("wait_change", after)
+        return found
+
+    def changes(self, *, pause_s: float = PAUSE_S) -> AsyncIterator[StatusChange]:
+        return follow(self, pause_s)
+
+    async def act(self, plugin: str, label: str) -> None:
+        await self._ask("act", plugin, label)
+
+    async def set_health(self, item: HealthItem) -> None:
+        await self._ask("set_health", item)
+
+    async def clear_health(self, code: str) -> None:
+        await self._ask("clear_health", code)
+
+    async def log(self, level: LogLevel, event: str, fields: Mapping[str, JsonValue] | None = None) -> None:
+        await self._ask("log", level, event, fields)
+
+    async def config(self) -> Mapping[str, JsonValue]:
+        found: Mapping[str, JsonValue] = await self._ask("config")
+        return found
+
+    async def store_get(self, name: str) -> bytes | None:
+        found: bytes | None = await self._ask("store_get", name)
+        return found
+
+    async def store_put(self, name: str, value: bytes) -> None:
+        await self._ask("store_put", name, value)
+
+    async def store_delete(self, name: str) -> None:
+        await self._ask("store_delete", name)
+
+    async def now(self) -> float:
+        return self._clock.now()
+
+    async def wall_now(self) -> datetime:
+        return self._clock.wall_now()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
