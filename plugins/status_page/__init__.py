@@ -1,0 +1,1 @@
+"""A local web page that shows this gateway: node, paths, peers, routes, health, plugins' panels."""
