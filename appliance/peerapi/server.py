@@ -217,5 +217,5 @@ class _Connection(web.RequestHandler):
 
     def abort(self) -> None:
         """Cut off without a word."""
-        if isinstance(self.transport, asyncio.Transport):
+        if self.transport is not None:
             self.transport.abort()

@@ -6,6 +6,7 @@ import asyncio
 from ipaddress import ip_address
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from appliance.peerapi import server as module
@@ -13,7 +14,7 @@ from appliance.peerapi.server import PeerApiServer
 from appliance.proto.control import messages as wire
 from appliance.types.errors import UnderlayError
 
-from .conftest import PEER, STRANGER, US, full_map, wire_node
+from .conftest import PEER, STRANGER, US, World, full_map, wire_node
 
 
 async def test_ok__peer_learns_who_both_are(world):
@@ -150,3 +151,17 @@ async def test_ok__port_is_the_same_at_every_start_and_another_where_it_is_taken
     assert await server.listen([ip_address("100.64.0.1")]) == (ip_address("100.64.0.1"),)
     assert tried == [58436, 36467, 45098, 55837, 52376, 0]
     assert server.endpoints == ()
+
+
+def test_fail__stranger_is_cut_off_under_uvloop_too():
+    """Its transports are of other classes than asyncio's."""
+
+    async def run():
+        world = World()
+        await world.server.listen([US])
+        assert await world.ask(source=STRANGER) == (0, "")
+        assert (await world.ask())[0] == 200
+        await world.server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
