@@ -21,6 +21,7 @@ COMMANDS = {
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "policy": ("control.cli.policy:policy", "Check, get, set the policy."),
+    "counters": ("control.cli.counters:counters", "Show what the server counts."),
     "completion": ("control.cli.completion:completion", "Print the shell completion script."),
 }
 

@@ -7,6 +7,7 @@ that asks and never reads cannot make us buffer (answers to its pings, for one).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
@@ -52,11 +53,19 @@ class TunnelHandler(Protocol):
 class TunnelConnection(asyncio.Protocol):
     """Owns its transport after the HTTP upgrade."""
 
-    def __init__(self, tunnel: ServerTunnel, handler: TunnelHandler, spawn: Spawn, remote_ip: str) -> None:
+    def __init__(
+        self,
+        tunnel: ServerTunnel,
+        handler: TunnelHandler,
+        spawn: Spawn,
+        remote_ip: str,
+        counters: Counter[str] | None = None,
+    ) -> None:
         self._tunnel = tunnel
         self._handler = handler
         self._spawn = spawn
         self.remote_ip = remote_ip
+        self.counters = Counter() if counters is None else counters
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._flush_scheduled = False
@@ -149,11 +158,15 @@ class TunnelConnection(asyncio.Protocol):
             case StreamDrained():
                 self._handler.writable(self)
             case StreamFailed():
+                self.counters["stream_failed"] += 1
                 self._end_task(event.stream_id)
                 self._handler.stream_gone(self, event.stream_id)
             case Established():
+                self.counters["tunnel_opened"] += 1
                 log.debug("tunnel opened", machine=event.peer.short, version=event.version, remote=self.remote_ip)
             case TunnelFailed():
+                if event.reason is not None:
+                    self.counters[f"tunnel_{event.reason}"] += 1
                 log.debug("tunnel ended", reason=str(event.reason or "goodbye"), text=event.text, remote=self.remote_ip)
                 self._flush()
                 if self._transport is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from weakref import WeakSet
 
 from appliance.crypto.x25519 import clamp, public_key
@@ -26,6 +27,7 @@ class NoiseUpgrade:
         self._spawn = spawn
         self._randomness = randomness
         self._open: WeakSet[TunnelConnection] = WeakSet()
+        self.counters: Counter[str] = Counter()
         self._key_response = encode_key_response(public_key(private))
 
     def key_response(self, version: str | None) -> bytes | None:
@@ -37,18 +39,20 @@ class NoiseUpgrade:
     def take(self, transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> None:
         """Own the connection: refuse with an answer and close, or run the tunnel on it."""
         if head.method != "POST":
+            self.counters["bad_method"] += 1
             _refuse(transport, 405, "use POST")
             return
         try:
             initiation = parse_upgrade(head)
         except DecodeError as error:
+            self.counters[f"bad_upgrade_{error.reason}"] += 1
             _refuse(transport, 400, error.text)
             return
         challenge = ChallengePrivateKey(clamp(self._randomness.bytes(32)))
         tunnel = ServerTunnel(
             self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
         )
-        connection = TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport))
+        connection = TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport), self.counters)
         self._open.add(connection)
         transport.set_protocol(connection)
         connection.connection_made(transport)

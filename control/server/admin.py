@@ -142,6 +142,7 @@ class AdminServer:
                 web.put("/v1/nodes/{name}/tags", self._tag_node),
                 web.post("/v1/nodes/{name}/ping", self._ping_node),
                 web.post("/v1/nodes/{name}/c2n", self._ask_node),
+                web.get("/v1/counters", self._counters),
                 web.get("/v1/routes", self._list_routes),
                 web.post("/v1/nodes/{name}/routes/approve", self._approve_routes),
                 web.post("/v1/nodes/{name}/routes/revoke", self._revoke_routes),
@@ -151,6 +152,10 @@ class AdminServer:
             ]
         )
         return app
+
+    async def _counters(self, request: web.Request) -> web.Response:
+        _actor(request)
+        return _json(self._service.counters.snapshot())
 
     # Users
 

@@ -110,6 +110,7 @@ async def running(
         stack.push_async_callback(service.close)
         if derp is not None:
             derp.serve(service)
+            derp.count_in(service.counters)
         tasks = await stack.enter_async_context(RequestTasks())
         hub = SessionHub(service, clock, randomness)
         stack.callback(hub.close)
@@ -121,6 +122,8 @@ async def running(
         add_login_page(routes, service.logins)
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)
+        service.counters.add("front", lambda: front.counters)
+        service.counters.add("noise", lambda: noise.counters)
         context = front_tls.context if front_tls is not None else None
         port = await _listen(stack, front, settings, context)
         name = _public_name(settings, host)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from appliance.ports.randomness import Randomness
     from appliance.types.keys import DerpPrivateKey, NodePublicKey
     from control.server.settings import ServerSettings
+    from control.service.counters import Counters
     from control.service.interface import NodeFacing
     from control.state.changes import Change
 
@@ -97,6 +98,11 @@ class EmbeddedDerp:
     def refresh(self) -> bool:
         """Renew the certificate when due; True = the DERP map changed and must be told."""
         return self._tls.refresh() if self._tls is not None else False
+
+    def count_in(self, counters: Counters) -> None:
+        """Show what relay and STUN count."""
+        counters.add("derp", self._server.metrics)
+        counters.add("stun", self._stun.metrics)
 
     async def stop(self) -> None:
         self._stun.close()

@@ -12,6 +12,7 @@ import structlog
 
 from control.policy.document import parse_policy
 from control.service.core import Core
+from control.service.counters import Counters
 from control.service.keys import PreAuthKeyOperations
 from control.service.logins import LoginOperations
 from control.service.nodes import NodeOperations
@@ -57,6 +58,7 @@ class ControlService:
         self._presence = Presence(core)
         self._pending = PendingLogins(core.clock, core.randomness)
         self._registrar = Registrar(core, self._pending)
+        self.counters = Counters()
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)

@@ -224,3 +224,10 @@ def test_ok__help_and_completion(capsys):
     assert run(["nonsense"]) == 2
     for name in ("serve", "users", "preauthkeys", "nodes", "routes", "policy"):
         assert run([name, "--help"]) == 0
+
+
+async def test_ok__counters_by_part(shell: Shell) -> None:
+    shell.service.counters.add("noise", lambda: {"tunnel_opened": 7})
+    assert await shell.json("counters") == {"noise": {"tunnel_opened": 7}}
+    out, _ = await shell.run("counters")
+    assert "tunnel_opened" in out

@@ -168,3 +168,4 @@ async def test_fail__garbage_closes_the_transport() -> None:
         await bench.run()
         bench.connection.data_received(b"\x04\x00\x10" + bytes(16))
         assert bench.wire.closed
+        assert bench.connection.counters == {"tunnel_opened": 1, "tunnel_bad_ciphertext": 1}

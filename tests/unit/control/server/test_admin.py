@@ -22,6 +22,7 @@ async def session(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
     service = await open_service(
         tmp_path, ServiceSettings(domain="mesh.test"), clock=SystemClock(), randomness=SeededRandomness(1)
     )
+    service.counters.add("front", lambda: {"bad_request_too-long": 2})
     server = AdminServer(service, tmp_path / "s")
     await server.start()
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "s"))) as one:
@@ -48,3 +49,8 @@ async def test_fail__bad_body(session: aiohttp.ClientSession, method: str, path:
 async def test_fail__requests_that_a_page_could_make(session: aiohttp.ClientSession, headers: dict[str, str]) -> None:
     async with session.get(f"{BASE}/users", headers=headers) as response:
         assert response.status == 403
+
+
+async def test_ok__counters_of_the_parts(session: aiohttp.ClientSession) -> None:
+    async with session.get(f"{BASE}/counters") as response:
+        assert await response.json() == {"front": {"bad_request_too-long": 2}}
