@@ -53,9 +53,9 @@ class LocalClient:
     def patch(self, name: str, body: Any, kind: type[T]) -> T:
         return self._call("PATCH", name, body, kind)
 
-    def raw(self, name: str) -> bytes:
+    def raw(self, name: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
         """The JSON text of an answer."""
-        connection, response = self._send("GET", name, None, TIMEOUT_S)
+        connection, response = self._send("GET", name, None, timeout_s)
         try:
             return response.read()
         finally:

@@ -6,12 +6,12 @@ import click
 import msgspec
 
 from appliance.cli.session import Session
-from appliance.localapi.schema import EventLine
+from appliance.localapi.schema import EventLine, LoopDelay
 
 
 @click.group()
 def debug() -> None:
-    """Look inside: netmap, events."""
+    """Look inside: netmap, events, counters, event loop."""
 
 
 @debug.command()
@@ -34,3 +34,30 @@ def events(session: Session, as_json: bool, follow: bool) -> None:
         else:
             fields = "  ".join(f"{name}={value}" for name, value in line.fields.items() if value not in ("", None))
             click.echo(f"{line.at.astimezone():%H:%M:%S}  {line.kind:<22} {fields}")
+
+
+@debug.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def counters(session: Session, as_json: bool) -> None:
+    """Print what was counted since the start: refused, dropped and limited packets by reason."""
+    raw = session.client.raw("counters")
+    if as_json:
+        session.print_json(raw)
+        return
+    for name, value in msgspec.json.decode(raw, type=dict[str, int]).items():
+        click.echo(f"{value:>12}  {name}")
+
+
+@debug.command()
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="How long to measure.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def loop(session: Session, seconds: float, as_json: bool) -> None:
+    """Measure how late the daemon's event loop is: what everything it serves waits for."""
+    raw = session.client.raw(f"loop?seconds={seconds:g}", timeout_s=seconds + 10)
+    if as_json:
+        session.print_json(raw)
+        return
+    delay = msgspec.json.decode(raw, type=LoopDelay)
+    click.echo(f"worst {delay.worst_s * 1e3:.1f} ms, p99 {delay.p99_s * 1e3:.1f} ms, {delay.samples} samples")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -45,6 +46,9 @@ class Queries:
 
     def netmap(self) -> dict[str, Any]:
         return plain_netmap(self._view())
+
+    def counters(self) -> Mapping[str, int]:
+        return {**self._core.engine.counters(), **self._core.magicsock.counters()}
 
     async def ping(self, request: PingRequest) -> PingReply:
         view = self._view()

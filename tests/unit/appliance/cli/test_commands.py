@@ -283,6 +283,10 @@ def test_ok__health_exit_code_tells(waypost: Call, backend: MemoryBackend, capsy
 def test_ok__version_and_debug(waypost: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert waypost("version", "--json") == 0
     assert json.loads(capsys.readouterr().out)["daemon"]["version"] == "0.1.0"
+    assert waypost("debug", "counters") == 0
+    assert "unknown_datagram" in capsys.readouterr().out
+    assert waypost("debug", "loop", "--seconds", "0.1") == 0
+    assert "worst" in capsys.readouterr().out
     assert waypost("debug", "netmap") == 0
     assert json.loads(capsys.readouterr().out)["peers"] == ["gw-b.mesh.example", "phone.mesh.example"]
 

@@ -18,6 +18,7 @@ from appliance.localapi.schema import (
     HOST,
     ErrorReply,
     EventLine,
+    LoopDelay,
     PeerStatus,
     PrefsPatch,
     PrefsView,
@@ -137,6 +138,15 @@ async def test_fail__errors_carry_code_and_mend(
         assert response.status == status
         reply = msgspec.json.decode(await response.read(), type=ErrorReply)
     assert (reply.code, reply.text, reply.mend) == (error.code, error.text, error.mend)
+
+
+async def test_ok__counters_and_loop_delay(session: aiohttp.ClientSession) -> None:
+    async with session.get(f"{BASE}/counters") as response:
+        assert await response.json() == {"unknown_datagram": 3}
+    async with session.get(f"{BASE}/loop?seconds=0.05") as response:
+        assert msgspec.json.decode(await response.read(), type=LoopDelay).samples > 0
+    async with session.get(f"{BASE}/loop?seconds=x") as response:
+        assert response.status == 400
 
 
 async def test_ok__watch_sends_a_line_per_change(session: aiohttp.ClientSession, backend: MemoryBackend) -> None:
