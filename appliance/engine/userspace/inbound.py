@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.coalescing import coalesce
-from appliance.engine.userspace.inner import TSMP, protocol, true_length
+from appliance.engine.userspace.inner import PROTOCOL_AT, TSMP, true_length
 from appliance.engine.userspace.inner import source as inner_source
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.ports.packets import Buffer, Segments, TunPacket
@@ -135,7 +135,7 @@ class Inbound:
         if self._table.lookup(address) is not record:
             self._counters["wrong_inner_source"] += 1
             return None
-        if protocol(padded) == TSMP:
+        if padded[PROTOCOL_AT[padded[0] >> 4]] == TSMP:
             self._for_mesh.append((record.key, bytes(padded[:length])))
             return None
         return padded[:length]

@@ -9,6 +9,8 @@ V6_HEADER = 40
 TCP = 6
 UDP = 17
 TSMP = 99
+PROTOCOL_AT = {4: 9, 6: 6}
+"""Offset of the IP protocol by IP version; of IPv6 packets the first extension header may stand there."""
 
 
 def destination(packet: Buffer) -> bytes | None:
@@ -38,11 +40,6 @@ def true_length(packet: Buffer) -> int | None:
         return length if V4_HEADER <= length <= len(packet) else None
     length = V6_HEADER + (packet[4] << 8 | packet[5])
     return length if length <= len(packet) else None
-
-
-def protocol(packet: Buffer) -> int:
-    """IP protocol, or what the first extension header of IPv6 is, of a packet that `true_length` accepts."""
-    return packet[9] if packet[0] >> 4 == 4 else packet[6]
 
 
 def ones_sum(data: Buffer) -> int:
