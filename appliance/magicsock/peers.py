@@ -15,6 +15,8 @@ from appliance.magicsock.timing import (
     MAX_SEEN_PINGS,
     PING_BURST,
     PING_RATE,
+    TELL_BURST,
+    TELL_RATE,
 )
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
@@ -48,6 +50,7 @@ class PeerTable:
         self._by_disco: dict[DiscoPublicKey, DiscoSender] = {}
         self._learned: dict[NodePublicKey, tuple[DiscoPublicKey | None, DiscoPublicKey]] = {}
         """Disco keys that peers told themselves, each with what control said until then."""
+        self._tells: dict[NodePublicKey, TokenBucket] = {}
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -79,10 +82,13 @@ class PeerTable:
     def learn(self, key: NodePublicKey, disco_key: DiscoPublicKey, now: float) -> bool:
         """The peer told its disco key through its own tunnel; it stands until control names another (1.8).
 
-        False: nobody known, or nothing new.
+        False: nobody known, nothing new, or too often.
         """
         peer = self._by_node.get(key)
         if peer is None or peer.node.wireguard_only or peer.node.disco_key == disco_key:
+            return False
+        if not self._tells.setdefault(key, TokenBucket(TELL_RATE, TELL_BURST)).take(now):
+            self._context.outbox.count("disco_key_flood")
             return False
         by_control = self._learned[key][0] if key in self._learned else peer.node.disco_key
         self._learned[key] = (by_control, disco_key)
@@ -116,6 +122,7 @@ class PeerTable:
     def _remove(self, key: NodePublicKey) -> None:
         peer = self._by_node.pop(key, None)
         self._learned.pop(key, None)
+        self._tells.pop(key, None)
         if peer is not None:
             self._context.remove_overlay(single_overlay_addresses(peer.node))
             self._unlink(peer)

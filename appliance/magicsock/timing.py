@@ -37,6 +37,9 @@ MAX_SEEN_PINGS = 256
 CALL_ME_MAYBE_RATE = 1.0
 """Accepted call-me-maybe messages a second and peer (3.6)."""
 CALL_ME_MAYBE_BURST = 3.0
+TELL_RATE = 0.1
+"""Own: disco keys a second that a peer may tell of itself; each makes us ping all its addresses."""
+TELL_BURST = 4.0
 PING_RATE = 200.0
 """Own: answered pings a second and peer."""
 PING_BURST = 400.0

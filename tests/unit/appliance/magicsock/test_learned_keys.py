@@ -80,3 +80,11 @@ def test_ok__machine_uses_the_told_key_and_counts_it(rig):
     assert machine.disco_key_of(node.key) == told
     assert machine.counters["disco_key_learned"] == 1
     assert machine.disco_key_of(rig.node(9).key) is None
+
+
+def test_fail__keys_told_without_end(rig, table):
+    key, keys = rig.node().key, [rig.node(number).disco_key for number in range(3, 9)]
+    assert [table.learn(key, each, rig.now) for each in keys] == [True] * 4 + [False] * 2
+    assert table.get(key).node.disco_key == keys[3]
+    assert rig.outbox.counters["disco_key_flood"] == 2
+    assert table.learn(key, keys[4], rig.now + 10)
