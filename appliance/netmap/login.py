@@ -5,6 +5,7 @@ Sans-IO: requests out, answers in. A new node key is a trial until the server ac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from appliance.types.keys import NodePrivateKey, NodePublicKey
 
 MAX_REPLY = 2**20
 MAX_RETRY_AFTER_S = 3600.0
+_PAGE = re.compile(r"https?://[!-~]{1,2000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Refused:
 
 
 Outcome = Registered | VisitUrl | RegisterAgain | KeyExpired | RetryLater | Refused
+
+
+def _shown(text: str) -> str:
+    """Text of the server for a terminal: bounded, without control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:500]).strip()
 
 
 class LoginMachine:
@@ -171,16 +178,18 @@ class LoginMachine:
         if status == 429:
             return RetryLater(self._retry_after_s(retry_after))
         if status != 200:
-            text = body[:200].decode("utf-8", "replace").strip()
+            text = _shown(body[:200].decode("utf-8", "replace"))
             return Refused(text or f"HTTP {status}", status, fatal=400 <= status < 500)
         reply = wire.decode(wire.RegisterResponse, body)
         if reply.error:
-            return Refused(reply.error[:500])
+            return Refused(_shown(reply.error))
         if reply.node_key_signature:
             return self._regenerate("the server wants a signature of tailnet lock, which this node cannot give")
         if reply.node_key_expired:
             return self._key_expired()
         if reply.auth_url:
+            if not _PAGE.fullmatch(reply.auth_url):
+                return Refused("it names a login page that is no URL")
             repeated = reply.auth_url == self._followup
             self._followup = reply.auth_url
             return VisitUrl(reply.auth_url, repeated)

@@ -60,13 +60,18 @@ def node_json(node: NodeRecord, view: MeshView, wall_now: datetime) -> dict[str,
     }
 
 
+def _shown(text: str, limit: int) -> str:
+    """What a stranger said, for a terminal: bounded, without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:limit])
+
+
 def pending_json(login: PendingLogin) -> dict[str, Any]:
     """A device that waits for a decision."""
     return {
         "id": login.id,
-        "hostname": login.hostinfo.hostname[:255],
-        "os": login.hostinfo.os[:64],
-        "tags": [tag[:64] for tag in login.hostinfo.request_tags[:16]],
+        "hostname": _shown(login.hostinfo.hostname, 255),
+        "os": _shown(login.hostinfo.os, 64),
+        "tags": [_shown(tag, 64) for tag in login.hostinfo.request_tags[:16]],
         "machine_key": str(login.machine_key),
         "node_key": str(login.node_key),
         "remote_ip": login.remote_ip,

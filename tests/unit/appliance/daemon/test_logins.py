@@ -100,6 +100,22 @@ async def test_ok__renewal_keeps_what_runs(process, url, key, server):
     assert kept["old_node_key"] == before.node_key
 
 
+async def test_ok__a_renewal_is_pending_until_the_new_session_runs(process, url, key):
+    await process.up(url, key)
+    gateway, seen = process.gateway, []
+    stop = gateway._stop_client
+
+    async def watched():
+        await stop()
+        seen.append(gateway.status())
+
+    gateway._stop_client = watched
+    await gateway.up(UpRequest(force_login=True, auth_key=key))
+    await login_over(process)
+    (between,) = seen
+    assert (between.login_pending, between.state) == (True, BackendState.STARTING)
+
+
 async def test_ok__a_renewal_that_is_denied_changes_nothing(process, url, key, server):
     await process.up(url, key)
     before = stored(process.host, "keys.json")

@@ -126,6 +126,24 @@ def test_ok__same_url_again_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["javascript:x", "https://", "https://c/\x1b[2J", "https://c/" + "x" * 3000, "ftp://c/"]
+)
+def test_fail__login_page_that_is_no_url(url: str) -> None:
+    login = machine()
+    login.start()
+    login.request(HOSTINFO)
+    assert isinstance(login.receive_response(200, answer(auth_url=url)), Refused)
+    assert login.auth_url == ""
+
+
+def test_ok__words_of_the_server_hold_no_control_characters() -> None:
+    outcome = machine().receive_response(200, answer(error="no\x1b[31m way\n" + "x" * 900))
+    assert isinstance(outcome, Refused)
+    assert outcome.text.isprintable()
+    assert len(outcome.text) <= 500
+
+
+@pytest.mark.parametrize(
     ("fields", "outcome"),
     [
         ({"error": "no", "node_key_expired": True, "auth_url": "https://c/1"}, Refused("no")),

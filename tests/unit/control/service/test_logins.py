@@ -6,11 +6,15 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.proto.control.messages import LOGOUT_EXPIRY, Auth, Hostinfo, RegisterRequest, RegisterResponse
 from control.service.actor import Actor
 from control.service.errors import ConflictError, DeniedError, NotFoundError, ServiceError
 from control.service.pending import LIFE_S
+from control.service.present import pending_json
+from control.service.registration import _login_id
 from control.state.records import Role
 from tests.unit.control.service.conftest import ADMIN, machine, node_key
 
@@ -115,6 +119,18 @@ async def test_fail__the_url_of_another_device_gives_nothing(rig, alice):
     assert answer.auth_url not in ("", url)
     answer = await ask(rig, 1, key=9, followup=url)
     assert answer.auth_url not in ("", url)
+
+
+@given(st.text(max_size=200))
+def test_ok__any_follow_up_names_at_most_an_id(text: str) -> None:
+    assert len(_login_id(text)) <= 64
+    assert len(_login_id("/register/" + text)) <= 64
+
+
+async def test_ok__what_a_stranger_says_is_shown_without_control_characters(rig):
+    await ask(rig, 1, hostname="gw\x1b[2J\u202e", os="x" * 999, request_tags=["tag:\n"])
+    shown = pending_json(rig.service.logins.list(ADMIN)[0])
+    assert (shown["hostname"], len(shown["os"]), shown["tags"]) == ("gw?[2J?", 64, ["tag:?"])
 
 
 async def test_ok__a_new_login_of_the_device_ends_the_former(rig):
