@@ -28,6 +28,7 @@ COMMANDS = {
     "ip": ("appliance.cli.addresses:ip", "Print the addresses of this node or a peer."),
     "ping": ("appliance.cli.probes:ping", "Ping a peer through the tunnel's paths."),
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
+    "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
     "debug": ("appliance.cli.debug:debug", "Look inside: netmap, events."),
     "completion": ("appliance.cli.completion:completion", "Print the shell completion script."),

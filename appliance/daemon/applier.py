@@ -104,6 +104,11 @@ class ChangeApplier:
         return self._selection
 
     @property
+    def plugins(self) -> PluginHost:
+        """Whom it asks for contributions."""
+        return self._plugins
+
+    @property
     def is_idle(self) -> bool:
         return not self._wake.is_set() and not self._lock.locked()
 

@@ -23,8 +23,10 @@ from appliance.pluginhost.handle import InlineHandle
 from appliance.pluginhost.health import HealthKeeper
 from appliance.pluginhost.hooks import HOOK_NAMES, Hooks
 from appliance.pluginhost.imports import import_class, import_object, make_plugin
+from appliance.pluginhost.manifest import Manifest
+from appliance.pluginhost.migrations import migrate
 from appliance.pluginhost.services import ServiceSupervisor
-from appliance.pluginhost.settings import is_enabled, own_table, parse_settings
+from appliance.pluginhost.settings import is_enabled, own_table, parse_settings, plain_settings
 from appliance.pluginhost.snapshots import full_change
 from appliance.ports.processes import ProcessLauncher
 from appliance.types.errors import ConfigError
@@ -48,6 +50,7 @@ class PluginStatus:
     services: tuple[str, ...] = ()
     failures: int = 0
     slow_calls: int = 0
+    restarts: int = 0
 
 
 @dataclass(slots=True)
@@ -82,9 +85,9 @@ class PluginHost:
         limits: Limits | None = None,
     ) -> None:
         self._backend = backend
-        self._tables: dict[str, Mapping[str, Any]] = {name: dict(table) for name, table in tables.items()}
         self._discovery = discovery if discovery is not None else discover()
         self._candidates = {candidate.name: candidate for candidate in self._discovery.candidates}
+        self._tables = self._migrated(tables)
         self._site = site if site is not None else own_site(self._discovery)
         self._launcher = launcher
         self._limits = limits or Limits()
@@ -148,7 +151,7 @@ class PluginHost:
     async def apply_tables(self, tables: Tables) -> None:
         """Take new settings over: all are checked before any is applied. Raises `ConfigError`, and nothing changed."""
         old = self._tables
-        self._tables = {name: dict(table) for name, table in tables.items()}
+        self._tables = self._migrated(tables)
         try:
             self._check_names()
             wanted = {name for name in self._candidates if self._enabled(name)}
@@ -214,7 +217,25 @@ class PluginHost:
         state = "stalled" if record.stalled else "degraded" if record.broken else running
         problem = next(reversed(record.broken.values()), "")
         services = self._services.names(name) if process is None else process.services
-        return PluginStatus(name, state, placement, purpose, problem, services, record.failures, record.slow_calls)
+        restarts = process.restarts if process is not None else 0
+        counts = (record.failures, record.slow_calls, restarts)
+        return PluginStatus(name, state, placement, purpose, problem, services, *counts)
+
+    def manifest(self, name: str) -> Manifest | None:
+        """None where it could not be read."""
+        candidate = self._candidates.get(name)
+        return candidate.manifest if candidate is not None else None
+
+    def settings(self, name: str) -> tuple[bool, Mapping[str, Any], Mapping[str, Any]]:
+        """Whether it is enabled, what its table sets, and all settings with their defaults as far as they are known."""
+        if name not in self._candidates:
+            return False, {}, {}
+        loaded, table = self._loaded.get(name), self._table(name)
+        if loaded is None:
+            return self._enabled(name), table, {}
+        if loaded.process is not None:
+            return True, table, loaded.process.settings
+        return True, table, plain_settings(loaded.config)
 
     # --- one plugin
 
@@ -309,6 +330,15 @@ class PluginHost:
             if name not in self._candidates and name not in self._refused:
                 installed = ", ".join(sorted(self._candidates)) or "none"
                 raise ConfigError(f"plugins.{name}: no such plugin is installed", mend=f"installed are: {installed}")
+
+    def _migrated(self, tables: Tables) -> dict[str, Mapping[str, Any]]:
+        """Raises `ConfigError`."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, table in tables.items():
+            manifest = self.manifest(name)
+            known = (manifest.migrations, manifest.config_version) if manifest is not None else ((), 1)
+            found[name] = migrate(name, table, *known)
+        return found
 
     def _table(self, name: str) -> dict[str, Any]:
         return own_table(self._tables.get(name, {}))

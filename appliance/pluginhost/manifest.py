@@ -14,6 +14,7 @@ import msgspec
 
 from appliance.api.values import Placement, Right
 from appliance.pluginhost.errors import ManifestError
+from appliance.pluginhost.migrations import Migration, problem_of
 
 MANIFEST_FILE = "manifest.toml"
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -33,7 +34,8 @@ class Manifest:
     `capabilities` and `boards` what the host must have (`boards` empty: any); `after` plugins that go first where
     present; `conflicts` plugins that cannot run beside it; `claims` things of which only one plugin may be in charge;
     `rights` what it asks of the handle beyond its own affairs; `commands` one line of help per command's name;
-    `memory_mib` the memory that the plugin's process may use (placement `apps`).
+    `memory_mib` the memory that the plugin's process may use (placement `apps`); `config_version` that of its
+    settings, and `migrations` the steps that lead there.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Manifest:
     rights: tuple[Right, ...] = ()
     commands: dict[str, str] = field(default_factory=dict)
     memory_mib: int = 128
+    config_version: int = 1
+    migrations: tuple[Migration, ...] = ()
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,6 +93,9 @@ def _check(manifest: Manifest, expected_name: str) -> None:
         raise ManifestError(expected_name, "'plugin.config' must have the form 'module:Class'")
     if len(set(manifest.hooks)) != len(manifest.hooks):
         raise ManifestError(expected_name, "'plugin.hooks' names a hook twice")
+    problem = problem_of(manifest.migrations, manifest.config_version)
+    if problem:
+        raise ManifestError(expected_name, problem)
     if not MIN_MEMORY_MIB <= manifest.memory_mib <= MAX_MEMORY_MIB:
         limits = f"{MIN_MEMORY_MIB} and {MAX_MEMORY_MIB}"
         raise ManifestError(expected_name, f"'plugin.memory_mib' must be between {limits}")

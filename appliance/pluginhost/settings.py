@@ -45,6 +45,13 @@ def parse_settings(name: str, config_class: type, table: Mapping[str, Any]) -> A
         raise ConfigError(_plain(path, str(error))) from None
 
 
+def plain_settings(config: Any) -> dict[str, Any]:
+    """All settings of an instance as plain values. A converted instance holds its defaults in the class only."""
+    names = [each.name for each in fields(config)] if is_dataclass(config) else []
+    plain: dict[str, Any] = msgspec.to_builtins({name: getattr(config, name) for name in names}, str_keys=True)
+    return plain
+
+
 def _plain(path: str, text: str) -> str:
     """ "Expected `bool`, got `str` - at `$.snat`" becomes "plugins.x.snat: expected bool, got str"."""
     message, _, place = text.rpartition(" - at `$")

@@ -43,7 +43,7 @@ from appliance.pluginhost.errors import PluginError, PluginRefused
 from appliance.pluginhost.hooks import Hooks
 from appliance.pluginhost.imports import import_class, import_object, make_plugin
 from appliance.pluginhost.services import ServiceSupervisor
-from appliance.pluginhost.settings import parse_settings
+from appliance.pluginhost.settings import parse_settings, plain_settings
 from appliance.ports.channels import Channel, ChannelClosed
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
@@ -135,7 +135,7 @@ class PluginRunner:
         config = parse_settings(self._name, self._config_class, message.table)
         if not message.check_only:
             self._hooks.invoke(self._name, "appliance_configure", {"config": config})
-        return msgspec.to_builtins(config, str_keys=True)
+        return plain_settings(config)
 
     def _call_hook(self, message: CallHook) -> Any:
         if message.hook == "appliance_start":

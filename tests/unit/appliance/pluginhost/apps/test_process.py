@@ -267,8 +267,9 @@ async def test_fail__wrong_setting_at_start_degrades_until_mended(backend, launc
     host = await started(backend, launcher, point, tables={"remote": {"limit": -1}})
     assert "plugins.remote.limit: is negative" in problem(backend)
     assert host.statuses()[0].services == ()
-    await host.apply_tables({"remote": {"limit": 1}})
+    await host.apply_tables({"remote": {}})
     await settle()
+    assert host.settings("remote") == (True, {}, {"limit": 3})
     assert host.statuses()[0].services == ("worker",)
     assert problem(backend) == ""
     await host.stop()
