@@ -18,6 +18,7 @@ from appliance.types.events import PathKind
 @click.option("--timeout", "timeout_s", default=5.0, show_default=True, help="Seconds to wait for each answer.")
 @click.option("--until-direct/--no-until-direct", default=True, show_default=True, help="Stop at a direct path.")
 @click.option("--tsmp", "kind", flag_value="TSMP", help="Ask the peer's daemon through the tunnel.")
+@click.option("--icmp", "kind", flag_value="ICMP", help="Ask the peer's host, as the ping command does.")
 @click.option("--peerapi", "kind", flag_value="peerapi", help="Ask the peer's HTTP server in the tunnel.")
 @click.option("--disco", "kind", flag_value="disco", default=True, help="Ask along the paths themselves (default).")
 @json_option

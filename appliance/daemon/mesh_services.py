@@ -12,6 +12,7 @@ from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.peer_pings import PeerPinger
 from appliance.daemon.status import plain_netmap
 from appliance.daemon.tsmp import TsmpService
+from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.listeners import open_listener
 from appliance.drivers.streams import SocketDialer
 from appliance.netmap.store import NetmapView
@@ -51,7 +52,14 @@ class MeshServices:
             core.clock,
             core.randomness,
         )
-        self.pinger = PeerPinger(core.magicsock, self._tsmp, SocketDialer(mark=0), lambda: situation.view, core.clock)
+        self.pinger = PeerPinger(
+            core.magicsock,
+            self._tsmp,
+            SocketDialer(mark=0),
+            IcmpPinger(core.clock, core.randomness),
+            lambda: situation.view,
+            core.clock,
+        )
         self.c2n: C2nTable = node_routes(self)
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
 

@@ -1,11 +1,11 @@
 """Pings of every kind to a peer, for people and for control (control-protocol spec 17).
 
-`disco` asks the path layer, `TSMP` the peer's daemon through the tunnel, `peerapi` its HTTP server.
+`disco` asks the path layer, `TSMP` the peer's daemon through the tunnel, `ICMP` its host, `peerapi` its HTTP server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from appliance.ports.clock import Clock
 from appliance.ports.streams import StreamDialer
 from appliance.proto.control import messages as wire
 from appliance.proto.peerapi import peer_endpoint
-from appliance.types.addresses import AddrPort
+from appliance.types.addresses import Address, AddrPort
 from appliance.types.errors import ApplianceError
 from appliance.types.events import PathKind
 from appliance.types.ids import RegionId
@@ -32,13 +32,23 @@ log = structlog.get_logger("pings")
 
 CONTROL_TIMEOUT_S = 10.0
 MAX_TYPES = 8
-KINDS = ("disco", "TSMP", "peerapi")
+KINDS = ("disco", "TSMP", "ICMP", "peerapi")
 
 
 class UnknownPingError(ApplianceError):
     """A kind of ping that this node does not do."""
 
     code = "unknown-ping"
+
+
+class EchoFailedError(ApplianceError):
+    """The peer's host does not echo, or we may not ask it."""
+
+    code = "icmp"
+
+
+IcmpPing = Callable[[Address, float], Awaitable[float]]
+"""(address, seconds to wait) -> latency. Raises OSError, `TimeoutError` among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,14 @@ class PeerPinger:
         magicsock: MagicsockService,
         tsmp: TsmpService,
         dialer: StreamDialer,
+        icmp: IcmpPing,
         view: Callable[[], NetmapView | None],
         clock: Clock,
     ) -> None:
         self._magicsock = magicsock
         self._tsmp = tsmp
         self._dialer = dialer
+        self._icmp = icmp
         self._view = view
         self._clock = clock
 
@@ -77,11 +89,27 @@ class PeerPinger:
         if kind == "TSMP":
             answer = await self._tsmp.ping(peer, timeout_s)
             return self._by_path(peer, answer.latency_s, answer.peerapi_port)
+        if kind == "ICMP":
+            return self._by_path(peer, await self._echo(peer, timeout_s), 0)
         if kind == "peerapi":
             endpoint = self._peerapi_of(peer)
             latency_s = await probe(self._dialer, endpoint, self._clock, timeout_s)
             return self._by_path(peer, latency_s, endpoint.port)
         raise UnknownPingError(f"this node does no {kind} pings", mend=f"it does: {', '.join(KINDS)}")
+
+    async def _echo(self, peer: Node, timeout_s: float) -> float:
+        view = self._view()
+        own = view.self_node if view is not None else None
+        shared = [p.network_address for p in peer.addresses if own is not None and own.address(p.version) is not None]
+        if not shared:
+            raise EchoFailedError(f"{peer.short_name} and this node have no IP version in common")
+        try:
+            return await self._icmp(shared[0], timeout_s)
+        except TimeoutError:
+            raise EchoFailedError(f"no echo from the host of {peer.short_name} within {timeout_s:g} s") from None
+        except OSError as error:
+            text = f"no echo can be sent to {peer.short_name}: {error.strerror or error}"
+            raise EchoFailedError(text, mend="give waypostd CAP_NET_RAW") from error
 
     def _peerapi_of(self, peer: Node) -> AddrPort:
         view = self._view()

@@ -10,7 +10,7 @@ from typing import Any
 from appliance.daemon.applier import Situation
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.parts import Core
-from appliance.daemon.peer_pings import PeerPinger
+from appliance.daemon.peer_pings import EchoFailedError, PeerPinger
 from appliance.daemon.status import netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
 from appliance.magicsock.errors import PingTimeoutError
@@ -56,7 +56,7 @@ class Queries:
         address = str(node.addresses[0].network_address) if node.addresses else ""
         try:
             result = await self._pinger.ping(node, request.kind, min(max(request.timeout_s, 0.1), MAX_PING_S))
-        except (PingTimeoutError, ProbeFailedError) as error:
+        except (PingTimeoutError, ProbeFailedError, EchoFailedError) as error:
             return PingReply(name=node.short_name, address=address, error=error.text)
         path = path_of(view.derp_map, result.via, result.endpoint, result.region, result.latency_s)
         return PingReply(name=node.short_name, address=address, path=path, peerapi_port=result.peerapi_port)

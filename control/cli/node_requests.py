@@ -14,7 +14,7 @@ from control.cli.options import json_option, show_json, socket_option, split_lis
 @click.command()
 @click.argument("name")
 @click.option("--to", "peer", default="", metavar="PEER", help="Let the node ping PEER instead.")
-@click.option("--type", "kinds", multiple=True, help="Kinds of ping to PEER: disco, TSMP, peerapi [default: disco].")
+@click.option("--type", "kinds", multiple=True, help="Kinds of ping to PEER: disco, TSMP, ICMP, peerapi.")
 @json_option
 @socket_option
 def ping(client: AdminClient, name: str, peer: str, kinds: tuple[str, ...], as_json: bool) -> None:

@@ -70,10 +70,11 @@ def check_control(sites: TwoSites) -> None:
     refused = sites.control.run("nodes", "c2n", "gateway-a", "/nothing")
     assert (refused.code, refused.stderr) == (1, "HTTP 400: unknown c2n path\n")
     assert "gateway-b answers in" in sites.control.run("nodes", "ping", "gateway-b").stdout
-    answers = sites.control.json("nodes", "ping", "gateway-a", "--to", "gateway-b", "--type", "disco,TSMP,peerapi")
+    answers = sites.control.json("nodes", "ping", "gateway-a", "--to", "gateway-b", "--type", "disco,TSMP,ICMP,peerapi")
     assert [(item["kind"], item["error"]) for item in answers["answers"]] == [
         ("disco", ""),
         ("TSMP", ""),
+        ("ICMP", ""),
         ("peerapi", ""),
     ]
 

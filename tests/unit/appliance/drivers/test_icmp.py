@@ -1,0 +1,52 @@
+"""ICMP echo on loopback; needs the right to raw sockets."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+import pytest
+import uvloop
+
+from appliance.drivers.icmp import IcmpPinger
+from appliance.ports.clock import SystemClock
+from appliance.ports.randomness import SystemRandomness
+
+
+def may_ping() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
+    except PermissionError:
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not may_ping(), reason="no right to raw sockets")
+PING = IcmpPinger(SystemClock(), SystemRandomness())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_ok__own_host_echoes(address: str) -> None:
+    try:
+        assert 0 <= await PING(ip_address(address), 5) < 5
+    except OSError as error:
+        if address == "::1" and not isinstance(error, TimeoutError):
+            pytest.skip("no IPv6 here")
+        raise
+
+
+def test_ok__under_uvloop_too() -> None:
+    async def run() -> None:
+        assert await PING(ip_address("127.0.0.1"), 5) < 5
+
+    uvloop.run(run())
+
+
+async def test_fail__address_that_may_not_be_asked() -> None:
+    with pytest.raises(PermissionError):
+        await PING(ip_address("255.255.255.255"), 5)
+
+
+async def test_fail__no_echo_in_time() -> None:
+    with pytest.raises(TimeoutError):
+        await PING(ip_address("127.0.0.1"), 0.0)
