@@ -145,7 +145,7 @@ def _open_device(path: Path) -> int:
                 f"{path} is missing", mend="run `modprobe tun`, or pass the device to the container"
             ) from error
         raise PrivilegeError(
-            f"may not open {path}: {error.strerror}", mend="run as root, or start it through its systemd unit"
+            f"may not open {path}: {error.strerror}", mend=f"run as root, or chmod 666 {path}, as udev does"
         ) from error
 
 

@@ -57,6 +57,7 @@ def _bound(path: Path, gid: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError:
         listener.close()
+        path.unlink(missing_ok=True)
         raise
     finally:
         os.umask(umask)

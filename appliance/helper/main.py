@@ -21,22 +21,24 @@ from appliance.types.errors import ApplianceError, ConfigError
 DEFAULT_SOCKET = "/run/waypost-helper/helper.sock"
 DEFAULT_USER = "waypost"
 IDLE_S = 30.0
+IDLE_HELP = "End after so long without a call, when started by systemd; 0 never."
 ROOT_UID = 0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--socket", "path", metavar="PATH", default=DEFAULT_SOCKET, show_default=True, help="Where to listen.")
 @click.option("--user", metavar="NAME", default=DEFAULT_USER, show_default=True, help="Who may call, besides root.")
-def waypost_helper(path: str, user: str) -> None:
+@click.option("--idle", metavar="SECONDS", type=click.FloatRange(0), default=IDLE_S, show_default=True, help=IDLE_HELP)
+def waypost_helper(path: str, user: str, idle: float) -> None:
     """The root process of the Waypost gateway: a few fixed verbs for waypostd, each with an audit line.
 
-    The options are for runs by hand; systemd hands the socket over.
+    systemd hands the socket over; --socket is for runs by hand, which go on until they are stopped.
     """
     uid, gid = account(user)
     activated = activated_socket(os.environ, os.getpid())
     listener = activated or made_socket(Path(path).absolute(), gid)
     desk = Desk(LinuxMachine(), audit_log(sys.stdout), frozenset({ROOT_UID, uid}))
-    server = HelperServer(listener, desk, idle_s=IDLE_S if activated else None)
+    server = HelperServer(listener, desk, idle_s=idle if activated and idle else None)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     with listener:

@@ -51,11 +51,12 @@ def command(host: Namespace, *arguments: str, timeout_s: float = 60, stdin: str 
 
 @dataclass
 class ControlServer:
-    """`waypost-control serve` on a public host."""
+    """`waypost-control serve` on a public host; `wrapper` are words before the command."""
 
     host: Namespace
     directory: Path
     extra: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
     process: Process | None = None
 
     @property
@@ -66,6 +67,7 @@ class ControlServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.process = self.host.start(
             "waypost-control",
+            *self.wrapper,
             str(PROGRAMS / "waypost-control"),
             "serve",
             "--data-dir",

@@ -61,10 +61,11 @@ def two_sites(
     kind_b: NatKind = NatKind.EASY,
     megabytes: int = 0,
     control_options: tuple[str, ...] = (),
+    control_wrapper: tuple[str, ...] = (),
 ) -> TwoSites:
     """Build the networks, start control and the web server; gateways are made, not started."""
     internet = Internet(lab)
-    control = ControlServer(internet.server("control", 1), directory / "control", control_options)
+    control = ControlServer(internet.server("control", 1), directory / "control", control_options, control_wrapper)
     site_a = site(internet, "a", 10, kind_a)
     site_b = site(internet, "b", 20, kind_b)
     site_a.route_to(site_b)
