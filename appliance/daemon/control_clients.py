@@ -8,6 +8,7 @@ import msgspec
 
 from appliance.crypto.x25519 import public_key
 from appliance.daemon.hostinfo import host_facts, make_hostinfo
+from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.parts import Core
 from appliance.magicsock.status import NetInfo
 from appliance.netmap.client import ControlClient, ControlSettings
@@ -19,9 +20,10 @@ from appliance.state.profiles import Prefs, StoredKeys
 
 
 class ControlClients:
-    def __init__(self, core: Core, plugins: PluginHost) -> None:
+    def __init__(self, core: Core, plugins: PluginHost, mesh: MeshServices) -> None:
         self._core = core
         self._plugins = plugins
+        self._mesh = mesh
         self._machine_key = core.profiles.machine_key()
         self._facts = host_facts(public_key(self._machine_key))
 
@@ -47,6 +49,8 @@ class ControlClients:
             make_keys=self._make_keys,
             save_keys=save_keys,
             ca_file=self.ca_file(prefs),
+            c2n=self._mesh.c2n.by_path,
+            peer_ping=self._mesh.pinger.answer_control,
         )
         client = ControlClient(
             settings,
@@ -69,7 +73,8 @@ class ControlClients:
         hooks = self._plugins.hooks
         part, routes = hooks.contribute_hostinfo(), hooks.contribute_routes()
         net_info = wire_net_info(self._core.magicsock.net_info())
-        return make_hostinfo(self._facts, prefs, self._core.config.node.hostname, routes, part, net_info)
+        own = self._mesh.services()
+        return make_hostinfo(self._facts, prefs, self._core.config.node.hostname, routes, part, net_info, own)
 
     def _make_keys(self) -> NodeKeys:
         private = self._core.profiles.new_node_key()

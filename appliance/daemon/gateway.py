@@ -7,7 +7,7 @@ session left. A login that fails changes nothing (design.md 2, row 12).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,14 +17,15 @@ from appliance.api.values import RefreshKind
 from appliance.crypto.x25519 import public_key
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.control_clients import ControlClients, wire_net_info
-from appliance.daemon.expiry import ExpiryWatch
 from appliance.daemon.history import History
+from appliance.daemon.lifecycle import Lifecycle
 from appliance.daemon.logins import KeyKeeper, Login, LoginPlan, log_out_in_passing, store_login
 from appliance.daemon.parts import Core, RuleRemoved
-from appliance.daemon.preferences import checked, effective_tables, patched, uid_of, view_of
+from appliance.daemon.preferences import checked, effective_tables, patched, uid_of, view_of, wanted
 from appliance.daemon.profile_book import ProfileBook
 from appliance.daemon.queries import Queries
-from appliance.daemon.status import Progress, StatusBuilder
+from appliance.daemon.status import Progress, StatusBuilder, summary_line, waiting_text
+from appliance.daemon.trial import gone_back
 from appliance.localapi.schema import (
     ErrorReply,
     EventLine,
@@ -39,7 +40,7 @@ from appliance.localapi.schema import (
     UpRequest,
     VersionReply,
 )
-from appliance.magicsock.status import NetInfo, NetInfoChanged
+from appliance.magicsock.status import NetInfoChanged
 from appliance.netmap.address import parse_control_url
 from appliance.netmap.client import ControlClient
 from appliance.netmap.login import NodeKeys, Registered
@@ -69,6 +70,7 @@ class Gateway:
         applier: ChangeApplier,
         situation: Situation,
         history: History,
+        lifecycle: Lifecycle,
         prefs: Prefs,
         keys: StoredKeys | None,
     ) -> None:
@@ -77,9 +79,10 @@ class Gateway:
         self._applier = applier
         self._situation = situation
         self._history = history
+        self._lifecycle = lifecycle
         self._prefs = prefs
         self._keys = keys
-        self._clients = ControlClients(core, plugins)
+        self._clients = ControlClients(core, plugins, applier.mesh)
         self._statuses = StatusBuilder(core, plugins, applier)
         self._queries = Queries(core, situation, applier.mesh.pinger)
         self._client: ControlClient | None = None
@@ -92,7 +95,6 @@ class Gateway:
         self._started = asyncio.Event()
         self._closing = asyncio.Event()
         self._book = ProfileBook(core.profiles)
-        self._expiry = ExpiryWatch(core.health)
         self._used_ca_file = self._clients.ca_file(prefs)
         self.restart_wanted = asyncio.Event()
         """Another profile, or what only a start takes over: everything is to be made anew."""
@@ -103,8 +105,8 @@ class Gateway:
     def subscribe_to_bus(self) -> None:
         bus = self._core.bus
         bus.subscribe(NetmapChanged, lambda event: self._applier.netmap_changed(event.diff))
-        bus.subscribe(EndpointsChanged, lambda _event: self._tell_endpoints())
-        bus.subscribe(NetInfoChanged, lambda event: self._tell_net_info(event.net_info))
+        bus.subscribe(EndpointsChanged, lambda _event: self._tell(endpoints=self._core.magicsock.endpoints))
+        bus.subscribe(NetInfoChanged, lambda event: self._tell(net_info=wire_net_info(event.net_info)))
         bus.subscribe(LinkChanged, self._link_changed)
         bus.subscribe(BackendStateChanged, self._state_changed)
         bus.subscribe(RuleRemoved, lambda _event: self._applier.repair(soon=True))
@@ -113,9 +115,10 @@ class Gateway:
         """Resume what the preferences say; then serve until `stop`."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            await self._lifecycle.trial.resume()
             self._started.set()
             if self._prefs.want_running and self._keys is not None:
-                await self._start_client(self._make_client(self._keys.control_url, self._prefs, self._keys))
+                await self._resume(self._keys)
             await self._closing.wait()
             await self._end_login()
             await self._stop_client()
@@ -139,6 +142,9 @@ class Gateway:
 
     def netmap(self) -> dict[str, Any]:
         return self._queries.netmap()
+
+    def counters(self) -> Mapping[str, int]:
+        return self._queries.counters()
 
     def recent_events(self) -> Sequence[EventLine]:
         return self._history.recent()
@@ -174,11 +180,11 @@ class Gateway:
                 return UpReply(login=True)
             assert self._keys is not None
             self._spare_key = request.auth_key
-            self._save_prefs(_wanted(prefs, url))
+            self._save_prefs(wanted(prefs, url))
             if self._clients.ca_file(self._prefs) != self._used_ca_file:
                 self.restart_wanted.set()
             elif self._client is None:
-                await self._start_client(self._make_client(url, self._prefs, self._keys))
+                await self._resume(self._keys)
             else:
                 self._refresh_all()
             return UpReply(login=False)
@@ -201,6 +207,7 @@ class Gateway:
             finally:
                 self._core.profile.keys.delete()
                 self._keys = None
+                self._lifecycle.saved.forget()
                 self._save_prefs(msgspec.structs.replace(self._prefs, want_running=False, logged_out=True))
                 await self._leave()
                 if client is not None:
@@ -210,12 +217,25 @@ class Gateway:
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView:
         async with self._changing:
             prefs = checked(patched(self._prefs, patch))
-            await self._plugins.apply_tables(effective_tables(self._core.config.plugins, prefs))
-            self._save_prefs(prefs)
-            self._refresh_all()
-            if self._clients.ca_file(prefs) != self._used_ca_file:
-                self.restart_wanted.set()
+            with self._lifecycle.trial.around(self._prefs, patch.confirm_within_s):
+                await self._use(prefs)
             return self.prefs()
+
+    async def confirm(self) -> PrefsView:
+        self._lifecycle.trial.confirm()
+        return self.prefs()
+
+    async def put_back(self, before: Prefs) -> None:
+        """Settings that nobody confirmed in time."""
+        async with self._changing:
+            await self._use(gone_back(before, self._prefs))
+
+    async def _use(self, prefs: Prefs) -> None:
+        await self._plugins.apply_tables(effective_tables(self._core.config.plugins, prefs))
+        self._save_prefs(prefs)
+        self._refresh_all()
+        if self._clients.ca_file(prefs) != self._used_ca_file:
+            self.restart_wanted.set()
 
     # --- profiles
 
@@ -251,24 +271,24 @@ class Gateway:
     def _plan(self, url: str, prefs: Prefs, auth_key: str) -> LoginPlan:
         """A login of the current profile. Keys of another server stay usable until the new login is tried out."""
         known = self._keys if self._keys is not None and self._keys.control_url == url else None
-        return LoginPlan(url, _wanted(prefs, url), auth_key, known, hold=self._keys is not None and known is None)
+        return LoginPlan(url, wanted(prefs, url), auth_key, known, hold=self._keys is not None and known is None)
 
     async def _up_elsewhere(self, target: ProfileEntry, request: UpRequest) -> UpReply:
         """`up` in another profile: taken over at once when it is logged in, else after its login."""
         profile = self._core.profiles.open(target)
         prefs = checked(patched(self._book.prefs_of(target), request.prefs))
-        url = request.control_url or prefs.control_url or self._core.config.control.url
+        url = request.control_url or prefs.control_url or self._control_url()
         parse_control_url(url)
         await self._end_login()
         self._login_error = None
         keys = profile.keys.load()
         known = keys if keys is not None and keys.control_url == url else None
         if known is not None and not request.force_login:
-            profile.prefs.save(_wanted(prefs, url))
+            profile.prefs.save(wanted(prefs, url))
             self._core.profiles.put(target, select=True)
             self.restart_wanted.set()
             return UpReply(login=False)
-        self._begin_login(LoginPlan(url, _wanted(prefs, url), request.auth_key, known, hold=True, profile=target))
+        self._begin_login(LoginPlan(url, wanted(prefs, url), request.auth_key, known, hold=True, profile=target))
         return UpReply(login=True)
 
     def _begin_login(self, plan: LoginPlan) -> None:
@@ -294,7 +314,6 @@ class Gateway:
             await login.client.close()
             self.restart_wanted.set()
             return
-        self._login = None
         try:
             self._core.profiles.describe_current(control_url=login.plan.url, login_name=name)
         except StateError as error:
@@ -305,6 +324,7 @@ class Gateway:
             return
         await self._stop_client()
         await self._start_client(login.client)
+        self._login = None
 
     async def _login_failed(self, error: ApplianceError) -> None:
         """Back to what was."""
@@ -316,7 +336,7 @@ class Gateway:
         except ConfigError as problem:
             log.error("settings could not be put back", error=problem.text)
         if self._client is None and self._keys is not None and self._prefs.want_running:
-            await self._start_client(self._make_client(self._keys.control_url, self._prefs, self._keys))
+            await self._resume(self._keys)
         self._core.bus.publish(BackendStateChanged(self._state(), error.text))
 
     async def _end_login(self) -> None:
@@ -344,15 +364,27 @@ class Gateway:
         """With the login of the current profile, or in passing with that of another one."""
         return self._clients.make(url, prefs, stored, lambda keys: self._keys_accepted(url, keys, []))
 
+    async def _resume(self, keys: StoredKeys) -> None:
+        """With the stored login; on the saved netmap until control gives one."""
+        url = keys.control_url
+        store = self._lifecycle.restore(public_key(keys.node_key), url)
+        accept = KeyKeeper(lambda accepted: self._keys_accepted(url, accepted, [])).accept
+        await self._start_client(self._clients.make(url, self._prefs, keys, accept, store))
+        if store is not None:
+            self._applier.set_private_key(keys.node_key)
+            self._applier.netmap_changed(store.everything())
+
     async def _start_client(self, client: ControlClient) -> None:
         assert self._group is not None
         self._client = client
+        self._lifecycle.follow(client, self._keys.control_url if self._keys is not None else "")
         self._situation.view = client.netmap
         self._running = self._group.create_task(client.run(), name="control client")
 
     async def _stop_client(self) -> None:
         running, self._running = self._running, None
         self._client = None
+        self._lifecycle.follow(None)
         if running is not None:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -367,16 +399,12 @@ class Gateway:
     # --- telling control
 
     def refresh_hostinfo(self) -> None:
-        if self._client is not None:
-            self._client.update(hostinfo=self._clients.hostinfo(self._prefs))
+        self._tell(hostinfo=self._clients.hostinfo(self._prefs))
 
-    def _tell_endpoints(self) -> None:
+    def _tell(self, **news: Any) -> None:
+        """`news`: as `ControlClient.update` takes them."""
         if self._client is not None:
-            self._client.update(endpoints=self._core.magicsock.endpoints)
-
-    def _tell_net_info(self, net_info: NetInfo) -> None:
-        if self._client is not None:
-            self._client.update(net_info=wire_net_info(net_info))
+            self._client.update(**news)
 
     def _link_changed(self, event: LinkChanged) -> None:
         log.info("the host's network changed", major=event.major, reason=event.reason)
@@ -409,48 +437,43 @@ class Gateway:
     def _state(self) -> BackendState:
         if self._client is None and self._login is not None:
             return BackendState.NEEDS_LOGIN if self._login.auth_url else BackendState.STARTING
+        if self._client is None and self._keys is None:
+            return BackendState.NEEDS_LOGIN
         if self._client is None:
-            return BackendState.NEEDS_LOGIN if self._keys is None else BackendState.STOPPED
+            resumes = self._prefs.want_running and not self._closing.is_set()
+            return BackendState.STARTING if resumes else BackendState.STOPPED
         state = self._client.state
+        if state is BackendState.STARTING and self._lifecycle.saved.state is not None:
+            state = BackendState.RUNNING
         if state is BackendState.RUNNING and not self._applier.configured:
             return BackendState.STARTING
         return state
 
     def _progress(self) -> Progress:
         client = self._client
-        connected = client is not None and client.is_connected
+        asks = self._login or client
         return Progress(
             state=self._state(),
-            waiting_for=self._waiting_for(connected),
+            waiting_for=self._waiting_for(),
             login_error=self._login_error,
-            auth_url=self._auth_url(),
+            auth_url=asks.auth_url if asks is not None else "",
             login_pending=self._login is not None or self.restart_wanted.is_set(),
             control_url=self._login.plan.url if self._login and client is None else self._control_url(),
-            connected=connected,
+            connected=client is not None and client.is_connected,
+            saved=self._lifecycle.saved.state,
+            unconfirmed_s=self._lifecycle.trial.left_s,
             node_key=str(public_key(self._keys.node_key)) if self._keys is not None else "",
             hostname=self._prefs.hostname or self._core.config.node.hostname or self._clients.machine_name,
         )
 
-    def _auth_url(self) -> str:
-        """Of the login under way, else of a client that control wants to see anew."""
-        if self._login is not None:
-            return self._login.auth_url
-        return self._client.auth_url if self._client is not None else ""
-
-    def _waiting_for(self, connected: bool) -> str:
+    def _waiting_for(self) -> str:
         if self.restart_wanted.is_set():
             return "starting anew"
         if self._login is not None:
             return self._login.waiting_for
         if self._client is None:
             return ""
-        if self._client.auth_url:
-            return "waiting for somebody to open the login page"
-        if self._client.state is BackendState.NEEDS_APPROVAL:
-            return "waiting for an administrator to approve this device"
-        if not connected:
-            return f"connecting to {self._control_url()}"
-        return "" if self._applier.configured else "setting up addresses, routes and filter"
+        return waiting_text(self._client, self._control_url(), self._lifecycle.saved.state, self._applier.configured)
 
     def _control_url(self) -> str:
         return self._prefs.control_url or self._core.config.control.url
@@ -468,19 +491,4 @@ class Gateway:
 
     def summary(self) -> str:
         """One line for systemd."""
-        state = self._state()
-        waiting = self._waiting_for(self._client is not None and self._client.is_connected)
-        peers = len(self._situation.view.peers) if self._situation.view is not None else 0
-        return f"{state}: {waiting}" if waiting else f"{state}, {peers} peers"
-
-    def poll(self) -> None:
-        """Once a second: tell path finding whether control hears us, and people when the login runs out."""
-        client = self._client
-        self._core.magicsock.set_control_connected(client is not None and client.is_connected)
-        node = client.netmap.self_node if client is not None else None
-        self._expiry.look(node.key_expiry if node else None, client.server_now if client else None)
-
-
-def _wanted(prefs: Prefs, url: str) -> Prefs:
-    """Preferences of a gateway that is to run with the login at `url`."""
-    return msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url)
+        return summary_line(self._state(), self._waiting_for(), self._situation.view)

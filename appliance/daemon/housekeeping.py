@@ -7,6 +7,7 @@ import asyncio
 from appliance.api.values import RefreshKind
 from appliance.daemon.applier import ChangeApplier
 from appliance.daemon.gateway import Gateway
+from appliance.daemon.lifecycle import Lifecycle
 from appliance.daemon.notify import ServiceManager, watchdog_interval_s
 from appliance.daemon.parts import Core
 from appliance.daemon.plugin_store import PluginStore
@@ -22,12 +23,14 @@ class Housekeeper:
         gateway: Gateway,
         applier: ChangeApplier,
         store: PluginStore,
+        lifecycle: Lifecycle,
         manager: ServiceManager,
     ) -> None:
         self._core = core
         self._gateway = gateway
         self._applier = applier
         self._store = store
+        self._lifecycle = lifecycle
         self._timestamps = core.timestamps
         self._manager = manager
         self._watchdog_s = watchdog_interval_s()
@@ -42,7 +45,6 @@ class Housekeeper:
     async def tick(self) -> None:
         now = self._core.clock.now()
         self._core.health.poll()
-        self._gateway.poll()
         self._applier.poll()
         if now - self._checked_at >= HEALTH_CHECK_S:
             self._checked_at = now
@@ -50,6 +52,7 @@ class Housekeeper:
         self._timestamps.note(self._core.engine.last_timestamp)
         await self._timestamps.poll()
         await self._store.poll()
+        await self._lifecycle.tick(configured=self._applier.configured)
         self._manager.status(self._gateway.summary())
         if self._watchdog_s is not None and now - self._alive_at >= self._watchdog_s / 2:
             self._alive_at = now
@@ -59,4 +62,5 @@ class Housekeeper:
         """Write what waits; the engine has stopped sending."""
         self._timestamps.note(self._core.engine.last_timestamp)
         await self._timestamps.finish()
+        await self._lifecycle.finish()
         await self._store.flush()

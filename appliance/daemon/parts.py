@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.config.schema import Config
+from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.health.tracker import HealthTracker
 from appliance.magicsock.service import MagicsockService
@@ -20,6 +21,7 @@ from appliance.ports.underlay import Underlay
 from appliance.router.model import RouterModel
 from appliance.state.profiles import Profile, Profiles
 from appliance.types.addresses import Address
+from appliance.types.keys import NodePublicKey
 
 
 class DataPlane(Engine, Underlay, TsmpPort, Protocol):
@@ -28,6 +30,11 @@ class DataPlane(Engine, Underlay, TsmpPort, Protocol):
     @property
     def last_timestamp(self) -> bytes:
         """Greatest handshake timestamp sent; to be stored."""
+        ...
+
+    @property
+    def greatest_timestamps(self) -> Mapping[NodePublicKey, bytes]:
+        """Greatest handshake timestamp received, by peer; to be stored."""
         ...
 
 
@@ -94,3 +101,4 @@ class Core:
     router: HostRouter
     dialer: StreamDialer
     timestamps: TimestampKeeper
+    peer_handshakes: PeerHandshakeKeeper

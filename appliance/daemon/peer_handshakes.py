@@ -15,9 +15,11 @@ import msgspec
 from appliance.daemon.timestamps import SIZE, later
 from appliance.ports.clock import Clock
 from appliance.ports.engine import PeerStatistics
+from appliance.ports.store import StateStore
 from appliance.proto.wireguard.timestamp import encode_tai64n
 from appliance.state.coalesce import CoalescedWriter
 from appliance.state.document import DamagedStateError, Document
+from appliance.state.profiles import Profile
 from appliance.types.errors import DecodeError, StateError
 from appliance.types.keys import NodePublicKey
 
@@ -120,6 +122,13 @@ class PeerHandshakeKeeper:
             except StateError:
                 self._pending = pending
                 raise
+
+
+def keep_peer_handshakes(
+    store: StateStore, profile: Profile, clock: Clock, on_error: Callable[[StateError], None] | None = None
+) -> PeerHandshakeKeeper:
+    """The keeper of a profile's `peers.json`."""
+    return PeerHandshakeKeeper(Document(store, f"{profile.folder}/peers.json", PeerHandshakes), clock, on_error)
 
 
 def _unix(moment: datetime) -> int:

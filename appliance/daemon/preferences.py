@@ -77,6 +77,11 @@ def effective_tables(configured: Mapping[str, Mapping[str, Any]], prefs: Prefs) 
     return tables
 
 
+def wanted(prefs: Prefs, url: str) -> Prefs:
+    """Preferences of a gateway that is to run with the login at `url`."""
+    return msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url)
+
+
 def view_of(prefs: Prefs, control_url: str) -> PrefsView:
     """`control_url` is the one in force, which the configuration may have named."""
     return PrefsView(

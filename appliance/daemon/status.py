@@ -12,6 +12,7 @@ from appliance.daemon.applier import ChangeApplier
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.overlay import served_routes
 from appliance.daemon.parts import Core
+from appliance.daemon.saved_netmap import SavedState
 from appliance.localapi.schema import (
     ControlStatus,
     DerpStatus,
@@ -27,6 +28,7 @@ from appliance.localapi.schema import (
     Status,
 )
 from appliance.magicsock.netcheck.report import Report
+from appliance.netmap.client import ControlClient
 from appliance.netmap.store import NetmapView
 from appliance.pluginhost.host import PluginHost
 from appliance.pluginhost.snapshots import offered_routes
@@ -52,6 +54,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False
     node_key: str = ""
     hostname: str = ""
+    saved: SavedState | None = None
+    unconfirmed_s: float | None = None
 
 
 class StatusBuilder:
@@ -70,6 +74,7 @@ class StatusBuilder:
             login_error=progress.login_error,
             auth_url=progress.auth_url,
             login_pending=progress.login_pending,
+            unconfirmed_s=progress.unconfirmed_s,
             interface=engine.interface,
             engine=engine.kind,
             port=next((port.port for port in engine.local_ports()), 0),
@@ -116,6 +121,8 @@ class StatusBuilder:
             connected=progress.connected,
             domain=view.domain if view is not None else "",
             error="" if progress.connected else error,
+            saved_netmap=progress.saved.saved_at if progress.saved else None,
+            unreachable_since=progress.saved.unreachable_since if progress.saved else None,
         )
 
     def _derp(self, view: NetmapView | None) -> DerpStatus:
@@ -169,6 +176,22 @@ class StatusBuilder:
             Health(code=item.code, severity=item.severity, text=item.text, mend=item.mend, since=item.since)
             for item in self._core.health.items()
         )
+
+
+def waiting_text(client: ControlClient, control_url: str, saved: SavedState | None, configured: bool) -> str:
+    """What a gateway with a login waits for, "" when all is well."""
+    if client.auth_url:
+        return "waiting for somebody to open the login page"
+    if client.state is BackendState.NEEDS_APPROVAL:
+        return "waiting for an administrator to approve this device"
+    if not client.is_connected:
+        return saved.text if saved is not None else f"connecting to {control_url}"
+    return "" if configured else "setting up addresses, routes and filter"
+
+
+def summary_line(state: BackendState, waiting: str, view: NetmapView | None) -> str:
+    """One line about all."""
+    return f"{state}: {waiting}" if waiting else f"{state}, {len(view.peers) if view is not None else 0} peers"
 
 
 def path_of(derp_map: DerpMap, kind: Any, endpoint: object, region: RegionId | None, latency_s: float | None) -> Path:

@@ -6,7 +6,7 @@ This is the only place that knows all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,14 +17,17 @@ from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
 from appliance.daemon.housekeeping import Housekeeper
+from appliance.daemon.lifecycle import Lifecycle
 from appliance.daemon.links import MonitoredLinks
 from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.daemon.notify import ServiceManager
 from appliance.daemon.parts import Core, RuleRemoved
+from appliance.daemon.peer_handshakes import keep_peer_handshakes
 from appliance.daemon.plugin_backend import PluginBackend
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.preferences import effective_tables
+from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.drivers.helper import HelpedSysctl, HelperClient
@@ -51,7 +54,7 @@ from appliance.router.service import Router
 from appliance.state.files import FileStore
 from appliance.state.profiles import Prefs, Profiles
 from appliance.types.addresses import Address
-from appliance.types.errors import ApplianceError, ConfigError, Severity
+from appliance.types.errors import ApplianceError, ConfigError, Severity, StateError
 from appliance.types.events import HealthChanged
 
 log = structlog.get_logger("waypostd")
@@ -94,7 +97,9 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     bus.subscribe(HealthChanged, health.observe)
     profiles = Profiles(store, randomness)
     profile = profiles.current()
-    timestamps = TimestampKeeper(profile.handshakes, clock)
+    timestamps = TimestampKeeper(profile.handshakes, clock, _report_state_error(health))
+    peer_handshakes = keep_peer_handshakes(store, profile, clock, _report_state_error(health))
+    saved = load_netmap(netmap_document(store, profile.folder))
     netlink = ThreadedNetlink(LinuxNetlink())
     stack.push_async_callback(netlink.close)
     router = make_router(config, netlink, bus)
@@ -105,6 +110,7 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
         randomness,
         port=config.tunnel.port,
         last_timestamp=timestamps.load(),
+        greatest_timestamps=peer_handshakes.load(),
     )
     stack.push_async_callback(engine.close)
     await engine.start()
@@ -125,6 +131,7 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
         randomness,
         bus,
         links.endpoint_addresses,
+        disco_key=saved.disco_key if saved is not None else None,
     )
     await magicsock.start()
     stack.push_async_callback(magicsock.close)
@@ -137,6 +144,7 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
         profiles=profiles,
         profile=profile,
         timestamps=timestamps,
+        peer_handshakes=peer_handshakes,
         links=links,
         engine=engine,
         magicsock=magicsock,
@@ -160,12 +168,13 @@ def join_gateway(
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh
-    gateway = Gateway(core, plugins, applier, situation, history, prefs, core.profile.keys.load())
+    lifecycle = Lifecycle(core, store, lambda former: gateway.put_back(former))
+    gateway = Gateway(core, plugins, applier, situation, history, lifecycle, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()
     backend.gateway = gateway
     backend.all_panels = plugins.panels
     history.subscribe(lambda line: backend.feed.note(line.kind))
-    keeper = Housekeeper(core, gateway, applier, plugin_store, manager)
+    keeper = Housekeeper(core, gateway, applier, plugin_store, lifecycle, manager)
     stack.push_async_callback(keeper.finish)
     stack.push_async_callback(plugins.stop)
     plugins.start()
@@ -234,6 +243,10 @@ async def clean_up_only(config: Config) -> None:
 def own_addresses(situation: Situation) -> Collection[Address]:
     node = situation.view.self_node if situation.view is not None else None
     return [prefix.network_address for prefix in node.addresses] if node is not None else []
+
+
+def _report_state_error(health: HealthTracker) -> Callable[[StateError], None]:
+    return lambda error: health.set_error(error, source="state")
 
 
 async def _close_router(router: Router) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class LocalBackend(Protocol):
         """The netmap as JSON values, for people who look for a fault. No secrets."""
         ...
 
+    def counters(self) -> Mapping[str, int]:
+        """What engine and path finding counted since the start: refused, dropped and limited packets."""
+        ...
+
     def recent_events(self) -> Sequence[EventLine]:
         """The ring of the last state changes, oldest first."""
         ...
@@ -57,6 +61,10 @@ class LocalBackend(Protocol):
     async def logout(self) -> None: ...
 
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView: ...
+
+    async def confirm(self) -> PrefsView:
+        """Settings that `set_prefs` put on trial stay."""
+        ...
 
     def profiles(self) -> Sequence[ProfileView]: ...
 
@@ -100,6 +108,9 @@ class MemoryBackend:
     def netmap(self) -> dict[str, Any]:
         return {"peers": [peer.name for peer in self.current.peers]}
 
+    def counters(self) -> Mapping[str, int]:
+        return {"unknown_datagram": 3}
+
     def recent_events(self) -> Sequence[EventLine]:
         return self.ring
 
@@ -123,6 +134,10 @@ class MemoryBackend:
 
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView:
         self._ask(patch)
+        return self.view
+
+    async def confirm(self) -> PrefsView:
+        self._ask("confirm")
         return self.view
 
     def profiles(self) -> Sequence[ProfileView]:

@@ -90,12 +90,17 @@ class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is the last failure while not connected."""
+    """`error` is the last failure while not connected.
+
+    `saved_netmap`: time of the netmap of an earlier run on which this one works since `unreachable_since`.
+    """
 
     url: str = ""
     connected: bool = False
     domain: str = ""
     error: str = ""
+    saved_netmap: datetime | None = None
+    unreachable_since: datetime | None = None
 
 
 class DerpStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +137,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`waiting_for` says in words what the gateway waits for, "" when nothing.
 
     `login_pending`: a login is under way, perhaps beside one that runs; `auth_url` is what a person must open for it.
-    `login_error` is why the last login failed.
+    `login_error` is why the last login failed. `unconfirmed_s`: settings on trial go back after so many seconds.
     """
 
     version: str
@@ -141,6 +146,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     login_error: ErrorReply | None = None
     auth_url: str = ""
     login_pending: bool = False
+    unconfirmed_s: float | None = None
     interface: str = ""
     engine: str = ""
     port: int = 0
@@ -157,7 +163,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrefsPatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What to change; an absent field stays. `plugins` settings of null go back to the configuration file."""
+    """What to change; an absent field stays. `plugins` settings of null go back to the configuration file.
+
+    `confirm_within_s`: take the change back after so many seconds unless `POST /v1/confirm` comes before.
+    """
 
     hostname: str | UnsetType = UNSET
     advertise_tags: tuple[str, ...] | UnsetType = UNSET
@@ -165,6 +174,7 @@ class PrefsPatch(msgspec.Struct, frozen=True, kw_only=True):
     operator: str | UnsetType = UNSET
     ca_file: str | UnsetType = UNSET
     plugins: dict[str, dict[str, Any]] | UnsetType = UNSET
+    confirm_within_s: float | UnsetType = UNSET
 
 
 class PrefsView(msgspec.Struct, frozen=True, kw_only=True):

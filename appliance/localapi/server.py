@@ -16,6 +16,7 @@ from aiohttp import web
 
 from appliance.localapi.access import Handler, RefusedError, header_problem, may_write, peer_uid
 from appliance.localapi.backend import LocalBackend
+from appliance.localapi.loop_delay import measure
 from appliance.localapi.schema import (
     API,
     TRACE_HEADER,
@@ -113,6 +114,8 @@ class LocalApiServer:
             "prefs": self._prefs,
             "profiles": self._profiles,
             "netmap": self._netmap,
+            "counters": self._counters,
+            "loop": self._loop_delay,
             "watch": self._watch,
             "events": self._events,
         }
@@ -120,6 +123,7 @@ class LocalApiServer:
             "up": self._up,
             "down": self._down,
             "logout": self._logout,
+            "confirm": self._confirm,
             "profiles/switch": self._switch_profile,
             "profiles/delete": self._delete_profile,
             "ping": self._ping,
@@ -172,6 +176,17 @@ class LocalApiServer:
 
     async def _netmap(self, _request: web.Request) -> web.Response:
         return _json(self._backend.netmap())
+
+    async def _counters(self, _request: web.Request) -> web.Response:
+        return _json(dict(sorted(self._backend.counters().items())))
+
+    async def _loop_delay(self, request: web.Request) -> web.Response:
+        """Worst delay of this process's event loop over `?seconds=`."""
+        try:
+            seconds = float(request.query.get("seconds", "1"))
+        except ValueError:
+            raise BadRequestError("seconds is not a number") from None
+        return _json(await measure(seconds))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """Status lines: one now, one after each change, one every two seconds at least."""
@@ -252,6 +267,9 @@ class LocalApiServer:
 
     async def _set_prefs(self, request: web.Request) -> web.Response:
         return _json(await self._backend.set_prefs(await _body(request, PrefsPatch)))
+
+    async def _confirm(self, _request: web.Request) -> web.Response:
+        return _json(await self._backend.confirm())
 
     async def _ping(self, request: web.Request) -> web.Response:
         return _json(await self._backend.ping(await _body(request, PingRequest)))

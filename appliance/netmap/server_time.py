@@ -22,6 +22,11 @@ class ServerTime:
         """How far the server's clock is ahead of ours; None = it did not say in this run."""
         return self._skew
 
+    @property
+    def floor(self) -> datetime | None:
+        """It is later than this, as an earlier run knew; None = nothing is known."""
+        return self._not_before
+
     def note(self, server: datetime, wall_now: datetime) -> None:
         """The server told its time."""
         skew = server - wall_now

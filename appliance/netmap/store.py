@@ -141,6 +141,18 @@ class NetmapStore(NetmapView):
         """The server's clock as far as it is known."""
         return self.time.now(wall_now)
 
+    def everything(self) -> NetmapDiff:
+        """All that is known as the diff to nothing."""
+        return NetmapDiff(
+            full=True,
+            self_changed=self._self_node is not None,
+            changed=MappingProxyType(dict(self._peers)),
+            derp_map_changed=True,
+            dns_changed=True,
+            filter_changed=True,
+            users_changed=True,
+        )
+
     def snapshot(self) -> MapResponse:
         """All that is known as one full map, which must be encoded before the next change."""
         return self._wire.snapshot()

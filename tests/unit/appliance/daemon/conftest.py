@@ -17,6 +17,8 @@ from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.housekeeping import Housekeeper
 from appliance.daemon.parts import Core, Lan
+from appliance.daemon.peer_handshakes import keep_peer_handshakes
+from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.daemon.wiring import join_gateway, serve
 from appliance.drivers.streams import SocketDialer
@@ -38,6 +40,7 @@ from appliance.state.profiles import Profiles
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.events import BackendState, HealthChanged
 from appliance.types.ids import RegionId
+from appliance.types.keys import NodePublicKey
 from control.server.app import RunningServer, running
 from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
@@ -51,6 +54,7 @@ class TwinEngine(MemoryEngine, MemoryUnderlay, MemoryTsmpPort):
         MemoryUnderlay.__init__(self)
         MemoryTsmpPort.__init__(self)
         self.last_timestamp = bytes(12)
+        self.greatest_timestamps: dict[NodePublicKey, bytes] = {}
 
 
 class QuietPool:
@@ -158,8 +162,17 @@ class Process:
         profile = profiles.current()
         self.engine = TwinEngine()
         links = TwinLinks()
+        peer_handshakes = keep_peer_handshakes(host.store, profile, clock)
+        peer_handshakes.load()
+        saved = load_netmap(netmap_document(host.store, profile.folder))
         magicsock = MagicsockService(
-            self.engine, lambda _sink: QuietPool(), clock, randomness, bus, links.endpoint_addresses
+            self.engine,
+            lambda _sink: QuietPool(),
+            clock,
+            randomness,
+            bus,
+            links.endpoint_addresses,
+            disco_key=saved.disco_key if saved is not None else None,
         )
         await magicsock.start()
         self._stack.push_async_callback(magicsock.close)
@@ -180,6 +193,7 @@ class Process:
             router=router,
             dialer=SocketDialer(mark=0),
             timestamps=TimestampKeeper(profile.handshakes, clock),
+            peer_handshakes=peer_handshakes,
         )
         self.gateway, self.applier, self.keeper = join_gateway(
             self.core, host.store, situation, host.manager, self._stack
@@ -200,6 +214,7 @@ class Process:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self.core.magicsock.close()
+        await self.applier.mesh.close()  # the kernel closes the sockets of a killed process
         self._task = None
         self._stack.pop_all()
 

@@ -56,6 +56,7 @@ async def test_ok__restart_comes_back_without_a_login(start, host, url, key, ser
     before = first.gateway.status().self_node
     await first.kill()
     second = await start(host)
+    assert second.state is not BackendState.STOPPED  # `waypost up` watches meanwhile and would give up
     await second.until(lambda: second.state is BackendState.RUNNING)
     after = second.gateway.status().self_node
     assert (after.addresses, after.node_key) == (before.addresses, before.node_key)
