@@ -8,9 +8,11 @@ from ipaddress import ip_address
 import pytest
 import uvloop
 
+from appliance.drivers import icmp
 from appliance.drivers.icmp import IcmpPinger
 from appliance.ports.clock import SystemClock
 from appliance.ports.randomness import SystemRandomness
+from appliance.proto.icmp import Echo
 
 
 def may_ping() -> bool:
@@ -47,6 +49,7 @@ async def test_fail__address_that_may_not_be_asked() -> None:
         await PING(ip_address("255.255.255.255"), 5)
 
 
-async def test_fail__no_echo_in_time() -> None:
+async def test_fail__echo_of_another_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icmp, "parse_reply", lambda _version, _packet: Echo(1, 1, b"another"))
     with pytest.raises(TimeoutError):
-        await PING(ip_address("127.0.0.1"), 0.0)
+        await PING(ip_address("127.0.0.1"), 0.02)
