@@ -235,7 +235,10 @@ class ProfileChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`target`: address, name or first label of a peer. `kind`: disco (paths), TSMP (its daemon), peerapi."""
+    """`target`: address, name or first label of a peer.
+
+    `kind`: disco (paths), TSMP (its daemon), ICMP (its host) or peerapi.
+    """
 
     target: str
     timeout_s: float = 5.0
@@ -281,6 +284,14 @@ class VersionReply(msgspec.Struct, frozen=True, kw_only=True):
     api: int = 1
     engine: str = ""
     pid: int = 0
+
+
+class LoopDelay(msgspec.Struct, frozen=True, kw_only=True):
+    """How late the daemon's event loop was while it was measured."""
+
+    worst_s: float = 0.0
+    p99_s: float = 0.0
+    samples: int = 0
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
