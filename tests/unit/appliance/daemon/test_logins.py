@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.localapi.schema import PrefsPatch, UpRequest
+from appliance.netmap.errors import ControlUnreachable
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ConfigError
 from appliance.types.events import BackendState
@@ -188,6 +189,30 @@ async def test_ok__another_server_that_denies_is_forgotten(process, url, key, ot
     status = process.gateway.status()
     assert (status.state, status.control.url, status.control.connected) == (BackendState.RUNNING, url, True)
     assert "denied" in status.login_error.text
+    assert (stored(process.host, "keys.json"), stored(process.host, "prefs.json")) == before
+
+
+async def test_ok__another_server_that_accepts_and_then_does_not_answer(process, url, key, other):
+    await process.up(url, key)
+    before = stored(process.host, "keys.json"), stored(process.host, "prefs.json")
+    make = process.gateway._clients.make
+
+    async def silent():
+        raise ControlUnreachable("it does not answer")
+
+    def watched(*arguments, **names):
+        client = make(*arguments, **names)
+        client.verify = silent
+        return client
+
+    process.gateway._clients.make = watched
+    _, other_key = await other.service.keys.create(SYSTEM, user="bob")
+    await process.gateway.up(UpRequest(control_url=f"http://127.0.0.1:{other.port}", auth_key=other_key))
+    await login_over(process)
+    assert len(other.service.nodes.list(SYSTEM)) == 1, "it did accept"
+    status = process.gateway.status()
+    assert (status.state, status.control.url, status.control.connected) == (BackendState.RUNNING, url, True)
+    assert status.login_error.code == "control-unreachable"
     assert (stored(process.host, "keys.json"), stored(process.host, "prefs.json")) == before
 
 

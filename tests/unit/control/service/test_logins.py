@@ -117,6 +117,8 @@ async def test_fail__the_url_of_another_device_gives_nothing(rig, alice):
     url = (await ask(rig, 1)).auth_url
     answer = await ask(rig, 2, followup=url)
     assert answer.auth_url not in ("", url)
+    answer = await ask(rig, 2, key=1, followup=url)
+    assert answer.auth_url not in ("", url)
     answer = await ask(rig, 1, key=9, followup=url)
     assert answer.auth_url not in ("", url)
 
