@@ -54,7 +54,10 @@ def test_ok__a_flood_drives_out_its_own_only(waiting: Rig) -> None:
     honest = waiting.begin(1, ip="192.0.2.7")
     for number in range(MAX_PENDING + 50):
         request = RegisterRequest()
-        last = waiting.logins.begin(MachinePublicKey(number.to_bytes(32)), node_key(3), request, None, "198.51.100.1")
+        waiting.logins.begin(MachinePublicKey(number.to_bytes(32)), node_key(3), request, None, "198.51.100.1")
+    late = waiting.begin(4, ip="192.0.2.8")
+    last = waiting.logins.begin(machine(5), node_key(3), RegisterRequest(), None, "198.51.100.1")
+    assert waiting.logins.find(late.id) is late
     assert len(waiting.logins) == MAX_PENDING
     assert waiting.logins.find(honest.id) is honest
     assert waiting.logins.find(last.id) is last
