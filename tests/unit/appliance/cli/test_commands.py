@@ -24,6 +24,7 @@ from appliance.localapi.schema import (
     NetcheckReport,
     PeerStatus,
     PingReply,
+    PingRequest,
     PrefsPatch,
     PrefsView,
     RegionLatency,
@@ -163,6 +164,20 @@ def test_ok__ping_stops_at_a_direct_path(
     assert waypost("ping", "gw-b") == 0
     assert capsys.readouterr().out == "pong from gw-b (100.64.0.2) via direct 203.0.113.5:41641 in 2.0 ms\n"
     assert len(backend.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"), [("--tsmp", "TSMP"), ("--icmp", "ICMP"), ("--peerapi", "peerapi"), ("--disco", "disco")]
+)
+def test_ok__ping_of_a_kind_tells_the_peer_api(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str], option: str, kind: str
+) -> None:
+    path = PeerPath(kind=PathKind.NONE, latency_s=0.002)
+    backend.pong = PingReply(name="gw-b", address="100.64.0.2", path=path, peerapi_port=58436)
+    assert waypost("ping", "gw-b", option, "-c", "1") == 0
+    words = "pong from gw-b (100.64.0.2) via the tunnel in 2.0 ms, peer API on port 58436\n"
+    assert capsys.readouterr().out == words
+    assert backend.asked == [PingRequest(target="gw-b", kind=kind)]
 
 
 def test_fail__ping_without_answer(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
