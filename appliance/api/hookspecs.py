@@ -3,6 +3,9 @@
 For all of them: the call is synchronous, in the event loop's thread, never per packet. Arguments are immutable
 snapshots. `host` comes first and is the plugin's own `HostHandle`; a hook may keep it and cannot await it. An
 implementation may leave out arguments that it does not need. Arguments are added over time, never removed.
+
+A plugin of placement `apps` is called in its own process: the core goes on with its last answer and takes the new one
+over when it comes. A call that takes longer than 5 s ends the process, which is started again.
 """
 
 from __future__ import annotations

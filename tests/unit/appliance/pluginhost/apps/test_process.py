@@ -7,11 +7,21 @@ import sys
 import pytest
 
 from appliance.api.testing import settle
-from appliance.api.values import HostFacts, NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute, RefreshKind
+from appliance.api.values import (
+    FirewallPart,
+    HostFacts,
+    HostinfoPart,
+    NetmapChange,
+    NetmapSnapshot,
+    NodeInfo,
+    OfferedRoute,
+    RefreshKind,
+)
 from appliance.pluginhost.discovery import discover
 from appliance.pluginhost.faults import SOURCE
+from appliance.pluginhost.hooks import HOOK_NAMES
 from appliance.pluginhost.host import PluginHost
-from appliance.types.errors import ConfigError
+from appliance.types.errors import ApplianceError, ConfigError
 
 BODY = """
 seen = []
@@ -321,6 +331,33 @@ async def test_ok__handle_reaches_the_host(backend, launcher, point) -> None:
     assert backend.acts == [("other", "Press")]
     assert found["change"] == 0
     assert "1 to 128" in str(found["error"])
+    await host.stop()
+
+
+RAISES = "\n".join(f"@hookimpl\ndef {name}(self):\n    raise RuntimeError({name!r})\n" for name in sorted(HOOK_NAMES))
+
+
+@pytest.mark.parametrize("placement", ["inline", "apps"])
+async def test_fail__raising_in_every_hook_costs_the_core_nothing(backend, launcher, install, placement) -> None:
+    extra = '[plugin.commands]\nshow = "Show"\n'
+    point = install("remote", RAISES, hooks=tuple(sorted(HOOK_NAMES)), placement=placement, extra=extra)
+    host = await started(backend, launcher, point)
+    for _ in range(2):
+        host.netmap_changed(NetmapChange())
+        host.refresh_health()
+        assert host.hooks.contribute_routes() == ()
+        assert host.hooks.contribute_firewall() == FirewallPart()
+        assert host.hooks.contribute_hostinfo() == HostinfoPart()
+        assert host.hooks.accept_routes((OfferedRoute("10.0.0.0/8", "n"),), ()).accepted == ()
+        assert host.hooks.metrics() == ()
+        await host.panels()
+        with pytest.raises(ApplianceError):
+            await host.run_command("remote", "show", ())
+        await settle()
+    assert host.statuses()[0].state == "degraded"
+    assert "RuntimeError" in problem(backend)
+    await host.apply_tables({"remote": {"enabled": False}})
+    assert backend.health == {}, "disabling mends it"
     await host.stop()
 
 

@@ -1,0 +1,1 @@
+"""Plugin `disk_watch`: warns before a disk is full."""
