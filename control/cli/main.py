@@ -22,6 +22,7 @@ COMMANDS = {
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "policy": ("control.cli.policy:policy", "Check, get, set the policy."),
     "counters": ("control.cli.counters:counters", "Show what the server counts."),
+    "page": ("control.cli.page:page", "Print where the status page is and a code to sign in."),
     "completion": ("control.cli.completion:completion", "Print the shell completion script."),
 }
 

@@ -23,6 +23,7 @@ from control.policy.problems import PolicyError
 from control.service import present
 from control.service.actor import Actor, local_admin
 from control.service.errors import DeniedError, ServiceError
+from control.service.page_access import CODE_LIFE
 from control.state.records import Role
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class AdminServer:
                 web.post("/v1/nodes/{name}/ping", self._ping_node),
                 web.post("/v1/nodes/{name}/c2n", self._ask_node),
                 web.get("/v1/counters", self._counters),
+                web.post("/v1/page", self._page_code),
                 web.get("/v1/routes", self._list_routes),
                 web.post("/v1/nodes/{name}/routes/approve", self._approve_routes),
                 web.post("/v1/nodes/{name}/routes/revoke", self._revoke_routes),
@@ -156,6 +158,11 @@ class AdminServer:
     async def _counters(self, request: web.Request) -> web.Response:
         _actor(request)
         return _json(self._service.counters.snapshot())
+
+    async def _page_code(self, request: web.Request) -> web.Response:
+        code = self._service.page.issue(_actor(request))
+        life_s = int(CODE_LIFE.total_seconds())
+        return _json({"url": self._service.page.url, "code": code, "life_s": life_s})
 
     # Users
 

@@ -26,6 +26,7 @@ from control.server.machine import MachineApi
 from control.server.node_requests import NodeRequests
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
+from control.server.status_page import add_status_page
 from control.server.supervision import Supervision
 from control.server.tasks import RequestTasks
 from control.server.tls_fallback import open_tls_fallback
@@ -120,6 +121,7 @@ async def running(
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
         add_login_page(routes, service.logins)
+        add_status_page(routes, service, _public_name(settings, host))
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)
         service.counters.add("front", lambda: front.counters)

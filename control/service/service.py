@@ -16,6 +16,7 @@ from control.service.counters import Counters
 from control.service.keys import PreAuthKeyOperations
 from control.service.logins import LoginOperations
 from control.service.nodes import NodeOperations
+from control.service.page_access import PageAccess
 from control.service.pending import PendingLogins
 from control.service.policies import PolicyOperations
 from control.service.presence import Presence
@@ -66,6 +67,7 @@ class ControlService:
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
         self.policies = PolicyOperations(core)
+        self.page = PageAccess(core)
 
     async def close(self) -> None:
         """Write what is still unwritten and close the database."""

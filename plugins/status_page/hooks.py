@@ -16,10 +16,15 @@ from plugins.status_page.sign_in import CODE_LIFE_S, CODE_RANDOM_BYTES, SignIn
 from plugins.status_page.state import PageState
 
 
+def boot_time() -> float:
+    """Seconds since boot, suspend included: a code ages while the gateway sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class StatusPage:
     """`now` (monotonic seconds) dates codes and sessions: hooks cannot ask the host for the time."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = boot_time) -> None:
         self._now = now
         self._config = StatusPageConfig()
         self._sign_in = SignIn(self._config.session_hours * 3600.0)

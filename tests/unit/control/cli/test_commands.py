@@ -231,3 +231,12 @@ async def test_ok__counters_by_part(shell: Shell) -> None:
     assert await shell.json("counters") == {"noise": {"tunnel_opened": 7}}
     out, _ = await shell.run("counters")
     assert "tunnel_opened" in out
+
+
+async def test_ok__page_prints_a_code_that_opens_it(shell):
+    made = await shell.json("page")
+    assert made["url"].endswith("/status")
+    assert shell.service.page.is_valid(shell.service.page.redeem(made["code"], "192.0.2.1"))
+    printed, _ = await shell.run("page")
+    assert "/status#code=" in printed
+    assert "works once, within 10 minutes" in printed

@@ -1,0 +1,1 @@
+"""Pages of the control server: pure, from values to HTML. `control.server` serves them."""

@@ -1,0 +1,75 @@
+"""Pure: values in, HTML out. The page is a set of sections, so that a live page replaces only those that changed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from control.web.overview import Overview
+
+SECTIONS = ("state", "nodes", "derp", "counters")
+STATIC = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "sign_in.js": "text/javascript; charset=utf-8",
+    "mark.svg": "image/svg+xml",
+}
+_FOLDER = Path(__file__).parent
+PARTS = {"derp": "DERP", "stun": "STUN", "http": "HTTP", "front": "HTTP", "noise": "Noise", "page": "Status page"}
+"""What the parts that count are called."""
+_SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+
+
+@cache
+def asset(name: str) -> bytes:
+    """One of `STATIC`."""
+    return (_FOLDER / "static" / name).read_bytes()
+
+
+def sections(shown: Overview) -> dict[str, str]:
+    template = _templates().get_template
+    return {name: template(f"section_{name}.html").render(shown=shown) for name in SECTIONS}
+
+
+def page(shown: Overview) -> str:
+    return _templates().get_template("page.html").render(shown=shown, sections=sections(shown))
+
+
+def sign_in(problem: str = "") -> str:
+    return _templates().get_template("sign_in.html").render(problem=problem)
+
+
+def refusal(text: str, mend: str) -> str:
+    return _templates().get_template("refusal.html").render(text=text, mend=mend)
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """ "5 minutes ago"."""
+    return f"{_span(now - moment)} ago"
+
+
+def _span(length: timedelta) -> str:
+    for unit_s, word in _SPANS:
+        count = int(length.total_seconds() // unit_s)
+        if count > 0:
+            return f"{count} {word}{'' if count == 1 else 's'}"
+    return "moments"
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ago"] = ago
+    environment.globals["parts"] = PARTS
+    return environment
