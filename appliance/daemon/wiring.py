@@ -6,6 +6,7 @@ This is the only place that knows all of them.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from appliance.daemon.notify import ServiceManager
 from appliance.daemon.parts import Core, RuleRemoved
 from appliance.daemon.peer_handshakes import keep_peer_handshakes
 from appliance.daemon.plugin_backend import PluginBackend
+from appliance.daemon.plugin_desk import PluginDesk
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.preferences import effective_tables
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
@@ -33,7 +35,9 @@ from appliance.daemon.timestamps import TimestampKeeper
 from appliance.drivers.helper import HelpedSysctl, HelperClient
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.nftables import NftFirewall
+from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
+from appliance.drivers.proxy import rules_from
 from appliance.drivers.streams import BYPASS_MARK, SocketDialer
 from appliance.drivers.sysctl import FileJournal, ProcSysctl
 from appliance.drivers.tun import open_tun
@@ -44,7 +48,7 @@ from appliance.localapi.server import LocalApiServer, refuse_if_served
 from appliance.magicsock.derp.pool import DerpClientPool
 from appliance.magicsock.service import MagicsockService
 from appliance.netmap.waiting import first_of
-from appliance.pluginhost.host import PluginHost
+from appliance.pluginhost.host import PluginHost, Tables
 from appliance.ports.clock import SystemClock
 from appliance.ports.events import EventBus
 from appliance.ports.netlink import NetlinkPort
@@ -79,7 +83,7 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         situation = Situation()
         core = await start_core(config, store, situation, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
-        server = LocalApiServer(gateway, config.daemon.socket)
+        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins))
         await server.start()
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
@@ -122,7 +126,7 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     )
     await links.start()
     stack.callback(links.close)
-    dialer = SocketDialer()
+    dialer = SocketDialer(proxies=rules_from(config.control.proxy, os.environ))
     ca_file = (profile.prefs.load() or Prefs()).ca_file or config.control.ca_file
     magicsock = MagicsockService(
         engine,
@@ -184,14 +188,18 @@ def join_gateway(
 def load_plugins(core: Core, backend: PluginBackend, prefs: Prefs) -> PluginHost:
     """Plugins with file and preferences; preferences that no longer fit (an update, a plugin gone) lock nobody out."""
     try:
-        plugins = PluginHost(backend, effective_tables(core.config.plugins, prefs))
+        plugins = make_plugin_host(core, backend, effective_tables(core.config.plugins, prefs))
         plugins.load()
     except ConfigError as error:
-        plugins = PluginHost(backend, core.config.plugins)
+        plugins = make_plugin_host(core, backend, core.config.plugins)
         plugins.load()
         mend = "correct it with: waypost set"
         core.health.set(PREFERENCES_HEALTH, f"plugin preferences are ignored: {error.text}", mend=mend)
     return plugins
+
+
+def make_plugin_host(core: Core, backend: PluginBackend, tables: Tables) -> PluginHost:
+    return PluginHost(backend, tables, launcher=AppsLauncher(core.config.daemon.apps_socket))
 
 
 async def serve(

@@ -115,8 +115,14 @@ class PluginHost:
         admission = admit(wanted, self._site)
         for error in (*self._discovery.refused, *admission.refused):
             self._refuse(error)
-        for name in admission.order:
-            self._load_one(name)
+        try:
+            for name in admission.order:
+                self._load_one(name)
+        except ConfigError:
+            for loaded in self._loaded.values():
+                if loaded.process is not None:
+                    loaded.process.abandon()
+            raise
 
     def start(self) -> None:
         """Run the services. The engine is up, the first netmap is still to come."""

@@ -128,6 +128,12 @@ class PluginProcess:
             if isinstance(error, ConfigError):
                 raise error
 
+    def abandon(self) -> None:
+        """Undo `launch` in the same turn of the loop, before anything was started."""
+        self._ending = True
+        if self._task is not None:
+            self._task.cancel()
+
     async def end(self) -> None:
         """Let the plugin stop, then end its process, by force where it takes too long."""
         self._ending = True

@@ -285,6 +285,15 @@ async def test_fail__wrong_setting_at_start_degrades_until_mended(backend, launc
     await host.stop()
 
 
+async def test_fail__load_that_fails_starts_no_process(backend, launcher, point, install) -> None:
+    points = [point, install("strict", config=CONFIG)]
+    host = PluginHost(backend, {"strict": {"limit": -1}}, discovery=discover(points), launcher=launcher)
+    with pytest.raises(ConfigError):
+        host.load()
+    await settle()
+    assert launcher.launched == []
+
+
 async def test_ok__enable_and_disable_at_run_time(backend, launcher, point) -> None:
     host = await started(backend, launcher, point, tables={"remote": {"enabled": False}})
     assert launcher.launched == [], "a disabled plugin has no process"
