@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from appliance.cli.client import DaemonUnreachableError
+from appliance.cli.confirm import confirm_option, on_trial, tell_trial
 from appliance.cli.credentials import read_auth_key
 from appliance.cli.login_page import describe
 from appliance.cli.progress import Progress
@@ -147,18 +148,21 @@ def logout(session: Session) -> None:
 
 @click.command(name="set")
 @setting_options
+@confirm_option
 @json_option
 @click.pass_obj
-def set_command(session: Session, /, as_json: bool, **values: Any) -> None:
+def set_command(session: Session, /, as_json: bool, confirm_within: float | None, **values: Any) -> None:
     """Change settings; those not named stay. Without options, show them."""
     patch = patch_from(values)
-    view = (
-        session.client.get("prefs", PrefsView) if is_empty(patch) else session.client.patch("prefs", patch, PrefsView)
-    )
+    unchanged = is_empty(patch)
+    patch = on_trial(patch, confirm_within, is_empty=unchanged)
+    view = session.client.get("prefs", PrefsView) if unchanged else session.client.patch("prefs", patch, PrefsView)
     if as_json:
         session.print_json(view)
-    elif is_empty(patch):
+    elif unchanged:
         _show(view)
+    else:
+        tell_trial(confirm_within)
 
 
 def _show(view: PrefsView) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "logout": ("appliance.cli.login:logout", "Give up the login; the next start needs a new one."),
     "set": ("appliance.cli.login:set_command", "Change settings of the running gateway."),
     "profiles": ("appliance.cli.profiles:profiles", "List, switch or delete the logins of this gateway."),
+    "confirm": ("appliance.cli.confirm:confirm", "Keep the settings that are on trial."),
     "status": ("appliance.cli.status:status", "Show this node, its peers, routes and health."),
     "health": ("appliance.cli.status:health", "Show what is wrong, with the mend."),
     "ip": ("appliance.cli.addresses:ip", "Print the addresses of this node or a peer."),
@@ -30,6 +31,7 @@ COMMANDS = {
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
+    "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),
     "debug": ("appliance.cli.debug:debug", "Look inside: netmap, events."),
     "completion": ("appliance.cli.completion:completion", "Print the shell completion script."),
 }

@@ -49,6 +49,8 @@ def _head_rows(status: Status, now: datetime) -> Iterator[tuple[str, Text]]:
     yield "state", state
     if status.login_error is not None:
         yield "login", Text(f"{status.login_error.text} → {status.login_error.mend}", style="red")
+    if status.unconfirmed_s is not None:
+        yield "settings", Text(f"on trial, go back in {status.unconfirmed_s:.0f} s → waypost confirm", style="yellow")
     if status.auth_url:
         yield "log in at", Text(status.auth_url, style="bold")
     yield "this node", Text("  ".join([node.name or node.hostname, *node.addresses]), style="bold")

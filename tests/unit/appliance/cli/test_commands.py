@@ -387,3 +387,21 @@ def test_ok__status_says_when_the_login_ends(
         backend.current = structs.replace(STATUS, self_node=node)
         assert waypost("status") == 0
         assert text in capsys.readouterr().out
+
+
+def test_ok__settings_on_trial(waypost, backend, capsys) -> None:
+    assert waypost("set", "--hostname", "gw-x", "--confirm-within", "5m") == 0
+    assert backend.asked[-1] == PrefsPatch(hostname="gw-x", confirm_within_s=300.0)
+    assert "waypost confirm" in capsys.readouterr().out
+    assert waypost("confirm") == 0
+    assert backend.asked[-1] == "confirm"
+    backend.current = structs.replace(STATUS, unconfirmed_s=41.3)
+    waypost("status")
+    assert "on trial, go back in 41 s" in capsys.readouterr().out
+
+
+def test_fail__nothing_to_put_on_trial(waypost, backend) -> None:
+    before = list(backend.asked)
+    assert waypost("set", "--confirm-within", "60s") == 2
+    assert waypost("set", "--hostname", "x", "--confirm-within", "soon") == 2
+    assert backend.asked == before
