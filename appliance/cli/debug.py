@@ -5,13 +5,17 @@ from __future__ import annotations
 import click
 import msgspec
 
+from appliance.cli.firewall import firewall
 from appliance.cli.session import Session
 from appliance.localapi.schema import EventLine, LoopDelay
 
 
 @click.group()
 def debug() -> None:
-    """Look inside: netmap, events, counters, event loop."""
+    """Look inside: netmap, events, counters, event loop, packet filter."""
+
+
+debug.add_command(firewall)
 
 
 @debug.command()

@@ -41,6 +41,11 @@ class DataPlane(Engine, Underlay, TsmpPort, Protocol):
 class HostRouter(Protocol):
     """`appliance.router.service.Router`."""
 
+    @property
+    def model(self) -> RouterModel | None:
+        """What is applied now."""
+        ...
+
     async def apply(self, model: RouterModel) -> None: ...
 
     async def repair(self) -> None: ...

@@ -15,6 +15,7 @@ import structlog
 
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
+from appliance.daemon.firewall_desk import FirewallDesk
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
 from appliance.daemon.housekeeping import Housekeeper
@@ -83,7 +84,8 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         situation = Situation()
         core = await start_core(config, store, situation, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
-        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins))
+        firewall = FirewallDesk(lambda: situation.view, lambda: core.router.model)
+        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall)
         await server.start()
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from appliance.localapi.access import Handler, RefusedError, header_problem, may_write, peer_uid
 from appliance.localapi.backend import LocalBackend
+from appliance.localapi.firewall_routes import FirewallBackend, firewall_routes
 from appliance.localapi.loop_delay import measure
 from appliance.localapi.plugin_routes import PluginsBackend, plugin_routes
 from appliance.localapi.schema import (
@@ -77,9 +78,16 @@ async def _body(request: web.Request, kind: type[T]) -> T:
 class LocalApiServer:
     """Serves one socket. Streams end when the server stops."""
 
-    def __init__(self, backend: LocalBackend, path: str, plugins: PluginsBackend | None = None) -> None:
+    def __init__(
+        self,
+        backend: LocalBackend,
+        path: str,
+        plugins: PluginsBackend | None = None,
+        firewall: FirewallBackend | None = None,
+    ) -> None:
         self._backend = backend
         self._plugins = plugins
+        self._firewall = firewall
         self._path = path
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -91,6 +99,8 @@ class LocalApiServer:
         app.add_routes(self._routes())
         if self._plugins is not None:
             app.add_routes(plugin_routes(self._plugins, _json))
+        if self._firewall is not None:
+            app.add_routes(firewall_routes(self._firewall, _json))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
