@@ -7,6 +7,7 @@ each plugin gets a socket pair of its own, whose other end goes over that channe
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pwd
 import socket
@@ -22,6 +23,8 @@ from appliance.drivers.least_privilege import can_run_python_as
 from appliance.ports.channels import Channel, ChannelClosed
 from appliance.ports.processes import Exit
 from appliance.types.errors import ApplianceError
+
+log = logging.getLogger("waypost-apps")
 
 APPS_USER = "waypost-apps"
 MODULE = "appliance.daemon.apps"
@@ -88,8 +91,6 @@ class AppsLauncher:
         self._number = 0
         self._ends: dict[int, asyncio.Future[Exit]] = {}
         self._lock = asyncio.Lock()
-        self.note = ""
-        """What is not as it should be with the launcher's rights, in words."""
 
     async def launch(self, name: str, memory_bytes: int) -> LaunchedProcess:
         async with self._lock:
@@ -157,7 +158,9 @@ class AppsLauncher:
         if self._child is not None:
             _reap(self._child)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        user, self.note = plugin_user()
+        user, note = plugin_user()
+        if note:
+            log.warning(note)
         command = [sys.executable, "-P", "-m", MODULE, "--control", str(theirs.fileno())]
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         try:

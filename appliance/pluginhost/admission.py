@@ -22,6 +22,8 @@ class Site:
     kernel_features: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
     placements: frozenset[Placement] = frozenset({Placement.INLINE})
+    foreign_inline: bool = True
+    """Whether plugins that do not ship with Waypost may run inside this process, beside the node's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def _unfit(manifest: Manifest, site: Site) -> PluginRefused | None:
             f"wants to run in waypost-apps (placement '{manifest.placement}'), which this version does not have",
             mend="disable the plugin, or use a release of it with placement 'inline'",
         )
+    if manifest.placement is Placement.INLINE and name not in site.own and not site.foreign_inline:
+        mend = 'write placement = "apps" in its manifest.toml'
+        return PluginRefused(name, "wants to run inside waypostd, which only Waypost's own plugins may", mend=mend)
     if manifest.proto and name not in site.own:
         return PluginRefused(name, "uses protocol packages, which are not part of the public API")
     for what, wanted, offered in (

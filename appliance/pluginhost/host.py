@@ -92,7 +92,7 @@ class PluginHost:
         self._launcher = launcher
         self._limits = limits or Limits()
         if launcher is not None:
-            self._site = replace(self._site, placements=frozenset(Placement))
+            self._site = replace(self._site, placements=frozenset(Placement), foreign_inline=False)
         self._faults = FaultBook(backend)
         self.hooks = hooks if hooks is not None else Hooks(self._faults)
         self._services = ServiceSupervisor(backend, self._faults, stop_timeout_s=stop_timeout_s)
@@ -175,6 +175,8 @@ class PluginHost:
             self._configure(self._loaded[name], config)
         self._load_missing(wanted)
         await self._drop_ready()
+        if self._launcher is not None and not any(loaded.process for loaded in self._loaded.values()):
+            await self._launcher.close()  # it comes back when it is needed
         for kind in RefreshKind:
             self._backend.request_refresh(kind, "settings changed")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -130,7 +129,7 @@ def states(host: PluginHost) -> dict[str, str]:
     return {each.name: each.state for each in host.statuses()}
 
 
-async def test_ok__plugin_runs_apart_and_goes_with_its_host(backend, install, run, tmp_path: Path) -> None:
+async def test_ok__plugin_runs_apart_and_goes_when_disabled(backend, install, run, tmp_path: Path) -> None:
     action = f"open({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} {{os.getuid()}}')"
     host = run(with_service(install, tmp_path, "good", action))
     await until(lambda: states(host) == {"good": "running"})
@@ -143,8 +142,12 @@ async def test_ok__plugin_runs_apart_and_goes_with_its_host(backend, install, ru
     status = Path(f"/proc/{process}/status").read_text()
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
-    await host.stop()
-    await until(lambda: not Path(f"/proc/{process}").exists())
+    launcher = int(status.split("PPid:")[1].split()[0])
+    await host.apply_tables({"good": {"enabled": False}})
+    assert not Path(f"/proc/{process}").exists()
+    assert not Path(f"/proc/{launcher}").exists(), "without plugins there is no launcher"
+    await host.apply_tables({})
+    await until(lambda: states(host) == {"good": "running"})
 
 
 @pytest.mark.timeout(30)
@@ -202,4 +205,3 @@ def appliance_contribute_routes(self):
     host.hooks.contribute_routes()
     await until(lambda: "appliance_contribute_routes did not return within 0.6 s" in backend.said("hang"))
     await until(lambda: host.hooks.contribute_routes() == ("10.0.0.0/16",))
-    assert os.getpid()

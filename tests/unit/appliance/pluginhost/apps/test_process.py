@@ -17,6 +17,7 @@ from appliance.api.values import (
     OfferedRoute,
     RefreshKind,
 )
+from appliance.pluginhost.admission import Site
 from appliance.pluginhost.discovery import discover
 from appliance.pluginhost.faults import SOURCE
 from appliance.pluginhost.hooks import HOOK_NAMES
@@ -285,9 +286,19 @@ async def test_fail__wrong_setting_at_start_degrades_until_mended(backend, launc
     await host.stop()
 
 
+async def test_fail__foreign_code_stays_outside(backend, launcher, install) -> None:
+    host = await started(backend, launcher, install("remote", placement="inline"))
+    assert host.statuses()[0].state == "refused"
+    assert "only Waypost's own" in problem(backend)
+    assert not [name for name in sys.modules if name.startswith("sample_remote")]
+    await host.stop()
+
+
 async def test_fail__load_that_fails_starts_no_process(backend, launcher, point, install) -> None:
     points = [point, install("strict", config=CONFIG)]
-    host = PluginHost(backend, {"strict": {"limit": -1}}, discovery=discover(points), launcher=launcher)
+    site = Site(HOOK_NAMES, own=frozenset({"strict"}))
+    tables = {"strict": {"limit": -1}}
+    host = PluginHost(backend, tables, discovery=discover(points), launcher=launcher, site=site)
     with pytest.raises(ConfigError):
         host.load()
     await settle()
@@ -350,7 +361,7 @@ RAISES = "\n".join(f"@hookimpl\ndef {name}(self):\n    raise RuntimeError({name!
 async def test_fail__raising_in_every_hook_costs_the_core_nothing(backend, launcher, install, placement) -> None:
     extra = '[plugin.commands]\nshow = "Show"\n'
     point = install("remote", RAISES, hooks=tuple(sorted(HOOK_NAMES)), placement=placement, extra=extra)
-    host = await started(backend, launcher, point)
+    host = await started(backend, launcher if placement == "apps" else None, point)
     for _ in range(2):
         host.netmap_changed(NetmapChange())
         host.refresh_health()
