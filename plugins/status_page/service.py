@@ -23,7 +23,10 @@ FRAME_PAUSE_S = 0.5
 """Least time between two frames."""
 FRAME_SILENCE_S = 2.0
 """Most time between two frames that somebody watches: counters move without an event."""
-LISTEN_RETRY_S = 10.0
+FIRST_RETRY_S = 0.5
+LAST_RETRY_S = 10.0
+PATIENCE = 3
+"""Failures to listen in a row that are not worth a word: overlay addresses come a moment after the netmap."""
 LISTEN_CODE = "page-not-listening"
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -79,14 +82,18 @@ class PageService:
 
     async def _keep_listening(self, door: Doorkeeper) -> NoReturn:
         """Follow the node's addresses and the settings; what could not be had is tried again."""
+        failures = 0
         while True:
             self._look_again.clear()
             status = await self._host.status(peers=False)
             problems = await self._listen_at(door, self._places(status))
-            await self._report(problems)
+            failures = failures + 1 if problems else 0
+            if not problems or failures > PATIENCE:
+                await self._report(problems)
             self.ready.set()
+            pause_s = min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 10), LAST_RETRY_S) if failures else None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), LISTEN_RETRY_S if problems else None)
+                await asyncio.wait_for(self._look_again.wait(), pause_s)
 
     async def _notice_addresses(self) -> None:
         async for change in self._host.changes():

@@ -17,6 +17,7 @@ from appliance.api.testing import FakeHost
 from appliance.types.errors import ApplianceError
 from appliance.types.events import BackendState, PathKind
 from plugins.status_page import connections, live, server
+from plugins.status_page import service as service_module
 from plugins.status_page.config import StatusPageConfig
 from plugins.status_page.hooks import StatusPage
 from plugins.status_page.service import LISTEN_CODE, PageService
@@ -292,7 +293,9 @@ async def test_ok__settings_move_the_listeners(page: Page) -> None:
     assert "gw.example" in page.service.server.hosts
 
 
-async def test_fail__a_taken_port_is_a_health_item_until_it_is_free() -> None:
+async def test_fail__a_taken_port_is_a_health_item_until_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "FIRST_RETRY_S", 0.001)
+
     class Taken(RealTimeHost):
         taken = True
 
@@ -307,6 +310,7 @@ async def test_fail__a_taken_port_is_a_health_item_until_it_is_free() -> None:
     assert isinstance(service, PageService)
     task = asyncio.ensure_future(service.run())
     await asyncio.wait_for(service.ready.wait(), 5)
+    await until(lambda: LISTEN_CODE in host.health)
     assert "in use" in host.health[LISTEN_CODE].text
     host.taken = False
     plugin.appliance_configure(StatusPageConfig())
