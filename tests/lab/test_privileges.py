@@ -99,6 +99,11 @@ def test_ok__mesh_without_root(sites: TwoSites) -> None:
     assert roots - {host.anchor.pid for host in hosts} == {helper.popen.pid}
     assert processes[helper.popen.pid]["Seccomp"] == "2"
 
+    # The filter that was applied without root is in force, and can be asked.
+    asked = sites.b.run("debug", "firewall", "gateway-a", sites.site_b.host_ip, "tcp", "80")
+    assert (asked.code, "accepted by filter rule" in asked.stdout) == (0, True), asked
+    assert sites.b.run("debug", "firewall", "gateway-a", "192.0.2.1", "tcp", "80").code == 1
+
     # Files: keys for their owner alone, the local API for everyone, the helper for the daemon.
     state = gateway.directory / "state"
     assert mode(state) == (UID, 0o700)
