@@ -26,3 +26,9 @@ def test_ok__writing_guide_names_every_manifest_key() -> None:
 
     text = (ROOT / "docs/plugins/writing.md").read_text()
     assert not [key for key in Manifest.__dataclass_fields__ if f"`{key}`" not in text]
+
+
+def test_ok__the_raising_sample_knows_every_hook() -> None:
+    folder = ROOT / "tests/samples/misbehaving/src/waypost_misbehaving/raises"
+    manifest, code = (folder / "manifest.toml").read_text(), (folder / "hooks.py").read_text()
+    assert not [name for name in HOOK_CONTRACTS if f'"{name}"' not in manifest or f"def {name}(" not in code]
