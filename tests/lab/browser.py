@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -30,6 +30,7 @@ PHONE: dict[str, Any] = {
 }
 SCREENS = Path(__file__).resolve().parents[2] / "var/test-output"
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

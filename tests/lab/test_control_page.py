@@ -17,7 +17,7 @@ from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 from tests.lab.browser import DARK, DESKTOP, PHONE, chromium, keep_screenshot, overflow, violations
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 NODES = ("site-a", "site-b", "warehouse-behind-the-long-name-of-a-street", "phone", "laptop")
 

@@ -25,7 +25,7 @@ from plugins.status_page.service import PageService
 from tests.lab import page_world
 from tests.lab.browser import DARK, DESKTOP, PHONE, chromium, keep_screenshot, overflow, violations
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 
 @dataclass
