@@ -104,6 +104,18 @@ def test_ok__run(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert daemon.plugins.asked == [expected]
 
 
+def test_ok__page_asks_the_status_page_for_a_code(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.plugins.reply = RunReply(text="Code: K7QF-3MXP")
+    assert run(["--socket", daemon.socket, "page"]) == 0
+    assert capsys.readouterr().out == "Code: K7QF-3MXP\n"
+    assert daemon.plugins.asked == [RunRequest(plugin="status_page", command="code")]
+    assert run(["--socket", daemon.socket, "page", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "Code: K7QF-3MXP"
+    daemon.plugins.reply = RunReply(text="the status page is not served anywhere", ok=False)
+    assert run(["--socket", daemon.socket, "page"]) == 1
+    assert "not served" in capsys.readouterr().err
+
+
 def test_fail__words(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert waypost(daemon, "enable", "ghost") == 1
     assert "installed are: status_page" in capsys.readouterr().err
