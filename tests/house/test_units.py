@@ -103,3 +103,14 @@ def test_ok__units_expose_little(installed: list[str]) -> None:
     command = ["systemd-analyze", "security", "--offline=true", limit, "--no-pager", *services]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, [line for line in done.stdout.splitlines() if "Overall" in line] or done.stderr
+
+
+def test_ok__plugins_unit_holds_nothing() -> None:
+    text = (ROOT / "systemd/waypost-apps.service").read_text()
+    for line in ("User=waypost-apps", "CapabilityBoundingSet=\n", "AmbientCapabilities=\n", "MemoryMax="):
+        assert line in text
+    assert "@resources" not in text, "the launcher limits each plugin's resources"
+    socket = (ROOT / "systemd/waypost-apps.socket").read_text()
+    assert "SocketUser=waypost\nSocketMode=0600" in socket, "only waypostd asks for plugins"
+    assert "/run/waypost-apps/launcher.sock" in socket
+    assert "--apps-socket /run/waypost-apps/launcher.sock" in (ROOT / "systemd/waypostd.service").read_text()

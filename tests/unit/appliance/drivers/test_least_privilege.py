@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from appliance.drivers.least_privilege import can_run_python_as
+from appliance.drivers.least_privilege import can_run_python_as, holds_capabilities
 
 PROGRAM = """
 import sys
@@ -41,3 +41,12 @@ def test_ok__readable_by_everyone_is_found_out(tmp_path) -> None:
     file.chmod(0o600)
     assert can_run_python_as(os.geteuid(), str(file))
     assert not can_run_python_as(65534, str(file))
+
+
+@pytest.mark.parametrize(
+    ("inheritable", "permitted", "holds"), [("0", "0", False), ("0", "3000", True), ("1", "0", True)]
+)
+def test_ok__capabilities_are_seen(tmp_path, inheritable: str, permitted: str, holds: bool) -> None:
+    status = tmp_path / "status"
+    status.write_text(f"Name:\tx\nCapInh:\t{inheritable}\nCapPrm:\t{permitted}\nCapEff:\t0\n")
+    assert holds_capabilities(status) is holds
