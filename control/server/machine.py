@@ -75,8 +75,10 @@ class MachineApi:
                 raise _no_route(path, {known for _, known in self._routes})
             await route(connection, request)
         except RequestError as error:
+            connection.counters[f"request_{error.status}"] += 1
             connection.respond(request.stream_id, error.status, f"{error.text}\n".encode(), TEXT)
         except DecodeError as error:
+            connection.counters[f"request_{error.reason}"] += 1
             connection.respond(request.stream_id, 400, f"bad request: {error.text[:200]}\n".encode(), TEXT)
         except ApplianceError as error:
             log.error("request failed", path=path, machine=connection.peer.short, error=error.line())

@@ -50,6 +50,7 @@ class Server:
     service: ControlService
     hub: SessionHub
     front: Front
+    noise: NoiseUpgrade
     port: int
 
     async def pre_auth_key(self, **options: Any) -> str:
@@ -74,7 +75,7 @@ async def running(folder: Path) -> AsyncIterator[Server]:
         front = Front(routes, tasks.spawn)
         listener = await front.listen("127.0.0.1", 0)
         try:
-            yield Server(service, hub, front, listener.sockets[0].getsockname()[1])
+            yield Server(service, hub, front, noise, listener.sockets[0].getsockname()[1])
         finally:
             hub.close()
             listener.close()
@@ -328,6 +329,8 @@ async def test_fail__refused_requests_leave_the_tunnel_alive(
     await client.connect()
     assert (await client.request(method, path, message)).status == status
     assert (await client.request("GET", "/machine/whoami")).status == 200
+    assert server.noise.counters["tunnel_opened"] == 1
+    assert sum(count for name, count in server.noise.counters.items() if name.startswith("request_")) == 1
     await client.close()
 
 
