@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from appliance.localapi.schema import LoopDelay
+from appliance.ports.clock import SystemClock
 
 INTERVAL_S = 0.002
 MAX_SECONDS = 60.0
@@ -20,7 +21,7 @@ async def measure(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> LoopDelay:
     """Sleep for `INTERVAL_S` again and again, and note how much later it got. `seconds` is cut to `MAX_SECONDS`."""
-    now = now or asyncio.get_running_loop().time
+    now = now or SystemClock().now  # not the loop's own time: uvloop rounds it to milliseconds
     end = now() + min(seconds, MAX_SECONDS)
     delays: list[float] = []
     while (before := now()) < end:
