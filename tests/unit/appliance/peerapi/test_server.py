@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from ipaddress import ip_address
 
 import pytest
@@ -39,6 +40,14 @@ async def test_ok__browsers_get_an_answer_of_which_nothing_can_be_made(world):
 async def test_fail__stranger_is_cut_off_without_a_word(world):
     assert await world.ask(source=STRANGER) == (0, "")
     assert world.server.counters["unknown_source"] == 1
+
+
+async def test_fail__stranger_is_cut_off_before_it_says_anything(world):
+    reader, writer = await world.connect(STRANGER)
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    assert world.server.counters["unknown_source"] == 1
+    writer.close()
 
 
 async def test_fail__own_address_is_no_peer(world):
