@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,13 @@ _spec.loader.exec_module(twins)
 install = twins.install
 
 LIMITS = Limits(load_s=8, hook_s=0.6, stall_s=0.6, watch_s=0.1, end_s=1)
+ACTIVATION = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-P", "-m", "appliance.daemon.apps"])
+"""
+"""Starts the launcher as systemd does for a socket unit."""
 MAX_STALL_S = 0.05
 """The core's loop is never blocked for longer."""
 ROUTES = "@hookimpl\ndef appliance_contribute_routes(self):\n    return ['10.0.0.0/16']\n"
@@ -205,3 +213,35 @@ def appliance_contribute_routes(self):
     host.hooks.contribute_routes()
     await until(lambda: "appliance_contribute_routes did not return within 0.6 s" in backend.said("hang"))
     await until(lambda: host.hooks.contribute_routes() == ("10.0.0.0/16",))
+
+
+async def test_ok__unit_s_socket_starts_it_and_its_end_is_the_last_plugin_s(
+    backend, install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = str(tmp_path / "launcher.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        number = str(listener.fileno())
+        unit = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ACTIVATION, number, pass_fds=[listener.fileno()]
+        )
+    point = with_service(install, tmp_path, "good", "await asyncio.sleep(0)")
+    host = PluginHost(backend, {}, discovery=discover([point]), launcher=AppsLauncher(path), limits=LIMITS)
+    host.load()
+    host.start()
+    await until(lambda: states(host) == {"good": "running"})
+    await host.apply_tables({"good": {"enabled": False}})
+    assert await asyncio.wait_for(unit.wait(), 5) == 0
+    await host.stop()
+
+
+async def test_fail__unit_that_is_not_there_is_named(backend, install, tmp_path: Path) -> None:
+    launcher = AppsLauncher(str(tmp_path / "none.sock"))
+    host = PluginHost(backend, {}, discovery=discover([install("good", placement="apps")]), launcher=launcher)
+    host.load()
+    host.start()
+    await until(lambda: "waypost-apps cannot be reached" in backend.said("good"))
+    assert "waypost-apps.socket" in backend.said("good")
+    await host.stop()
