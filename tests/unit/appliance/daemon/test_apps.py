@@ -6,8 +6,9 @@ import asyncio
 import importlib.util
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -71,6 +72,14 @@ class RealTimeBackend(twins.MemoryBackend):
     def said(self, name: str) -> str:
         item = self.health.get((SOURCE, f"plugin-{name}"))
         return item.text if item is not None else ""
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Open to the user that plugins run as, which pytest's own folder is not."""
+    with tempfile.TemporaryDirectory(prefix="waypost-test-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
 
 
 @pytest.fixture

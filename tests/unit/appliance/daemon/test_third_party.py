@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -41,9 +42,14 @@ class RealTimeBackend(twins.MemoryBackend):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has put the example, offline."""
-    base = tmp_path_factory.mktemp("third-party")
+def installed() -> Iterator[Path]:
+    """A folder into which pip has put the example, offline; open to the user that plugins run as."""
+    with tempfile.TemporaryDirectory(prefix="waypost-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield install_example(Path(folder))
+
+
+def install_example(base: Path) -> Path:
     shutil.copytree(EXAMPLE, base / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
     options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(base / "site")]
     subprocess.run(
