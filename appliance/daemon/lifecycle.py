@@ -10,6 +10,7 @@ from datetime import timedelta
 from appliance.daemon.clock_watch import ClockWatch
 from appliance.daemon.expiry import ExpiryWatch
 from appliance.daemon.parts import Core
+from appliance.daemon.relay_watch import RelayWatch
 from appliance.daemon.saved_netmap import SavedNetmap, netmap_document
 from appliance.daemon.trial import Trial
 from appliance.netmap.client import ControlClient
@@ -33,6 +34,7 @@ class Lifecycle:
         disco_key = core.magicsock.disco_private_key
         self.saved = SavedNetmap(netmap_document(store, folder), disco_key, clock, health, self._not_written)
         self.trial = Trial(store, folder, clock, health, put_back)
+        self._relay = RelayWatch(clock, health)
         self._expiry = ExpiryWatch(health)
         self._clocks = ClockWatch(clock, health, on_sleep=self._slept, on_jump=self._jumped)
         core.bus.subscribe(NetmapChanged, lambda event: self.saved.netmap_changed(event.diff))
@@ -49,6 +51,7 @@ class Lifecycle:
     async def tick(self, *, configured: bool) -> None:
         """Called about once a second. `configured`: the engine knows the peers."""
         self._look_at_control()
+        self._look_at_the_relay()
         self._look_at_the_clocks()
         await self.trial.poll()
         if configured and self._greet:
@@ -73,6 +76,13 @@ class Lifecycle:
         client.look_at_the_clock()
         node = client.netmap.self_node
         self._expiry.look(node.key_expiry if node else None, client.server_now)
+
+    def _look_at_the_relay(self) -> None:
+        magicsock, client = self._core.magicsock, self._client
+        region = client.netmap.derp_map.regions.get(magicsock.home_region) if client is not None else None
+        connected = magicsock.home_region in magicsock.connected_regions
+        name = region.name or region.code if region is not None else ""
+        self._relay.look(name, connected=connected, error=magicsock.home_error)
 
     def _look_at_the_clocks(self) -> None:
         time = self._client.store.time if self._client is not None else None

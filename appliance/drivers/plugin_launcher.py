@@ -90,11 +90,10 @@ class AppsLauncher:
         self._child: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._ends: dict[int, asyncio.Future[Exit]] = {}
-        self._lock = asyncio.Lock()
+        self._opening: asyncio.Task[SocketChannel] | None = None
 
     async def launch(self, name: str, memory_bytes: int) -> LaunchedProcess:
-        async with self._lock:
-            control = await self._connected()
+        control = await self._connected()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._number += 1
         self._ends[self._number] = asyncio.get_running_loop().create_future()
@@ -122,6 +121,8 @@ class AppsLauncher:
 
     async def close(self) -> None:
         """The launcher ends its plugins when its channel closes."""
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         control, self._control = self._control, None
         reader, self._reader = self._reader, None
         if control is not None:
@@ -137,11 +138,17 @@ class AppsLauncher:
     # --- the launcher
 
     async def _connected(self) -> SocketChannel:
-        if self._control is None:
-            sock = await (self._connect() if self._path else asyncio.to_thread(self._spawn))
-            self._control = SocketChannel(sock)
-            self._reader = asyncio.get_running_loop().create_task(self._read(self._control), name="waypost-apps")
-        return self._control
+        if self._control is not None:
+            return self._control
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open(), name="waypost-apps: start")
+        return await asyncio.shield(self._opening)  # who gives up waiting must not lose a child and its socket
+
+    async def _open(self) -> SocketChannel:
+        control = SocketChannel(await (self._connect() if self._path else asyncio.to_thread(self._spawn)))
+        self._control = control
+        self._reader = asyncio.get_running_loop().create_task(self._read(control), name="waypost-apps")
+        return control
 
     async def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

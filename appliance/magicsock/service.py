@@ -176,6 +176,11 @@ class MagicsockService:
     def connected_regions(self) -> Sequence[RegionId]:
         return self._pool.connected_regions()
 
+    @property
+    def home_error(self) -> str:
+        """Why the home region cannot be reached, "" when it can."""
+        return self._pool.last_error(self.home_region) if self.home_region else ""
+
     def disco_key_of(self, peer: NodePublicKey) -> DiscoPublicKey | None:
         """The disco key in use toward the peer: control's, or one that the peer told since."""
         return self._machine.disco_key_of(peer)

@@ -15,6 +15,9 @@ from appliance.proto.http1.head import ResponseHead, encode_request_head, parse_
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import MachinePublicKey
 
+OUTSIDE_ITS_DATES = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED."""
+DATE_MEND = "check the date of this machine (timedatectl set-ntp true); if it is right, renew the server's certificate"
 URL_MEND = "check the URL given with --login-server"
 
 
@@ -26,6 +29,8 @@ async def fetch_server_key(
         stream = await dialer.dial(address.host, address.key_port, tls=_policy(address, ca_file), timeout_s=timeout_s)
     except ssl.SSLCertVerificationError as error:
         text = f"the certificate of {address} is not trusted: {error.verify_message}"
+        if error.verify_code in OUTSIDE_ITS_DATES:
+            raise ControlUnreachable(f"{text}, by this machine's date", mend=DATE_MEND) from error
         raise ControlUnreachable(
             text, mend="give the CA's file with control.ca_file, or mend the certificate"
         ) from error

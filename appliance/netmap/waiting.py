@@ -26,7 +26,7 @@ async def within(work: Coroutine[Any, Any, T], seconds: float, sleep: Sleep, wha
         timer.cancel()
         if not task.done():
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)  # also takes the error of work that nobody waits for now
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:

@@ -187,7 +187,8 @@ class PluginHost:
         asked = [loaded.process.refresh_panel() for loaded in self._loaded.values() if loaded.process is not None]
         if asked:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*asked), PANEL_WAIT_S)
+                async with asyncio.timeout(PANEL_WAIT_S):
+                    await asyncio.gather(*asked)
         return tuple(PluginPanel(name, panel) for name, panel in self.hooks.status_panels())
 
     async def run_command(self, name: str, command: str, arguments: tuple[str, ...]) -> CommandReply:

@@ -5,7 +5,7 @@ still drops, which `appliance.router.foreign` finds.
 
 | chain | hook, priority | does |
 |---|---|---|
-| host_out | output, -150 | remembers our bypass mark in conntrack; keeps our sockets out of the tunnel |
+| host_out | output, -150 | remembers our bypass mark in conntrack; keeps our sockets out of the tunnel; no redirects |
 | restore_mark | prerouting, -150 | gives replies the bypass mark back, for strict reverse-path filters |
 | from_tunnel | prerouting, -110 | the packet filter; before destination NAT, so that it sees what the peer sent |
 | host_in | input, -5 | WireGuard port; overlay sources that did not come by the tunnel |
@@ -29,6 +29,9 @@ from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, ULA_V6
 _KEEP = 0xFFFFFFFF & ~MARK_MASK
 _ESTABLISHED = "ct state established,related accept"
 _SYN = "tcp flags & (syn|rst) == syn"
+_REDIRECTS = ("icmp type redirect drop", "icmpv6 type nd-redirect drop")
+"""Without the tunnel's route, a gateway with one network card would tell the LAN's hosts that the site's router is the
+better way to the mesh, and they would believe it for minutes after a restart."""
 _ICMP_OPEN = {
     4: "icmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept",
     6: "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
@@ -67,7 +70,7 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
     kept = f"ct state new {_marked(MARK_BYPASS)} {_set_mark(MARK_BYPASS, 'ct mark')}"
     loop = f"{goes} {_marked(MARK_BYPASS)} counter drop"
-    yield NftChain("host_out", (kept, loop), _base("filter", "output", -150))
+    yield NftChain("host_out", (kept, loop, *_REDIRECTS), _base("filter", "output", -150))
     restored = f"ct state established,related {_marked(MARK_BYPASS, 'ct mark')} {_set_mark(MARK_BYPASS)}"
     yield NftChain("restore_mark", (restored,), _base("filter", "prerouting", -150))
     yield NftChain("from_tunnel", (f"{came} jump acl",), _base("filter", "prerouting", -110))

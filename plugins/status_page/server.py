@@ -206,9 +206,11 @@ class PageServer:
         number = 0
         piece = b"retry: 3000\n\n"
         while self._has_session(request):
-            await asyncio.wait_for(response.write(piece), WRITE_TIMEOUT_S)
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await response.write(piece)
             try:
-                number = await asyncio.wait_for(self._live.newer(number), self._heartbeat_s)
+                async with asyncio.timeout(self._heartbeat_s):
+                    number = await self._live.newer(number)
             except TimeoutError:
                 piece = b": still here\n\n"
                 continue

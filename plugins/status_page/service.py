@@ -93,7 +93,8 @@ class PageService:
             self.ready.set()
             pause_s = min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 10), LAST_RETRY_S) if failures else None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._look_again.wait()
 
     async def _notice_addresses(self) -> None:
         async for change in self._host.changes():
@@ -143,7 +144,8 @@ class PageService:
             self._live.publish(self._renderer.frame(await self._look()))
             await asyncio.sleep(FRAME_PAUSE_S)
             try:
-                change = await asyncio.wait_for(self._host.wait_change(number), FRAME_SILENCE_S)
+                async with asyncio.timeout(FRAME_SILENCE_S):
+                    change = await self._host.wait_change(number)
                 number = change.number
             except TimeoutError:
                 continue

@@ -56,6 +56,10 @@ class DerpPool(Protocol):
         """When the last frame came from the region (`Clock.now`), None if never on the present map."""
         ...
 
+    def last_error(self, region: RegionId) -> str:
+        """Why the last attempt to reach a region failed, "" while it is connected or was not tried."""
+        ...
+
     def connected_regions(self) -> Sequence[RegionId]: ...
 
     async def measure_https(self, region: RegionId) -> float | None:

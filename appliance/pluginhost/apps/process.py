@@ -124,7 +124,8 @@ class PluginProcess:
     async def first_verdict(self) -> None:
         """Wait until the plugin took its settings, was found broken, or `load_s` are over. Raises `ConfigError`."""
         with suppress(TimeoutError):
-            error = await asyncio.wait_for(asyncio.shield(self._first), self._limits.load_s)
+            async with asyncio.timeout(self._limits.load_s):
+                error = await asyncio.shield(self._first)
             if isinstance(error, ConfigError):
                 raise error
 
@@ -206,7 +207,8 @@ class PluginProcess:
         if error is not None and not isinstance(error, _Gone):
             return error
         try:
-            ended = await asyncio.wait_for(process.ended(), self._limits.end_s)
+            async with asyncio.timeout(self._limits.end_s):
+                ended = await process.ended()
         except TimeoutError:
             return PluginError(self.name, "its process does not end")
         return PluginError(self.name, f"its process {ended.words()}")
@@ -217,7 +219,8 @@ class PluginProcess:
         hooks = self._candidate.manifest.hooks
         self._post(Begin(PROTOCOL, self.name, self._candidate.target, self._candidate.manifest.config, hooks))
         try:
-            await asyncio.wait_for(self._loaded.wait(), self._limits.load_s)
+            async with asyncio.timeout(self._limits.load_s):
+                await self._loaded.wait()
         except TimeoutError:
             raise _Over(PluginStalled(self.name, f"was not imported within {self._limits.load_s:g} s")) from None
         self.configure()
@@ -439,8 +442,11 @@ class PluginProcess:
     def _spawn(self, work: Any) -> None:
         if self._group is None:
             work.close()
-        else:
+            return
+        try:
             self._group.create_task(work)
+        except RuntimeError:  # the group is ending
+            work.close()
 
     def _post(self, message: ToPlugin, descriptors: list[int] | None = None) -> None:
         """A process that is gone is noticed by its reader."""

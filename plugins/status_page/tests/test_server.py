@@ -66,7 +66,8 @@ async def serving(host: FakeHost, config: StatusPageConfig | None = None) -> Asy
     (service,) = plugin.appliance_start(host)
     assert isinstance(service, PageService)
     task = asyncio.ensure_future(service.run())
-    await asyncio.wait_for(service.ready.wait(), 5)
+    async with asyncio.timeout(5):
+        await service.ready.wait()
     place = next(place for place in service.listeners if place.address == "127.0.0.1")
     port = service.listeners[place].getsockname()[1]
     yield Page(host, plugin, service, f"http://127.0.0.1:{port}", now)
@@ -96,7 +97,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def next_sections(stream: Any) -> dict[str, str]:
     while True:
-        line = await asyncio.wait_for(stream.content.readline(), 5)
+        async with asyncio.timeout(5):
+            line = await stream.content.readline()
         if line.startswith(b"data: "):
             return dict(json.loads(line[6:]))
 
@@ -202,7 +204,8 @@ async def test_ok__a_session_that_ends_closes_its_stream(page: Page, browser: Cl
         page.now[0] += 13 * 3600.0
         page.host.gateway = replace(GATEWAY, version="0.2.0")
         page.host.feed.note("state")
-        assert (await asyncio.wait_for(stream.content.read(), 5)).strip() == b"", "nothing is shown after its end"
+        async with asyncio.timeout(5):
+            assert (await stream.content.read()).strip() == b"", "nothing is shown after its end"
 
 
 async def test_ok__silence_is_filled_with_heartbeats(
@@ -214,7 +217,8 @@ async def test_ok__silence_is_filled_with_heartbeats(
         await next_sections(stream)
         line = b""
         while not line.startswith(b": "):
-            line = await asyncio.wait_for(stream.content.readline(), 5)
+            async with asyncio.timeout(5):
+                line = await stream.content.readline()
 
 
 async def test_fail__too_many_watchers(page: Page, browser: ClientSession) -> None:
@@ -261,7 +265,8 @@ async def test_fail__silent_connections_are_dropped(page: Page, monkeypatch: pyt
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\n")
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await asyncio.wait_for(reader.readexactly(1), 5)
+        async with asyncio.timeout(5):
+            await reader.readexactly(1)
     writer.close()
     await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
@@ -271,7 +276,8 @@ async def test_fail__too_many_connections_are_turned_away(page: Page, monkeypatc
     host, _, port = page.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await asyncio.wait_for(reader.readexactly(1), 5)
+        async with asyncio.timeout(5):
+            await reader.readexactly(1)
     writer.close()
     await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
@@ -309,7 +315,8 @@ async def test_fail__a_taken_port_is_a_health_item_until_it_is_free(monkeypatch:
     (service,) = plugin.appliance_start(host)
     assert isinstance(service, PageService)
     task = asyncio.ensure_future(service.run())
-    await asyncio.wait_for(service.ready.wait(), 5)
+    async with asyncio.timeout(5):
+        await service.ready.wait()
     await until(lambda: LISTEN_CODE in host.health)
     assert "in use" in host.health[LISTEN_CODE].text
     host.taken = False

@@ -75,6 +75,9 @@ class QuietPool:
     def connected_regions(self) -> Sequence[RegionId]:
         return ()
 
+    def last_error(self, region: RegionId) -> str:
+        return ""
+
     async def measure_https(self, region: RegionId) -> float | None:
         return None
 
@@ -214,6 +217,7 @@ class Process:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self.core.magicsock.close()
+        await self.applier.plugins.stop()
         await self.applier.mesh.close()  # the kernel closes the sockets of a killed process
         self._task = None
         self._stack.pop_all()

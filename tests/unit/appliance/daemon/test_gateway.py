@@ -225,3 +225,16 @@ async def test_ok__expired_login_says_so_and_a_new_key_mends_it(process, url, ke
     after = process.gateway.status().self_node
     assert after.addresses == before.addresses
     assert after.node_key != before.node_key
+
+
+async def test_ok__new_hostname_becomes_the_name_in_the_mesh(process, url, key, server):
+    await process.up(url, key, prefs=PrefsPatch(hostname="gw-a"))
+    (node,) = server.service.nodes.list(SYSTEM)
+    assert node.given_name == "gw-a"
+    await process.gateway.set_prefs(PrefsPatch(hostname="Gw-B"))
+    await process.until(lambda: process.gateway.status().self_node.name.startswith("gw-b."))
+    assert server.service.nodes.show(SYSTEM, "gw-b").id == node.id
+    await server.service.nodes.rename(SYSTEM, "gw-b", "office")
+    await process.gateway.set_prefs(PrefsPatch(hostname="gw-c"))
+    await process.until(lambda: process.gateway.status().self_node.hostname == "gw-c")
+    assert process.gateway.status().self_node.name.startswith("office.")

@@ -25,6 +25,8 @@ from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 from tests.unit.appliance.netmap.conftest import node
 
+pytestmark = pytest.mark.timeout(30)
+
 
 @pytest.fixture
 async def away(tmp_path, start, host):

@@ -39,7 +39,13 @@ async def test_ok__documents_run_and_an_empty_model_denies():
     assert elements(table, "src4") == {}
 
 
-async def test_ok__peer_api_is_open_even_with_shields_up():
+async def test_ok__lan_hosts_are_not_redirected_past_a_gateway() -> None:
+    table, _ = compile_table(MODEL)
+    (host_out,) = (chain for chain in table.chains if chain.name == "host_out")
+    assert {"icmp type redirect drop", "icmpv6 type nd-redirect drop"} <= set(host_out.rules)
+
+
+def test_ok__peer_api_is_open_even_with_shields_up():
     table, _ = compile_table(replace(MODEL, shields_up=True))
     assert "ip daddr 100.64.0.1 tcp dport 5555 accept" in chain(table, "acl4")
     assert "ip6 daddr fd7a:115c:a1e0::1 tcp dport 6666 accept" in chain(table, "acl6")
