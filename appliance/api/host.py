@@ -98,7 +98,14 @@ class HostHandle(Protocol):
         ...
 
     async def act(self, plugin: str, label: str) -> None:
-        """Press the button `label` of a plugin's panel as it is now (right `act`). Raises `ApplianceError`."""
+        """Press the button `label` of a plugin's panel as it is now (right `act`). Raises `ApplianceError`.
+
+        The change is on trial: it goes back after a minute unless `confirm` comes before.
+        """
+        ...
+
+    async def confirm(self) -> None:
+        """Keep the settings that are on trial (right `act`). Raises `ApplianceError`, code `nothing-to-confirm`."""
         ...
 
     # --- health and logs

@@ -373,7 +373,8 @@ class PluginState:
 class GatewayStatus:
     """Everything that a status page shows but the panels. `waiting_for` says in words what the gateway waits for.
 
-    `auth_url` is the page at which a person logs this gateway in, "" when there is none to open.
+    `auth_url` is the page at which a person logs this gateway in, "" when there is none to open. `unconfirmed_s`:
+    settings on trial go back after so many seconds; None = none are.
     """
 
     version: str
@@ -390,6 +391,7 @@ class GatewayStatus:
     routes: tuple[RouteState, ...] = ()
     health: tuple[HealthState, ...] = ()
     plugins: tuple[PluginState, ...] = ()
+    unconfirmed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,13 @@ class ControlSection:
     """`[control]`. `url` is used until `waypost up --control-url` chose another; `ca_file` adds a private CA.
 
     `proxy`: HTTP proxy toward control and DERP; "" takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment.
+    `remote_settings`: whether control may change settings, which then go back unless it confirms them.
     """
 
     url: str = _checked("", control_url_problem)
     ca_file: str = _checked("", _absolute)
     proxy: str = field(default="", repr=False, metadata={"check": _proxy_problem})
+    remote_settings: bool = True
 
 
 @dataclass(frozen=True, slots=True)

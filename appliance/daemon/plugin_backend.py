@@ -41,6 +41,9 @@ from appliance.types.ids import StableNodeId
 
 _FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
 
+TRIAL_S = 60.0
+"""Seconds in which a button's change must be confirmed: it may cut off the very page that it was pressed on."""
+
 
 class StatusSource(Protocol):
     """The gateway, as far as plugins may see and steer it."""
@@ -48,6 +51,8 @@ class StatusSource(Protocol):
     def status(self, *, peers: bool = True) -> Status: ...
 
     async def set_prefs(self, patch: PrefsPatch) -> PrefsView: ...
+
+    async def confirm(self) -> PrefsView: ...
 
 
 class PluginBackend:
@@ -123,10 +128,14 @@ class PluginBackend:
         for shown in await self.all_panels():
             for action in shown.panel.actions:
                 if (shown.plugin, action.label) == (plugin, label):
-                    await self._gateway().set_prefs(PrefsPatch(plugins={plugin: dict(action.settings)}))
+                    patch = PrefsPatch(plugins={plugin: dict(action.settings)}, confirm_within_s=TRIAL_S)
+                    await self._gateway().set_prefs(patch)
                     return
         text = f"the panel of {plugin} has no button {label!r} now"
         raise ApplianceError(text, mend="look at the page again", code="no-such-action")
+
+    async def confirm(self) -> None:
+        await self._gateway().confirm()
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         return self._listeners.open(plugin, place)

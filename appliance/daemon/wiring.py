@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from appliance.c2n.settings import add_settings
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.firewall_desk import FirewallDesk
@@ -30,6 +31,7 @@ from appliance.daemon.plugin_backend import PluginBackend
 from appliance.daemon.plugin_desk import PluginDesk
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.preferences import effective_tables
+from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
@@ -177,6 +179,7 @@ def join_gateway(
     lifecycle = Lifecycle(core, store, lambda former: gateway.put_back(former))
     gateway = Gateway(core, plugins, applier, situation, history, lifecycle, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()
+    add_settings(mesh.c2n, RemoteSettingsDesk(gateway, allowed=core.config.control.remote_settings))
     backend.gateway = gateway
     backend.all_panels = plugins.panels
     history.subscribe(lambda line: backend.feed.note(line.kind))

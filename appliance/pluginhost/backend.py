@@ -51,7 +51,11 @@ class HostBackend(Protocol):
     async def panels(self) -> tuple[PluginPanel, ...]: ...
 
     async def act(self, plugin: str, label: str) -> None:
-        """Press a button of a plugin's panel. Raises `ApplianceError`."""
+        """Press a button of a plugin's panel; the change is on trial. Raises `ApplianceError`."""
+        ...
+
+    async def confirm(self) -> None:
+        """Keep the settings that are on trial. Raises `ApplianceError`."""
         ...
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:

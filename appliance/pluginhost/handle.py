@@ -82,6 +82,10 @@ class InlineHandle:
         self._need(Right.ACT)
         await self._backend.act(plugin, label)
 
+    async def confirm(self) -> None:
+        self._need(Right.ACT)
+        await self._backend.confirm()
+
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return self._backend.attached_prefixes()
 

@@ -8,6 +8,7 @@ import click
 
 from control.cli.client import AdminClient
 from control.cli.node_requests import c2n, ping
+from control.cli.node_settings import confirm_settings, set_settings
 from control.cli.options import (
     confirm,
     json_option,
@@ -161,3 +162,5 @@ def tag(client: AdminClient, name: str, tags: tuple[str, ...], as_json: bool) ->
 
 nodes.add_command(ping)
 nodes.add_command(c2n)
+nodes.add_command(set_settings)
+nodes.add_command(confirm_settings)

@@ -1,7 +1,7 @@
 """The web server of the page. Every request passes the same guard: own Host, own site, then a session.
 
 Paths: `/` the page, `/events` its live sections, `/session` whether the session lives, `/sign-in`, `/sign-out`,
-`/act` (a panel's button), `/static/`. No path changes anything by GET.
+`/act` (a panel's button), `/confirm` (settings on trial stay), `/static/`. No path changes anything by GET.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PageServer:
-    """`look` gives what is to be shown now; `act` presses a panel's button; `random` makes secret bytes.
+    """`look` gives what is to be shown now; `act` presses a panel's button, `confirm` keeps what is on trial; `random`
+    makes secret bytes.
 
     `hosts` are the names and addresses under which the page may be opened; the owner keeps them current.
     """
@@ -53,6 +54,7 @@ class PageServer:
         *,
         look: Callable[[], Awaitable[Shown]],
         act: Callable[[str, str], Awaitable[None]],
+        confirm: Callable[[], Awaitable[None]],
         now: Callable[[], float],
         random: Callable[[int], bytes],
         heartbeat_s: float = HEARTBEAT_S,
@@ -62,6 +64,7 @@ class PageServer:
         self._live = live
         self._look = look
         self._act = act
+        self._confirm = confirm
         self._now = now
         self._random = random
         self._heartbeat_s = heartbeat_s
@@ -84,6 +87,7 @@ class PageServer:
                 web.post("/sign-in", self._redeem),
                 web.post("/sign-out", self._sign_out),
                 web.post("/act", self._press),
+                web.post("/confirm", self._keep),
                 web.get("/static/{name}", self._asset),
             ]
         )
@@ -179,6 +183,10 @@ class PageServer:
     async def _press(self, request: web.Request) -> web.Response:
         form = await request.post()
         await self._act(str(form.get("plugin", "")), str(form.get("label", "")))
+        return _see("/")
+
+    async def _keep(self, _request: web.Request) -> web.Response:
+        await self._confirm()
         return _see("/")
 
     async def _session(self, _request: web.Request) -> web.Response:

@@ -48,6 +48,7 @@ class PageService:
             self._live,
             look=self._look,
             act=host.act,
+            confirm=host.confirm,
             now=now,
             random=secrets.token_bytes,
         )

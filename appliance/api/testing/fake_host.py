@@ -29,7 +29,7 @@ from appliance.types.events import BackendState
 
 
 class FakeHost:
-    """Set the public attributes; read `refreshes`, `health`, `lines`, `listens`, `acts` and `store` afterwards.
+    """Set the public attributes; read `refreshes`, `health`, `lines`, `listens`, `acts` and so on afterwards.
 
     `listen` gives a real listener on 127.0.0.1 at a free port, whatever was asked for.
     """
@@ -51,6 +51,7 @@ class FakeHost:
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
         self.acts: list[tuple[str, str]] = []
+        self.confirms = 0
 
     @property
     def plugin(self) -> str:
@@ -87,6 +88,9 @@ class FakeHost:
 
     async def act(self, plugin: str, label: str) -> None:
         self.acts.append((plugin, label))
+
+    async def confirm(self) -> None:
+        self.confirms += 1
 
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
         return self.attached

@@ -88,6 +88,9 @@ class RemoteHandle:
     async def act(self, plugin: str, label: str) -> None:
         await self._ask("act", plugin, label)
 
+    async def confirm(self) -> None:
+        await self._ask("confirm")
+
     async def set_health(self, item: HealthItem) -> None:
         await self._ask("set_health", item)
 

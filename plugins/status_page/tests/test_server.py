@@ -175,10 +175,10 @@ async def test_fail__other_sites_are_refused(
     assert page.service.server.refused == 1
 
 
-@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/nothing"])
+@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/confirm", "/nothing"])
 async def test_fail__nothing_without_a_session(page: Page, path: str) -> None:
     async with ClientSession(cookie_jar=DummyCookieJar()) as stranger:
-        method = "POST" if path == "/act" else "GET"
+        method = "POST" if path in ("/act", "/confirm") else "GET"
         async with stranger.request(method, page.url + path, headers=page.own()) as answer:
             assert answer.status == 401
             assert "site-a" not in await answer.text()
@@ -235,6 +235,18 @@ async def test_ok__a_panels_button_is_pressed(page: Page, browser: ClientSession
     async with browser.post(f"{page.url}/act", data=form, headers=page.own()) as answer:
         assert answer.url.path == "/"
     assert page.host.acts == [("subnet_router", "Use peers' subnets")]
+
+
+async def test_ok__settings_on_trial_are_kept_by_a_button(page: Page, browser: ClientSession) -> None:
+    await page.sign_in(browser)
+    async with browser.get(page.url) as answer:
+        assert 'action="/confirm"' not in await answer.text()
+    page.host.gateway = replace(GATEWAY, unconfirmed_s=50.0)
+    async with browser.get(page.url) as answer:
+        assert 'action="/confirm"' in await answer.text()
+    async with browser.post(f"{page.url}/confirm", headers=page.own()) as answer:
+        assert answer.url.path == "/"
+    assert page.host.confirms == 1
 
 
 async def test_fail__a_button_that_fails_says_why(

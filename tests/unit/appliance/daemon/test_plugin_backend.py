@@ -66,7 +66,9 @@ async def test_ok__button_sets_what_the_panel_says(backend: PluginBackend) -> No
 
     backend.all_panels = panels
     await backend.act("subnet_router", "Use")
-    assert gateway.asked == [PrefsPatch(plugins={"subnet_router": {"accept_routes": True}})]
+    await backend.confirm()
+    change = PrefsPatch(plugins={"subnet_router": {"accept_routes": True}}, confirm_within_s=60.0)
+    assert gateway.asked == [change, "confirm"]
     for wrong in (("subnet_router", "Stop"), ("other", "Use")):
         with pytest.raises(ApplianceError, match="no button"):
             await backend.act(*wrong)

@@ -63,6 +63,9 @@ class MemoryBackend:
     async def act(self, plugin: str, label: str) -> None:
         self.acts.append((plugin, label))
 
+    async def confirm(self) -> None:
+        self.acts.append(("", "confirm"))
+
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         return socket.create_server(("127.0.0.1", place.port))
 

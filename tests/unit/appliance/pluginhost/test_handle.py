@@ -16,7 +16,8 @@ async def test_ok__rights_open_the_methods(backend) -> None:
     assert (await handle.status()).version == "0"
     assert await handle.panels() == ()
     await handle.act("subnet_router", "Use")
-    assert backend.acts == [("subnet_router", "Use")]
+    await handle.confirm()
+    assert backend.acts == [("subnet_router", "Use"), ("", "confirm")]
     (await handle.listen(PLACE)).close()
     backend.feed.note("path")
     assert (await handle.wait_change(0)).kinds == ("path",)
@@ -25,7 +26,7 @@ async def test_ok__rights_open_the_methods(backend) -> None:
         break
 
 
-@pytest.mark.parametrize("method", ["listen", "status", "panels", "wait_change", "act"])
+@pytest.mark.parametrize("method", ["listen", "status", "panels", "wait_change", "act", "confirm"])
 async def test_fail__method_without_its_right(backend, method: str) -> None:
     handle = InlineHandle("page", backend, dict)
     arguments = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b")}.get(method, ())

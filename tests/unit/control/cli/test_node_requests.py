@@ -32,6 +32,9 @@ class Node:
             return []
         if request.types == "c2n":
             head, size = parse_request_head(request.payload)
+            if head.path.startswith("/waypost/settings"):
+                refused = b"hostname is wrong (give another)\n" if b"-bad-" in request.payload else b""
+                return [encode_response(409 if refused else 200, refused or b'{"shields_up":true}')]
             return [
                 encode_response(200 if head.path == "/echo" else 400, request.payload[size:] or b"unknown c2n path")
             ]
@@ -99,6 +102,22 @@ async def test_ok__c2n(shell):
 
 async def test_fail__c2n_refused(shell):
     assert await shell("c2n", "gw1", "/nothing") == (1, "", "HTTP 400: unknown c2n path\n")
+
+
+async def test_ok__settings_on_trial_and_kept(shell):
+    code, out, _ = await shell("set", "gw1", "shields_up=true", "--confirm-within", "30s")
+    assert code == 0
+    assert "on trial: they go back in 30 s" in out
+    assert "nodes confirm gw1" in out
+    code, out, _ = await shell("confirm", "gw1", "--json")
+    assert (code, json.loads(out)) == (0, {"shields_up": True})
+
+
+async def test_fail__settings_refused(shell):
+    code, out, err = await shell("set", "gw1", "hostname=-bad-")
+    assert (code, out) == (1, "")
+    assert "gw1 refuses: hostname is wrong (give another)" in err
+    assert (await shell("set", "gw1", "shields_up=true", "--confirm-within", "1s"))[0] == 2
 
 
 async def test_fail__node_is_silent(shell, node):
