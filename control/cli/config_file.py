@@ -10,6 +10,7 @@ The file is checked as a whole before anything starts:
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
@@ -92,6 +93,8 @@ def _level(value: Any) -> str:
 
 KEYS: dict[str, Callable[[Any], Any]] = {
     "data_dir": _path,
+    "database": _text,
+    "noise_key": _path,
     "listen": _listen,
     "url": _text,
     "domain": _text,
@@ -117,10 +120,19 @@ def load_config(flags: Mapping[str, Any], file: Path | None) -> ServeConfig:
         file = DEFAULT_FILE
     values: dict[str, Any] = {} if file is None else _read(file)
     for name, value in flags.items():
+        if name == "database" and value is not None:
+            check_no_password(value)
         if value is not None:
             flag = "--" + name.replace("_", "-")
             values[name] = _parsed(name, value, flag)
     return _config(values)
+
+
+def check_no_password(url: str) -> None:
+    """Every user of the machine can read arguments. Raises `ConfigError`."""
+    if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", url):
+        mend = "leave it out and set PGPASSFILE, or write the URL to the config file"
+        raise ConfigError("--database holds a password, which every user of this machine could read", mend=mend)
 
 
 def _config(values: dict[str, Any]) -> ServeConfig:

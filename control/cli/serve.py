@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file; flags win over it.")
 @click.option("--data-dir", help="Database and keys.  [default: /var/lib/waypost-control]")
+@click.option(
+    "--database",
+    help="postgresql://user@host/name where several processes serve one mesh; its password comes from PGPASSFILE, "
+    "PGPASSWORD or the config file.  [default: a file in --data-dir]",
+)
+@click.option("--noise-key", help="File with the server's key: that of the server replaced, or of its other processes.")
 @click.option("--listen", help="Address and port for nodes.  [default: [::]:8080, both IP versions]")
 @click.option("--url", help="Address of this server for people's browsers, as https://control.example.")
 @click.option("--domain", help="DNS suffix of all nodes.  [default: mesh.internal]")

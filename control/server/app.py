@@ -96,7 +96,7 @@ async def running(
 ) -> AsyncIterator[RunningServer]:
     """The whole server inside one block. Raises `ApplianceError` when something cannot be opened."""
     clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
-    identity = load_identity(settings.data_dir, randomness)
+    identity = load_identity(settings.data_dir, randomness, settings.noise_key)
     front_tls = _front_tls(settings, clock, randomness)
     async with AsyncExitStack() as stack:
         routes = Routes()
@@ -184,7 +184,9 @@ async def _open_service(
     settings: ServerSettings, url: str, derp_map: DerpMap, clock: Clock, randomness: Randomness
 ) -> ControlService:
     wanted = ServiceSettings(domain=settings.domain, derp_map=derp_map, url=url, key_expiry=settings.key_expiry)
-    service = await open_service(settings.data_dir, wanted, clock=clock, randomness=randomness)
+    service = await open_service(
+        settings.data_dir, wanted, clock=clock, randomness=randomness, database_text=settings.database
+    )
     try:
         if settings.policy_file is not None:
             await _load_policy(service, settings.policy_file)

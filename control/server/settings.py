@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ConfigError
 from appliance.types.ids import RegionId
+from control.state.engines import database_url
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -37,6 +38,8 @@ class ServerSettings:
     url: where people's browsers find this server; "" = made of the relay's host or this host's address.
     domain: DNS suffix of all nodes. policy_file: read at every start; None = the stored policy stays.
     key_expiry: life of node keys of untagged nodes; None = for ever.
+    database: URL of the database; "" = a SQLite file in `data_dir`.
+    noise_key: the server's own key, taken over from another server or process; None = the one in `data_dir`.
     """
 
     data_dir: Path
@@ -52,6 +55,8 @@ class ServerSettings:
     policy_file: Path | None = None
     key_expiry: timedelta | None = None
     url: str = ""
+    database: str = ""
+    noise_key: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -60,6 +65,8 @@ class ServerSettings:
             )
         if self.url and not _URL.fullmatch(self.url):
             raise ConfigError(f"{self.url!r} is no URL of a server", mend="write it like https://control.example")
+        if self.database:
+            database_url(self.database)
         labels = self.domain.split(".")
         if not all(label and len(label) <= 63 and label.strip("-").isascii() for label in labels):
             raise ConfigError(f"{self.domain!r} is no domain", mend="use a DNS name such as mesh.internal")

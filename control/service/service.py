@@ -26,7 +26,8 @@ from control.service.routes import RouteOperations
 from control.service.updates import update_node
 from control.service.users import UserOperations
 from control.state.changes import Change, ChangeBus
-from control.state.database import Database, open_database, sqlite_url
+from control.state.database import Database, open_database
+from control.state.engines import database_url, sqlite_url
 from control.state.records import DEFAULT_TAILNET
 
 if TYPE_CHECKING:
@@ -146,13 +147,14 @@ class ControlService:
 
 
 async def open_service(
-    data_dir: Path, settings: ServiceSettings, *, clock: Clock, randomness: Randomness
+    data_dir: Path, settings: ServiceSettings, *, clock: Clock, randomness: Randomness, database_text: str = ""
 ) -> ControlService:
-    """Open the database in `data_dir`, bring it to the current form and load it.
+    """Open the database of this URL ("" = a file in `data_dir`), bring it to the current form and load it.
 
     Raises `StateError` for the database, `PolicyError` for a stored policy that this version does not understand.
     """
-    database = await open_database(sqlite_url(data_dir / DATABASE_FILE))
+    url = database_url(database_text) if database_text else sqlite_url(data_dir / DATABASE_FILE)
+    database = await open_database(url)
     try:
         async with database.begin(DEFAULT_TAILNET) as tx:
             await tx.ensure_tailnet(settings.domain, clock.wall_now())

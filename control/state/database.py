@@ -1,7 +1,7 @@
-"""The database: engine, pragmas, migrations, and transactions with one writer at a time.
+"""The database: migrations, and transactions.
 
-SQLite in WAL mode with synchronous=FULL: what was committed survives a power cut. The URL decides; nothing above this
-module knows which database it is.
+SQLite in WAL mode with synchronous=FULL: what was committed survives a power cut; one writer at a time. PostgreSQL by
+its URL, with the durability that its own settings say.
 """
 
 from __future__ import annotations
@@ -15,31 +15,36 @@ from typing import TYPE_CHECKING, Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, inspect, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.types.errors import StateError
+from control.state.engines import DRIVER_ERRORS, is_shared, make_engine, place, reason, refusal, sqlite_url
 from control.state.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from control.state.records import TailnetId
 
+__all__ = ["Database", "open_database", "sqlite_url"]
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-def sqlite_url(path: Path) -> URL:
-    return URL.create("sqlite+aiosqlite", database=str(path))
+_MIGRATION_LOCK = 0x776179706F7374
+"""Key of PostgreSQL's advisory lock: of processes that start together one migrates, the others wait."""
 
 
 class Database:
-    """An open database of the current form; make it with `open_database`."""
+    """An open database of the current form; make it with `open_database`. `shared`: other processes may write too."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, url: URL) -> None:
         self._engine = engine
-        self._writer = asyncio.Lock()
+        self.url = url
+        self.shared = is_shared(url)
+        self._writer: AbstractAsyncContextManager[Any] = contextlib.nullcontext() if self.shared else asyncio.Lock()
 
     @asynccontextmanager
     async def begin(self, tailnet_id: TailnetId) -> AsyncIterator[Transaction]:
@@ -48,9 +53,8 @@ class Database:
             try:
                 async with self._engine.begin() as connection:
                     yield Transaction(connection, tailnet_id)
-            except DBAPIError as error:
-                mend = "see that its disk is not full and not read-only"
-                raise StateError(f"the database refused: {error.orig}", mend=mend) from error
+            except (SQLAlchemyError, *DRIVER_ERRORS) as error:
+                raise refusal(error, self.url) from error
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -58,48 +62,25 @@ class Database:
 
 async def open_database(url: URL) -> Database:
     """Open and bring to the current form. Raises `StateError`."""
-    engine = create_async_engine(url)
-    if engine.dialect.name == "sqlite":
-        _make_private(Path(url.database or ""))
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+    engine = make_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_migrate)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, *DRIVER_ERRORS) as error:
         await engine.dispose()
-        place = url.database or str(url)
         mend = "see that the folder exists, is writable, and that the file is a database of this server"
-        raise StateError(f"cannot open the database {place}: {_reason(error)}", mend=mend) from error
+        if is_shared(url):
+            mend = "see that it runs, that the database exists, and that the user may log in and make tables"
+        raise StateError(f"cannot open the database {place(url)}: {reason(error)}", mend=mend) from error
     except BaseException:
         await engine.dispose()
         raise
-    return Database(engine)
-
-
-def _make_private(path: Path) -> None:
-    """Only the owner reads the database, whatever the umask; its journals take the mode over."""
-    with contextlib.suppress(OSError):  # what is wrong with the place is said when it is opened
-        path.touch(mode=0o600)
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves, so that DDL is inside them too
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    return Database(engine, url)
 
 
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

@@ -90,3 +90,22 @@ def test_ok__durations():
     for text in ("", "1", "h", "1y", "1h ", "-1h"):
         with pytest.raises(ValueError, match="not a duration"):
             parse_duration(text)
+
+
+def test_ok__database_and_key(tmp_path):
+    url = "postgresql://waypost@db.example/mesh"
+    config = load_config({"database": url, "noise_key": "/etc/noise.key"}, _write(tmp_path, GOOD))
+    assert (config.server.database, config.server.noise_key) == (url, Path("/etc/noise.key"))
+    secret = 'version = 1\n[server]\ndatabase = "postgresql://w:secret@db/mesh"\n'
+    assert load_config({}, _write(tmp_path, secret)).server.database.endswith("@db/mesh")
+
+
+def test_fail__a_password_among_the_arguments(tmp_path):
+    with pytest.raises(ConfigError, match="every user") as refused:
+        load_config({"database": "postgresql://w:secret@db/mesh"}, _write(tmp_path, GOOD))
+    assert "secret" not in refused.value.line()
+
+
+def test_fail__no_database_url(tmp_path):
+    with pytest.raises(ConfigError, match="database"):
+        load_config({"database": "mysql://db/mesh"}, _write(tmp_path, GOOD))

@@ -1,4 +1,4 @@
-"""A real service on a real SQLite file, with a clock that stands still."""
+"""A real service on a real database of either kind, with a clock that stands still."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Rig:
     clock: VirtualClock
     path: object
     settings: ServiceSettings
+    database: str
     changes: list[Change] = field(default_factory=list)
 
     async def key(self, user: str | None = "alice", **options) -> str:
@@ -59,15 +60,21 @@ class Rig:
     async def reopen(self) -> None:
         await self.service.close()
         self.service = await open_service(
-            self.path, self.settings, clock=self.clock, randomness=SeededRandomness(self.clock.now())
+            self.path,
+            self.settings,
+            clock=self.clock,
+            randomness=SeededRandomness(self.clock.now()),
+            database_text=self.database,
         )
 
 
 @pytest.fixture
-async def rig(tmp_path):
+async def rig(tmp_path, database_text):
     clock, settings = VirtualClock(), ServiceSettings(domain="net.example")
-    service = await open_service(tmp_path, settings, clock=clock, randomness=SeededRandomness(1))
-    rig = Rig(service, clock, tmp_path, settings)
+    service = await open_service(
+        tmp_path, settings, clock=clock, randomness=SeededRandomness(1), database_text=database_text
+    )
+    rig = Rig(service, clock, tmp_path, settings, database_text)
     service.subscribe(rig.changes.append)
     yield rig
     await rig.service.close()

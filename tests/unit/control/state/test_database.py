@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
 from appliance.proto.control.messages import Hostinfo, NetInfo
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import StateError
 from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
 from control.state.database import open_database, sqlite_url
+from control.state.engines import database_url, make_engine
 from control.state.models import metadata
 from control.state.records import DEFAULT_TAILNET, NodeRecord, PreAuthKeyId, PreAuthKeyRecord
 
@@ -25,8 +26,13 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def database(tmp_path):
-    opened = await open_database(sqlite_url(tmp_path / "control.db"))
+def url(database_text):
+    return database_url(database_text)
+
+
+@pytest.fixture
+async def database(url):
+    opened = await open_database(url)
     async with opened.begin(DEFAULT_TAILNET) as tx:
         await tx.ensure_tailnet("net.example", NOW)
     yield opened
@@ -89,7 +95,7 @@ async def test_ok__a_failed_block_leaves_nothing(database):
 async def test_fail__one_address_for_two_nodes(database):
     async with database.begin(DEFAULT_TAILNET) as tx:
         await tx.add_node(_node(1))
-    with pytest.raises(StateError, match="UNIQUE"):
+    with pytest.raises(StateError, match=r"UNIQUE|duplicate key"):
         async with database.begin(DEFAULT_TAILNET) as tx:
             await tx.add_node(_node(2, ipv4=IPv4Address("100.64.0.1")))
 
@@ -118,23 +124,41 @@ async def test_ok__a_single_use_key_is_consumed_once(database):
     assert found[0].tags == ("tag:gw",)
 
 
-async def test_ok__migrations_make_what_the_models_say(database, tmp_path):
-    engine = create_engine(f"sqlite:///{tmp_path / 'control.db'}")
-    made = inspect(engine)
-    for table in metadata.sorted_tables:
-        assert {column["name"] for column in made.get_columns(table.name)} == set(table.c.keys()), table.name
-    engine.dispose()
+async def test_ok__migrations_make_what_the_models_say(database):
+    engine = make_engine(database.url)
+    async with engine.connect() as connection:
+        made = await connection.run_sync(
+            lambda sync: {
+                table.name: {column["name"] for column in inspect(sync).get_columns(table.name)}
+                for table in metadata.sorted_tables
+            }
+        )
+    assert made == {table.name: set(table.c.keys()) for table in metadata.sorted_tables}
+    await engine.dispose()
 
 
-async def test_fail__a_newer_database_is_refused(tmp_path):
-    path = tmp_path / "control.db"
-    await (await open_database(sqlite_url(path))).close()
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
+async def test_fail__a_newer_database_is_refused(url):
+    await (await open_database(url)).close()
+    engine = make_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await engine.dispose()
     with pytest.raises(StateError, match="newer version"):
-        await open_database(sqlite_url(path))
+        await open_database(url)
+
+
+async def test_ok__an_empty_database_is_brought_to_the_current_form(postgres):
+    url = database_url(postgres.create(empty=True))
+    both = await asyncio.gather(open_database(url), open_database(url))
+    for database in both:
+        async with database.begin(DEFAULT_TAILNET) as tx:
+            assert await tx.nodes() == []
+        await database.close()
+
+
+async def test_fail__nobody_answers(tmp_path):
+    with pytest.raises(StateError, match="cannot open the database postgresql://w:\\*\\*\\*@/mesh"):
+        await open_database(database_url(f"postgresql://w:secret@/mesh?host={tmp_path}"))
 
 
 async def test_fail__not_a_database(tmp_path):
@@ -147,12 +171,12 @@ async def test_fail__not_a_database(tmp_path):
 WRITER = """
 import asyncio, sys
 from datetime import UTC, datetime
-from control.state.database import open_database, sqlite_url
+from control.state.database import open_database
+from control.state.engines import database_url
 from control.state.records import DEFAULT_TAILNET
-from pathlib import Path
 
 async def main():
-    database = await open_database(sqlite_url(Path(sys.argv[1])))
+    database = await open_database(database_url(sys.argv[1]))
     async with database.begin(DEFAULT_TAILNET) as tx:
         await tx.ensure_tailnet("net.example", datetime.now(UTC))
     while True:
@@ -166,18 +190,17 @@ asyncio.run(main())
 
 
 @pytest.mark.timeout(60)
-async def test_ok__kill_loses_nothing_acknowledged_and_gives_nothing_twice(tmp_path):
-    path = tmp_path / "control.db"
+async def test_ok__kill_loses_nothing_acknowledged_and_gives_nothing_twice(database_text, url):
     acknowledged: list[str] = []
     for round_lines in (3, 7):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", WRITER, database_text], stdout=subprocess.PIPE, text=True)
         acknowledged += [process.stdout.readline().strip() for _ in range(round_lines)]
         os.kill(process.pid, signal.SIGKILL)
         acknowledged += process.stdout.read().split()
         process.stdout.close()
         process.wait()
     assert len(set(acknowledged)) == len(acknowledged)
-    database = await open_database(sqlite_url(path))
+    database = await open_database(url)
     async with database.begin(DEFAULT_TAILNET) as tx:
         stored = [user.name for user in await tx.users()]
         assert str(await tx.give_ipv4()) not in stored

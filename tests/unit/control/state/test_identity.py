@@ -28,3 +28,27 @@ def test_fail__no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot use the data folder"):
         load_identity(tmp_path / "file" / "data", SeededRandomness(1))
+
+
+def test_ok__the_key_of_another_server_is_taken_over(tmp_path):
+    other = load_identity(tmp_path / "other", SeededRandomness(1))
+    source = tmp_path / "other" / NOISE_KEY_FILE
+    for _ in range(2):
+        assert load_identity(tmp_path / "data", SeededRandomness(2), source).noise == other.noise
+    assert load_identity(tmp_path / "data", SeededRandomness(3)).noise == other.noise
+
+
+@pytest.mark.parametrize(("content", "text"), [("privkey:00", "does not hold a key"), (None, "cannot read the key")])
+def test_fail__no_key_to_take_over(tmp_path, content, text):
+    source = tmp_path / "noise"
+    if content is not None:
+        source.write_text(content)
+    with pytest.raises(StateError, match=text):
+        load_identity(tmp_path / "data", SeededRandomness(1), source)
+
+
+def test_fail__a_key_is_not_replaced_by_another(tmp_path):
+    load_identity(tmp_path / "other", SeededRandomness(1))
+    load_identity(tmp_path / "data", SeededRandomness(2))
+    with pytest.raises(StateError, match="another key"):
+        load_identity(tmp_path / "data", SeededRandomness(2), tmp_path / "other" / NOISE_KEY_FILE)

@@ -1,0 +1,120 @@
+"""A PostgreSQL of our own: in a temporary folder, on a Unix socket, as an ordinary user, gone with its process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.processes import Process, wait_until
+
+USER = "postgres"
+TEMPLATE = "waypost_template"
+QUICK = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB")
+"""Nothing here outlives the machine: durability against power cuts is PostgreSQL's own matter."""
+
+MIGRATE = """
+import asyncio, sys
+from control.state.database import open_database
+from control.state.engines import database_url
+
+async def main():
+    await (await open_database(database_url(sys.argv[1]))).close()
+
+asyncio.run(main())
+"""
+
+
+def bin_dir() -> Path:
+    """Of the newest version installed; Debian keeps them off PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    assert found, "PostgreSQL is missing: run tools/setup.sh test"
+    return found[-1].parent
+
+
+def as_user(command: list[str]) -> list[str]:
+    """initdb and postgres refuse root. The server dies with the test process, however that ends."""
+    if os.geteuid() != 0:
+        return ["setpriv", "--pdeathsig", "SIGINT", *command]
+    return ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--pdeathsig", "SIGINT", *command]
+
+
+@dataclass
+class Postgres:
+    """A running server; `create` gives a fresh database of the current form."""
+
+    folder: Path
+    process: Process | None = None
+    databases: int = 0
+
+    def url(self, name: str) -> str:
+        return f"postgresql://{self.user}@/{name}?host={self.folder}"
+
+    @property
+    def user(self) -> str:
+        return USER if os.geteuid() == 0 else "waypost"
+
+    def start(self) -> None:
+        """Also after `stop` or `kill`."""
+        options = ("-k", str(self.folder), "-c", "listen_addresses=", *QUICK)
+        self.process = Process.start(
+            "postgres", as_user([str(bin_dir() / "postgres"), "-D", str(self.folder / "data"), *options]), self.folder
+        )
+        wait_until(self._answers, 20, "PostgreSQL to answer")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.running, self.process.output()
+        return self._run("pg_isready", "-q", "-d", "postgres", check=False) == 0
+
+    def stop(self) -> None:
+        """Ends every connection at once, as an administrator's restart does."""
+        assert self.process is not None
+        self.process.popen.send_signal(signal.SIGINT)
+        self.process.popen.wait(20)
+
+    def create(self, *, empty: bool = False) -> str:
+        """URL of a new database."""
+        self.databases += 1
+        name = f"test{self.databases}"
+        self._run("createdb", *(() if empty else ("--template", TEMPLATE)), name)
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self._run("dropdb", "--force", url.partition("@/")[2].partition("?")[0])
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> int:
+        command = [str(bin_dir() / program), "-h", str(self.folder), "-U", self.user, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+        assert done.returncode == 0 or not check, done.stderr
+        return done.returncode
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server with a migrated template, for as long as the block runs."""
+    folder = Path(tempfile.mkdtemp(prefix="waypost-postgres-"))
+    server = Postgres(folder)
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, USER, USER)
+        command = [str(bin_dir() / "initdb"), "-D", str(folder / "data"), "-U", server.user]
+        done = subprocess.run(
+            as_user([*command, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        server.start()
+        server._run("createdb", TEMPLATE)
+        subprocess.run([sys.executable, "-c", MIGRATE, server.url(TEMPLATE)], check=True)
+        yield server
+    finally:
+        if server.process is not None and server.process.running:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
