@@ -246,6 +246,7 @@ class ChangeApplier:
             rules=rules,
             cap_sources={name: self._overlay.holders(name) for name in _capabilities(rules)},
             jailed=self._overlay.jailed(),
+            sources=self._overlay.sources(),
             peerapi=self.mesh.peerapi,
             shields_up=self._situation.prefs.shields_up,
             snat=firewall.snat is not False,

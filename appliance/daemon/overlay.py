@@ -7,6 +7,7 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_overlay, is_single
@@ -44,6 +45,7 @@ class OverlayPeers:
     def __init__(self, disco_key_of: DiscoKeyOf = lambda _key: None) -> None:
         self._disco_key_of = disco_key_of
         self._nodes: dict[NodeId, Node] = {}
+        self._own: dict[NodeId, tuple[Prefix, ...]] = {}
         self._routers: dict[NodeId, Node] = {}
         self._accepted: frozenset[Prefix] = frozenset()
 
@@ -66,6 +68,7 @@ class OverlayPeers:
         reset: list[NodePublicKey] = []
         if diff.full:
             self._nodes.clear()
+            self._own.clear()
             self._routers.clear()
         for node_id, node in diff.changed.items():
             before = diff.previous.get(node_id)
@@ -85,8 +88,7 @@ class OverlayPeers:
             if before is not None and self._has_restarted(before, node):
                 reset.append(node.key)
         for node_id, node in diff.removed.items():
-            self._nodes.pop(node_id, None)
-            self._routers.pop(node_id, None)
+            self._forget(node_id)
             remove.append(node.key)
         return EngineDiff(replace=diff.full, upsert=tuple(upsert), remove=tuple(remove), reset=tuple(reset))
 
@@ -114,8 +116,15 @@ class OverlayPeers:
 
     def routes(self) -> tuple[Prefix, ...]:
         """All that goes into the tunnel."""
-        served = {prefix for node in self._routers.values() for prefix in node.allowed_ips} & self._accepted
-        return tuple(sorted({*self.host_routes(), *served}, key=lambda p: (p.version, p.network_address, p.prefixlen)))
+        found = {*self.host_routes(), *self._served()}
+        return tuple(sorted(found, key=lambda p: (p.version, int(p.network_address), p.prefixlen)))
+
+    def sources(self) -> tuple[Prefix, ...]:
+        """All that packets from the tunnel may come from."""
+        return (*chain.from_iterable(self._own.values()), *self._served())
+
+    def _served(self) -> set[Prefix]:
+        return {prefix for node in self._routers.values() for prefix in node.allowed_ips} & self._accepted
 
     def jailed(self) -> tuple[Prefix, ...]:
         return tuple(prefix for node in self._nodes.values() if node.jailed for prefix in node.addresses)
@@ -130,12 +139,16 @@ class OverlayPeers:
         )
 
     def _put(self, node_id: NodeId, node: Node) -> None:
-        self._nodes.pop(node_id, None)
-        self._routers.pop(node_id, None)
+        self._forget(node_id)
         if is_usable(node):
             self._nodes[node_id] = node
+            self._own[node_id] = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix))
             if served_routes(node):
                 self._routers[node_id] = node
+
+    def _forget(self, node_id: NodeId) -> None:
+        for known in (self._nodes, self._own, self._routers):
+            known.pop(node_id, None)
 
     def _engine_peer(self, node: Node) -> EnginePeer:
         allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or prefix in self._accepted)

@@ -35,6 +35,7 @@ from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
+from appliance.drivers.conntrack import LinuxConntrack
 from appliance.drivers.helper import HelpedSysctl, HelperClient
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.nftables import NftFirewall
@@ -232,7 +233,7 @@ def make_router(config: Config, netlink: NetlinkPort, bus: EventBus) -> Router:
     """The journal of kernel settings lies beside the socket, where a reboot empties it."""
     journal = FileJournal(Path(config.daemon.socket).with_suffix(".settings.json"))
     sysctl = HelpedSysctl(ProcSysctl(), HelperClient(config.daemon.helper_socket))
-    return Router(netlink, NftFirewall(), sysctl, journal, health=bus.publish)
+    return Router(netlink, NftFirewall(), sysctl, journal, conntrack=LinuxConntrack(), health=bus.publish)
 
 
 async def clean_up(router: Router, interface: str) -> None:

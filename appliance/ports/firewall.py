@@ -24,11 +24,12 @@ class FirewallError(ApplianceError):
 
 @dataclass(frozen=True, slots=True)
 class NftSet:
-    """A named interval set, or a verdict map when elements carry verdicts (`type` then ends in `: verdict`)."""
+    """A named set, or a verdict map when elements carry verdicts (`type` then ends in `: verdict`)."""
 
     name: str
     type: str
     elements: Mapping[str, str]
+    options: str = "flags interval;"
 
     @property
     def word(self) -> str:
@@ -36,7 +37,7 @@ class NftSet:
 
     @property
     def definition(self) -> str:
-        return f"{{ type {self.type}; flags interval; }}"
+        return f"{{ type {self.type}; {self.options} }}"
 
 
 @dataclass(frozen=True, slots=True)

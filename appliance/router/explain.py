@@ -12,7 +12,7 @@ from appliance.types.addresses import Address
 from appliance.types.netmap import FilterRule
 
 _NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 99: "TSMP", 132: "SCTP"}
-_ICMP_OPEN_TYPES = {4: (0, 3, 11, 12), 6: (1, 2, 3, 4, 129)}
+ICMP_OPEN_TYPES = {4: (0, 3, 11, 12), 6: (1, 2, 3, 4, 129)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,11 @@ def explain(model: RouterModel, packet: Packet) -> Verdict:
         return Verdict(False, "source and destination are of different IP versions")
     if packet.established:
         return Verdict(True, "belongs to an accepted flow, or is the reply to one of ours")
+    if model.sources is not None and not any(packet.source in item for item in model.sources):
+        return Verdict(False, f"the tunnel takes nothing from {packet.source}: no peer has it or routes it")
     if not covers(local_destinations(model, version), int(packet.destination)):
         return Verdict(False, f"{packet.destination} is neither an address of this node nor in a route that it serves")
-    if packet.protocol == ICMP[version] and packet.icmp_type in _icmp_open(version):
+    if packet.protocol == ICMP[version] and packet.icmp_type in ICMP_OPEN_TYPES[version]:
         return Verdict(True, "ICMP replies and errors always pass")
     if packet.protocol == TSMP:
         return Verdict(True, "TSMP always passes; the daemon answers it")
@@ -63,10 +65,6 @@ def explain(model: RouterModel, packet: Packet) -> Verdict:
     if any(packet.source in prefix for prefix in model.jailed if prefix.version == version):
         return Verdict(False, f"{packet.source} is a jailed peer: it may open no flow")
     return _by_rules(model, packet)
-
-
-def _icmp_open(version: int) -> tuple[int, ...]:
-    return _ICMP_OPEN_TYPES[version]
 
 
 def _by_rules(model: RouterModel, packet: Packet) -> Verdict:

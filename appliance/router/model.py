@@ -35,6 +35,7 @@ class RouterModel:
     `addresses` are the node's own; `routes` go into the tunnel; `local_routes` are thrown back to the host's tables
     (connected LANs). `advertised` may be reached from the tunnel through this host. `cap_sources` gives the addresses
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
+    `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
     needed when an exit (`/0`) is advertised. `extra` are further chains and sets of the same table, whose names must
     not collide with ours.
@@ -50,6 +51,7 @@ class RouterModel:
     rules: tuple[FilterRule, ...] = ()
     cap_sources: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     jailed: tuple[Prefix, ...] = ()
+    sources: tuple[Prefix, ...] | None = None
     peerapi: tuple[AddrPort, ...] = ()
     shields_up: bool = False
     snat: bool = True

@@ -16,14 +16,15 @@ still drops, which `appliance.router.foreign` finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from appliance.ports.conntrack import Flow
 from appliance.ports.firewall import NftChain, NftSet, NftTable
 from appliance.router.classes import render_family
-from appliance.router.compile import TSMP, FamilyFilter, compile_rules
+from appliance.router.compile import TSMP, CompiledFilter, FamilyFilter, compile_rules
 from appliance.router.locals import local_destinations
 from appliance.router.model import MARK_BYPASS, MARK_FORWARDED, MARK_MASK, TABLE_FAMILY, TABLE_NAME, RouterModel
-from appliance.router.ranges import interval_text
+from appliance.router.ranges import address_text, interval_text
 from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, ULA_V6
 
 _KEEP = 0xFFFFFFFF & ~MARK_MASK
@@ -37,21 +38,41 @@ _ICMP_OPEN = {
     6: "icmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
 }
 _WORD = {4: "ip", 6: "ip6"}
+TCP = 6
+_ENDED_TYPE = "ipv{0}_addr . inet_service . ipv{0}_addr . inet_service"
+_ENDED_OPTIONS = "flags timeout; timeout 5d;"
+"""As long as the kernel itself remembers an idle TCP flow."""
 
 
-def compile_table(model: RouterModel) -> tuple[NftTable, tuple[str, ...]]:
-    """The table, and what was wrong in the rules. Raises `FilterError`."""
-    rules = () if model.shields_up else model.rules
-    compiled = compile_rules(rules, model.cap_sources, model.jailed)
+def compile_filter(model: RouterModel) -> CompiledFilter:
+    """Raises `FilterError`."""
+    return compile_rules(() if model.shields_up else model.rules, model.cap_sources, model.jailed)
+
+
+def render_table(model: RouterModel, compiled: CompiledFilter) -> NftTable:
+    """The whole table of a model with its compiled filter."""
     chains = [*_hooks(model), _acl()]
-    sets: list[NftSet] = []
+    sets = [NftSet(f"ended{version}", _ENDED_TYPE.format(version), {}, _ENDED_OPTIONS) for version in _WORD]
     for family in compiled.families:
         family_sets, family_chains = _family(model, family)
         sets += family_sets
         chains += family_chains
     sets += [item for item in model.extra if isinstance(item, NftSet)]
     chains += [item for item in model.extra if isinstance(item, NftChain)]
-    return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains)), compiled.problems
+    return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains))
+
+
+def render_ended(flows: Iterable[Flow]) -> str:
+    """A document that keeps the hosts' side of these TCP flows from taking them up again; empty when it has nothing."""
+    found: dict[int, list[str]] = {4: [], 6: []}
+    for flow in flows:
+        if flow.protocol == TCP:
+            server, client = (address_text(flow.version, value) for value in (flow.destination, flow.source))
+            found[flow.version].append(f"{server} . {flow.destination_port} . {client} . {flow.source_port}")
+    place = f"{TABLE_FAMILY} {TABLE_NAME}"
+    return "".join(
+        f"add element {place} ended{version} {{ {', '.join(keys)} }}\n" for version, keys in found.items() if keys
+    )
 
 
 def _marked(mark: int, key: str = "meta mark") -> str:
@@ -70,7 +91,7 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
     kept = f"ct state new {_marked(MARK_BYPASS)} {_set_mark(MARK_BYPASS, 'ct mark')}"
     loop = f"{goes} {_marked(MARK_BYPASS)} counter drop"
-    yield NftChain("host_out", (kept, loop, *_REDIRECTS), _base("filter", "output", -150))
+    yield NftChain("host_out", (kept, loop, *_ended(goes), *_REDIRECTS), _base("filter", "output", -150))
     restored = f"ct state established,related {_marked(MARK_BYPASS, 'ct mark')} {_set_mark(MARK_BYPASS)}"
     yield NftChain("restore_mark", (restored,), _base("filter", "prerouting", -150))
     yield NftChain("from_tunnel", (f"{came} jump acl",), _base("filter", "prerouting", -110))
@@ -95,6 +116,7 @@ def _host_in(model: RouterModel, came: str) -> Iterator[str]:
 
 
 def _through(model: RouterModel, came: str, goes: str) -> Iterator[str]:
+    yield from _ended(goes)
     yield f"{came} {_set_mark(MARK_FORWARDED)}"
     yield f"{_marked(MARK_FORWARDED)} accept"
     yield f"{goes} ip saddr {CGNAT_V4} counter drop"
@@ -104,8 +126,17 @@ def _through(model: RouterModel, came: str, goes: str) -> Iterator[str]:
         yield f"{goes} counter drop"
 
 
+def _ended(goes: str) -> Iterator[str]:
+    """Of a flow that was ended the kernel would take the host's next segment for the start of a flow of ours."""
+    for version, word in _WORD.items():
+        flow = f"{word} saddr . tcp sport . {word} daddr . tcp dport @ended{version}"
+        yield f"{goes} ct state new tcp flags & syn == 0 {flow} counter reject with tcp reset"
+
+
 def _acl() -> NftChain:
-    rules = (_ESTABLISHED, "meta nfproto ipv4 jump acl4", "meta nfproto ipv6 jump acl6", "counter drop")
+    """What peers open is marked, so that `appliance.router.flows` finds it again."""
+    families = ("meta nfproto ipv4 jump acl4", "meta nfproto ipv6 jump acl6")
+    rules = (_ESTABLISHED, _set_mark(MARK_FORWARDED, "ct mark"), *families, "counter drop")
     return NftChain("acl", rules)
 
 

@@ -8,16 +8,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from appliance.ports.clock import Clock, SystemClock
+from appliance.ports.conntrack import ConntrackPort
 from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
 from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort
 from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
+from appliance.router.compile import CompiledFilter
+from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
 from appliance.router.forwarding import SysctlKeeper, uplinks, wishes
-from appliance.router.model import ROUTE_TABLE, TABLE_FAMILY, TABLE_NAME, ForeignMode, RouterModel
+from appliance.router.model import (
+    MARK_FORWARDED,
+    MARK_MASK,
+    ROUTE_TABLE,
+    TABLE_FAMILY,
+    TABLE_NAME,
+    ForeignMode,
+    RouterModel,
+)
 from appliance.router.routes import desired, difference, ours
-from appliance.router.ruleset import compile_table
+from appliance.router.ruleset import compile_filter, render_ended, render_table
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import HealthChanged
 
@@ -43,18 +55,22 @@ class Router:
         sysctl: SysctlPort,
         journal: Journal,
         *,
+        conntrack: ConntrackPort | None = None,
         health: Callable[[HealthChanged], None] = lambda _event: None,
         clock: Clock | None = None,
     ) -> None:
         self._netlink = netlink
         self._firewall = firewall
         self._sysctl = sysctl
+        self._conntrack = conntrack
         self._keeper = SysctlKeeper(sysctl, journal)
         self._health = _HealthReporter(health)
         self._budget = _Budget(clock or SystemClock())
         self._lock = asyncio.Lock()
         self._model: RouterModel | None = None
         self._table: NftTable | None = None
+        self._compiled: CompiledFilter | None = None
+        self._openings: Openings | None = None
         self._installed: dict[NetlinkItem, None] = {}
         self._link: Link | None = None
         self._opened = False
@@ -67,7 +83,7 @@ class Router:
     async def apply(self, model: RouterModel) -> None:
         """Bring the host into this state. Raises `ApplianceError`; then the former state stands."""
         async with self._lock:
-            table, problems = await asyncio.to_thread(compile_table, model)
+            compiled, table, openings = await asyncio.to_thread(self._compile, model)
             before = self._model, self._table
             await self._apply_table(table)
             try:
@@ -75,11 +91,14 @@ class Router:
             except ApplianceError as error:
                 await self._roll_back(model.interface, *before)
                 raise RouterError(f"network set-up failed: {error.text}", mend=error.mend) from error
-            self._model = model
+            self._model, self._compiled = model, compiled
+            await self._end_flows(openings)
             await self._apply_settings(model)
             if before[0] is None or _foreign_inputs(before[0]) != _foreign_inputs(model):
                 await self._treat_foreign(model)
-            self._health.say("invalid-packet-filter", "; ".join(problems[:3]), "check the policy on the control server")
+            self._health.say(
+                "invalid-packet-filter", "; ".join(compiled.problems[:3]), "check the policy on the control server"
+            )
 
     async def repair(self) -> None:
         """Put back what others removed: rules, routes, addresses, our table, openings. For every link change."""
@@ -110,6 +129,7 @@ class Router:
         async with self._lock:
             failures: list[ApplianceError] = []
             model, self._model = self._model, None
+            self._openings = None
             if model is not None:
                 with _noting(failures):
                     await self._withdraw(model.interface)
@@ -143,6 +163,35 @@ class Router:
         """Chains of other firewalls that drop what comes through the tunnel."""
         interface = self._model.interface if self._model is not None else "waypost0"
         return tuple(find_drops(await self._firewall.ruleset(), interface))
+
+    def _compile(self, model: RouterModel) -> tuple[CompiledFilter, NftTable, Openings]:
+        """What the former model has in common with this one is not made again."""
+        former, compiled, table = self._model, self._compiled, self._table
+        if former is None or compiled is None or _filter_inputs(former) != _filter_inputs(model):
+            compiled = compile_filter(model)
+        if former is None or table is None or compiled is not self._compiled or not _same_table(former, model):
+            table = render_table(model, compiled)
+        return compiled, table, Openings(model, compiled)
+
+    async def _end_flows(self, openings: Openings) -> None:
+        """Flows that peers opened under a former model and may not open now (node-os spec 1.5).
+
+        The host's side is shut first, else its next segment would make the kernel take the flow up again.
+        """
+        former, self._openings = self._openings, openings
+        wanted = ended_flows(former, openings)
+        if self._conntrack is None or wanted is None:
+            return
+        try:
+            flows = await self._conntrack.find(MARK_FORWARDED, MARK_MASK, wanted)
+            if document := render_ended(flows):
+                await self._firewall.apply(document)
+            await self._conntrack.remove(flows)
+        except ApplianceError as error:
+            self._openings = None  # look at all of them next time
+            self._health.say("flows-not-ended", error.text, error.mend)
+            return
+        self._health.say("flows-not-ended", "", "")
 
     async def _apply_table(self, table: NftTable) -> None:
         if self._table is None:
@@ -249,6 +298,18 @@ _CONTENDED_MEND = "set ManageForeignRoutingPolicyRules=no in networkd.conf"
 
 def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
     return model.foreign, model.interface, model.wireguard_port
+
+
+def _filter_inputs(model: RouterModel) -> tuple[object, ...]:
+    """What `compile_filter` reads."""
+    return model.shields_up, model.rules, model.cap_sources, model.jailed
+
+
+def _same_table(former: RouterModel, model: RouterModel) -> bool:
+    """Whether two models with the same compiled filter have the same table: what is left out goes into routes."""
+    return replace(former, mtu=0, routes=(), local_routes=(), sources=None) == replace(
+        model, mtu=0, routes=(), local_routes=(), sources=None
+    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.drivers.conntrack import LinuxConntrack
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.nftables import NftFirewall
 from appliance.drivers.sysctl import FileJournal, ProcSysctl
@@ -74,7 +75,14 @@ class Gateway:
         self.netlink = LinuxNetlink()
         self.firewall = NftFirewall()
         self.events: list[HealthChanged] = []
-        self.router = Router(self.netlink, self.firewall, ProcSysctl(), FileJournal(journal), health=self.events.append)
+        self.router = Router(
+            self.netlink,
+            self.firewall,
+            ProcSysctl(),
+            FileJournal(journal),
+            conntrack=LinuxConntrack(),
+            health=self.events.append,
+        )
 
 
 def snapshot(namespace: Namespace) -> dict[str, str]:

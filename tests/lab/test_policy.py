@@ -19,6 +19,7 @@ from appliance.types.keys import NodePrivateKey, NodePublicKey
 from tests.lab.mesh import ControlServer, Gateway, command, fetch, page, web_server
 from tests.lab.namespaces import Lab
 from tests.lab.processes import wait_until
+from tests.lab.tcp_stream import stream
 from tests.lab.topology import Internet
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -125,6 +126,19 @@ def test_ok__only_the_named_port_answers(lab: Lab, tmp_path: Path) -> None:
     mesh.set_policy(ALICE_ONLY)
     wait_until(lambda: fetch(mesh.a.host, f"http://{address}:80/", 2) is None, 20, "port 80 to close again")
     assert mesh.peers_of(mesh.a) == set()
+
+
+def test_ok__a_running_transfer_ends_with_its_rule(lab: Lab, tmp_path: Path) -> None:
+    mesh = Mesh(lab, tmp_path, WEB_ONLY)
+    wait_until(lambda: mesh.peers_of(mesh.a) == {"gateway-b"}, 15, "gateway-b in the netmap of gateway-a")
+    source, target = (each.status()["self_node"]["addresses"][0].partition("/")[0] for each in (mesh.a, mesh.b))
+    wait_until(lambda: mesh.a.run("ping", "gateway-b", "-c", "1", "--icmp").code == 0, 20, "a packet through")
+    with stream(mesh.a.host, source, mesh.b.host, target, 80) as transfer:
+        assert transfer.moves(10)
+        mesh.set_policy([{"action": "accept", "src": ["alice@"], "dst": ["bob@:81"]}])
+        wait_until(lambda: not transfer.moves(1), 20, "the transfer to end")
+        assert transfer.server_was_reset()
+    assert mesh.peers_of(mesh.a) == {"gateway-b"}, "only the port was closed"
 
 
 def test_ok__probe_hears_an_answer(lab: Lab) -> None:

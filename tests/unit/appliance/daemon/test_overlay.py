@@ -47,6 +47,17 @@ def test_ok__own_addresses_pass_and_routes_wait_for_acceptance() -> None:
     assert LAN not in peers.routes()
 
 
+def test_ok__sources_are_peers_and_accepted_routes() -> None:
+    peers = OverlayPeers()
+    router, leaver, mute = node(2, str(LAN)), node(3), node(4, disco_key=None)
+    peers.apply(full(router, leaver, mute))
+    assert set(peers.sources()) == {*router.addresses, *leaver.addresses}
+    peers.accept([LAN])
+    assert set(peers.sources()) == {*router.addresses, *leaver.addresses, LAN}
+    peers.apply(NetmapDiff(removed={leaver.id: leaver}))
+    assert set(peers.sources()) == {*router.addresses, LAN}
+
+
 def test_ok__diff_touches_only_what_it_names() -> None:
     peers = OverlayPeers()
     one, two = node(1), node(2)

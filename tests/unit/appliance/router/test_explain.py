@@ -18,6 +18,7 @@ MODEL = RouterModel(
         FilterRule(("cap:x",), (PortRange("10.0.0.6"),), (47,)),
     ),
     cap_sources={"x": (ip_address("100.64.0.8"),)},
+    sources=(ip_network("100.64.0.0/24"),),
     peerapi=(AddrPort("100.64.0.1", 5555),),
 )
 
@@ -39,6 +40,7 @@ def packet(source="100.64.0.7", destination="10.0.0.5", **rest):
         (packet(source="100.64.0.9", destination="100.64.0.1", port=5555), True, "peer API"),
         (packet(source="100.64.0.8", destination="10.0.0.6", protocol=47), True, "filter rule 2"),
         (packet(source="100.64.0.8", destination="10.0.0.6", protocol=6), False, "no filter rule lets"),
+        (packet(source="100.99.0.1", port=22), False, "no peer has it or routes it"),
         (packet(port=23, established=True), True, "accepted flow"),
         (packet(destination="fd00::1"), False, "different IP versions"),
     ],

@@ -7,6 +7,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from appliance.ports.clock import VirtualClock
+from appliance.ports.conntrack import Flow, MemoryConntrack
 from appliance.ports.firewall import FirewallError, MemoryFirewall
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, PolicyRule, Route
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
@@ -40,12 +41,19 @@ class Host:
             }
         )
         self.journal = MemoryJournal()
+        self.conntrack = MemoryConntrack()
         self.events = []
         self.clock = VirtualClock()
 
     def router(self):
         return Router(
-            self.netlink, self.firewall, self.sysctl, self.journal, health=self.events.append, clock=self.clock
+            self.netlink,
+            self.firewall,
+            self.sysctl,
+            self.journal,
+            conntrack=self.conntrack,
+            health=self.events.append,
+            clock=self.clock,
         )
 
     def state(self):
@@ -240,3 +248,35 @@ async def test_ok__forwarding_that_cannot_be_had_is_a_health_item(host):
 async def test_ok__bad_rules_are_a_health_item(host):
     await host.router().apply(replace(MODEL, rules=(FilterRule(("bad",), (PortRange("*"),)),)))
     assert host.events[0].code == "invalid-packet-filter"
+
+
+SSH = Flow(4, 6, int(PEER.network_address), int(ip_network("192.168.10.5").network_address), 1000, 22)
+
+
+async def test_ok__flows_end_with_their_rule(host):
+    router = host.router()
+    await router.apply(MODEL)
+    host.conntrack.flows = {SSH: 0x40000, SSH._replace(source=9): 0}
+    searches = host.conntrack.searches
+    await router.apply(replace(MODEL, routes=(PEER,)))
+    assert host.conntrack.searches == searches, "nobody lost anything"
+    await router.apply(replace(MODEL, rules=()))
+    assert list(host.conntrack.flows) == [SSH._replace(source=9)]
+    assert "192.168.10.5 . 22 . 100.64.0.2 . 1000" in host.firewall.tables["inet", "waypost"].sets["ended4"]
+
+
+async def test_ok__a_new_run_looks_at_all_flows(host):
+    host.conntrack.flows = {SSH: 0x40000, SSH._replace(destination=9): 0x40000}
+    await host.router().apply(MODEL)
+    assert list(host.conntrack.flows) == [SSH]
+
+
+async def test_fail__flows_that_cannot_be_ended_are_a_health_item(host):
+    router = host.router()
+    await router.apply(MODEL)
+    host.conntrack.refuse = "no flow table"
+    await router.apply(replace(MODEL, rules=()))
+    assert [(event.code, event.broken) for event in host.events] == [("flows-not-ended", True)]
+    host.conntrack.refuse = ""
+    await router.apply(MODEL)
+    assert not host.events[-1].broken

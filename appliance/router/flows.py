@@ -1,0 +1,137 @@
+"""Which flows that peers have opened may go on under a new model, and which must end (node-os spec 1.5), pure.
+
+The packet filter lets packets of a known flow pass without a look at the rules, so a flow must be forgotten when its
+rule is withdrawn. The kernel may know 100,000 of them: only sources that lost something are looked at, by bisection.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from appliance.ports.conntrack import Flow
+from appliance.router.compile import ICMP, PORT_PROTOCOLS, TSMP, CompiledFilter, Destinations, Element
+from appliance.router.explain import ICMP_OPEN_TYPES
+from appliance.router.locals import local_destinations
+from appliance.router.model import RouterModel
+from appliance.router.ranges import LAST, Interval, merge, prefix_interval, subtract
+from appliance.types.addresses import Prefix
+
+TCP = 6
+_BEYOND = (1 << 129, 1 << 129)
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """What a model opens, for one IP version; `starts` are those of `classes`, both in the order of addresses."""
+
+    local: list[Interval]
+    sources: list[Interval]
+    peerapi: frozenset[tuple[int, int]]
+    starts: list[int]
+    classes: list[tuple[int, Destinations]]
+    by_destinations: dict[Destinations, tuple[Interval, ...]]
+
+
+class Openings:
+    """What one model lets peers open."""
+
+    def __init__(self, model: RouterModel, compiled: CompiledFilter) -> None:
+        self._families = {
+            family.version: _family(model, family.classes, family.version) for family in compiled.families
+        }
+
+    def allow(self, flow: Flow) -> bool:
+        """The verdict on the first packet of the flow, were it to come now."""
+        family = self._families[flow.version]
+        if not _within(family.local, flow.destination) or not _within(family.sources, flow.source):
+            return False
+        if flow.protocol == TSMP or flow.icmp_type in ICMP_OPEN_TYPES[flow.version]:
+            return True
+        if flow.protocol == TCP and (flow.destination, flow.destination_port) in family.peerapi:
+            return True
+        at = bisect_right(family.starts, flow.source) - 1
+        if at < 0 or family.classes[at][0] < flow.source:
+            return False
+        return _opens(family.classes[at][1], flow)
+
+    def lost_since(self, former: Openings) -> dict[int, list[Interval]]:
+        """Sources, by IP version, that could open something then which they perhaps cannot now."""
+        return {version: _lost(family, self._families[version]) for version, family in former._families.items()}
+
+
+def ended_flows(former: Openings | None, now: Openings) -> Callable[[Flow], bool] | None:
+    """Tells the flows that `now` no longer allows; None when there can be none. `former` None: look at all."""
+    lost = now.lost_since(former) if former is not None else {4: [(0, LAST[4])], 6: [(0, LAST[6])]}
+    if not any(lost.values()):
+        return None
+    return lambda flow: _within(lost[flow.version], flow.source) and not now.allow(flow)
+
+
+def _family(model: RouterModel, classes: Iterable[tuple[Destinations, tuple[Interval, ...]]], version: int) -> _Family:
+    by_destinations = dict(classes)
+    pieces = sorted(
+        (first, last, number) for number, intervals in enumerate(by_destinations.values()) for first, last in intervals
+    )
+    listed = list(by_destinations)
+    return _Family(
+        local=local_destinations(model, version),
+        sources=_sources(model.sources, version),
+        peerapi=frozenset(
+            (int(ip_address(item.ip)), item.port) for item in model.peerapi if item.is_v6 == (version == 6)
+        ),
+        starts=[first for first, _last, _number in pieces],
+        classes=[(last, listed[number]) for _first, last, number in pieces],
+        by_destinations=by_destinations,
+    )
+
+
+def _sources(prefixes: tuple[Prefix, ...] | None, version: int) -> list[Interval]:
+    if prefixes is None:
+        return [(0, LAST[version])]
+    return merge(prefix_interval(prefix) for prefix in prefixes if prefix.version == version)
+
+
+def _lost(former: _Family, now: _Family) -> list[Interval]:
+    if subtract(former.local, now.local) or former.peerapi - now.peerapi:
+        return former.sources
+    found = subtract(former.sources, now.sources)
+    for destinations, intervals in former.by_destinations.items():
+        held = now.by_destinations.get(destinations, ())
+        if held != intervals:
+            found += subtract(intervals, held)
+    return merge(found)
+
+
+def _within(intervals: Sequence[Interval], value: int) -> bool:
+    at = bisect_right(intervals, (value, _BEYOND[0])) - 1
+    return at >= 0 and value <= intervals[at][1]
+
+
+def _opens(destinations: Destinations, flow: Flow) -> bool:
+    if flow.protocol == ICMP[flow.version]:
+        return _within(destinations.icmp, flow.destination)
+    if flow.protocol in PORT_PROTOCOLS:
+        return any(_covers(layer, flow) for layer in destinations.layers)
+    at = bisect_right(destinations.whole, (flow.protocol, (flow.destination, _BEYOND[1]))) - 1
+    if at < 0:
+        return False
+    protocol, (_first, last) = destinations.whole[at]
+    return protocol == flow.protocol and flow.destination <= last
+
+
+def _covers(layer: Sequence[Element], flow: Flow) -> bool:
+    """Elements of one layer share addresses only where they are equal."""
+    at = bisect_right(layer, (flow.protocol, (flow.destination, _BEYOND[1]), _BEYOND)) - 1
+    while at >= 0:
+        protocol, (first, last), ports = layer[at]
+        if protocol != flow.protocol or last < flow.destination:
+            return False
+        if ports[0] <= flow.destination_port <= ports[1]:
+            return True
+        if at and layer[at - 1][1] != (first, last):
+            return False
+        at -= 1
+    return False
