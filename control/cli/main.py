@@ -21,6 +21,7 @@ COMMANDS = {
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "policy": ("control.cli.policy:policy", "Check, get, set the policy."),
+    "config": ("control.cli.config:config", "Check the settings file."),
     "counters": ("control.cli.counters:counters", "Show what the server counts."),
     "page": ("control.cli.page:page", "Print where the status page is and a code to sign in."),
     "completion": ("control.cli.completion:completion", "Print the shell completion script."),

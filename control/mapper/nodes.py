@@ -158,7 +158,9 @@ def peer_change(before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:
 
 
 def changes_own_map(before: NodeRecord, now: NodeRecord) -> bool:
-    """Whether a node must get its own new form: not for what it told us itself a moment ago."""
+    """Whether a node must get its own new form: not for what it told us a moment ago, unless more hangs on it."""
+    if before.advertised_routes != now.advertised_routes or before.approved_routes != now.approved_routes:
+        return True
     patch = peer_change(before, now)
     return patch is None or bool(patch.key or patch.key_expiry)
 

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from appliance.proto.control import messages as wire
 from control.mapper import wire_values
+from control.mapper.dns import dns_config
 from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, peer_change, removed_self, self_node
+from control.mapper.notices import add_notices, client_version, notices_for
+from control.mapper.settings import MapSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from appliance.types.ids import NodeId, UserId
     from appliance.types.netmap import DerpMap
+    from control.mapper.settings import Notice
     from control.state.changes import Change, NodeChange
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
@@ -28,6 +32,8 @@ PEERS_PER_MESSAGE = 2000
 """Keeps frames far below the 4 MiB that light clients accept (section 9)."""
 FIRST_PACKET_FILTERS_VERSION = 81
 BASE_CHUNK = "base"
+CAP_HTTPS = "https"
+DEFAULTS = MapSettings()
 
 
 @dataclass(slots=True)
@@ -52,8 +58,11 @@ class _Batch:
 class Viewer:
     """State of one map stream. `version` is the client's capability version."""
 
-    def __init__(self, view: MeshView, peers: PeerNodes, node_id: NodeId, version: int) -> None:
+    def __init__(
+        self, view: MeshView, peers: PeerNodes, node_id: NodeId, version: int, settings: MapSettings | None = None
+    ) -> None:
         self._view = view
+        self._settings = settings or DEFAULTS
         self._peers = peers
         self.node_id = node_id
         self._version = version
@@ -62,6 +71,9 @@ class Viewer:
         self._users_due: set[UserId] = set()
         self._filter_told = b""
         self._derp_told: DerpMap | None = None
+        self._dns_told = b""
+        self._notices_told: dict[str, Notice] = {}
+        self._client_told: wire.ClientVersion | None = None
         self._pending: dict[NodeId, _Touched] = {}
         self._self_due = False
         self._sight_due = False
@@ -82,16 +94,15 @@ class Viewer:
         self._known = set(peers)
         self._forget_pending()
         first = wire.MapResponse(
-            node=self_node(self._view, record),
             derp_map=self._derp_map(),
             peers=self._nodes(peers[:PEERS_PER_MESSAGE]),
-            dns_config=wire_values.dns_config(self._view.domain),
             domain=self._view.domain,
             collect_services=False,
             user_profiles=self._profiles([self.node_id, *peers]),
             control_time=wire.format_time(wall_now),
             debug=wire.Debug(disable_log_tail=True),
         )
+        self._add_self(first, record)
         self._add_filter(first, force=True)
         rest = range(PEERS_PER_MESSAGE, len(peers), PEERS_PER_MESSAGE)
         return [first, *self._peers_changed([peers[start : start + PEERS_PER_MESSAGE] for start in rest])]
@@ -154,7 +165,7 @@ class Viewer:
             peers_removed=sorted(batch.removed), peers_changed_patch=batch.patches, online_change=batch.online
         )
         if self._self_due:
-            first.node = self_node(self._view, record)
+            self._add_self(first, record)
         if self._sight_due and self._view.derp_map != self._derp_told:
             first.derp_map = self._derp_map()
         if self._filter_due:
@@ -226,6 +237,28 @@ class Viewer:
 
     def _peers_changed(self, groups: Iterable[list[NodeId]]) -> list[wire.MapResponse]:
         return [wire.MapResponse(peers_changed=self._nodes(group)) for group in groups]
+
+    def _add_self(self, response: wire.MapResponse, record: NodeRecord) -> None:
+        """The node's own new form, and what follows from it: DNS names, notices, the note on its version."""
+        response.node = self_node(self._view, record)
+        cert_domains: list[str] = []
+        if self._settings.certificates:
+            response.node.cap_map = {**response.node.cap_map, CAP_HTTPS: []}
+            cert_domains.append(self._view.fqdn(record).rstrip("."))
+        self._add_dns(response, cert_domains)
+        notices = notices_for(record, self._settings)
+        add_notices(response, self._version, self._notices_told, notices)
+        self._notices_told = notices
+        note = client_version(record, self._settings)
+        if note is not None and note != self._client_told:
+            self._client_told = response.client_version = note
+
+    def _add_dns(self, response: wire.MapResponse, cert_domains: list[str]) -> None:
+        config = dns_config(self._view.domain, self._settings.dns, cert_domains)
+        digest = blake2b(wire.encode(config), digest_size=16).digest()
+        if digest != self._dns_told:
+            self._dns_told = digest
+            response.dns_config = config
 
     def _derp_map(self) -> wire.DerpMap:
         self._derp_told = self._view.derp_map

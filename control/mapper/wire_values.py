@@ -70,13 +70,3 @@ def _derp_node(node: netmap.DerpNode) -> wire.DerpNode:
         insecure_for_tests=node.insecure_for_tests,
         can_port80=node.can_port80,
     )
-
-
-_V4_ZONES = [f"{second}.100.in-addr.arpa" for second in range(64, 128)]
-_V6_ZONE = "0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa"
-
-
-def dns_config(domain: str) -> wire.DnsConfig:
-    """MagicDNS for the tailnet's domain and the reverse zones of the overlay, answered by the nodes themselves."""
-    zones: list[str] = [domain, *_V4_ZONES, _V6_ZONE]
-    return wire.DnsConfig(proxied=True, domains=[domain], routes={zone: [] for zone in zones})

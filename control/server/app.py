@@ -18,11 +18,14 @@ from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap
 from control.derp.server import limit_tls_buffers
 from control.noise.upgrade import NoiseUpgrade
+from control.server.derp_maps import DerpMaps
 from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host
-from control.server.endpoints import add_plain_routes
+from control.server.endpoints import add_plain_routes, add_token_routes
 from control.server.front import Front
 from control.server.login_page import add_login_page
 from control.server.machine import MachineApi
+from control.server.metrics import MetricsPage, metrics_routes, read_token
+from control.server.node_calls import NodeCalls
 from control.server.node_requests import NodeRequests
 from control.server.routes import Routes
 from control.server.sessions import SessionHub
@@ -106,33 +109,46 @@ async def running(
             derp = EmbeddedDerp(settings, host, identity.derp, clock, randomness)
             stack.push_async_callback(derp.stop)
             await derp.start(routes)
-        derp_map = derp.derp_map() if derp is not None else DerpMap()
+        derp_maps = DerpMaps(
+            settings.data_dir,
+            settings.derp_map_urls,
+            settings.derp_map_files,
+            derp.derp_map if derp is not None else DerpMap,
+        )
+        derp_map = await derp_maps.load()
         service = await _open_service(settings, public_url(settings, host), derp_map, clock, randomness)
         stack.push_async_callback(service.close)
         if derp is not None:
             derp.serve(service)
             derp.count_in(service.counters)
         tasks = await stack.enter_async_context(RequestTasks())
-        hub = SessionHub(service, clock, randomness)
+        hub = SessionHub(service, clock, randomness, settings.map_settings)
         stack.callback(hub.close)
         requests = NodeRequests(hub.push, clock, randomness)
         service.requests.connect(requests)
-        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests), tasks.spawn, randomness)
+        calls = NodeCalls(service.dns_names, service.id_tokens, service.reports)
+        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests, calls), tasks.spawn, randomness)
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
+        add_token_routes(routes, service.id_tokens)
         add_login_page(routes, service.logins)
         add_status_page(routes, service, _public_name(settings, host))
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)
         service.counters.add("front", lambda: front.counters)
         service.counters.add("noise", lambda: noise.counters)
+        service.counters.add("map", lambda: hub.counters)
+        service.counters.add("reports", lambda: service.reports.counters)
         context = front_tls.context if front_tls is not None else None
         port = await _listen(stack, front, settings, context)
+        await _listen_metrics(stack, tasks, settings, MetricsPage(service, hub, front_tls))
         name = _public_name(settings, host)
         fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
             await stack.enter_async_context(companion(service))
-        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls or fallback, clock, beat)))
+        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls or fallback, derp_maps, clock, beat)))
+        if derp_maps.needs_refresh:
+            tasks.spawn(_renew_derp_map(derp_maps, service, settings.derp_map_refresh_s))
         log.info(
             "serving", address=str(AddrPort(settings.listen.ip, port)), tls=front_tls is not None, relay=host or "none"
         )
@@ -145,6 +161,17 @@ async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings,
     listener = await front.listen(settings.listen.ip, settings.listen.port, context)
     stack.callback(listener.close)
     return int(listener.sockets[0].getsockname()[1])
+
+
+async def _listen_metrics(
+    stack: AsyncExitStack, tasks: RequestTasks, settings: ServerSettings, page: MetricsPage
+) -> None:
+    if settings.metrics_listen is None:
+        return
+    token = read_token(settings.metrics_token_file) if settings.metrics_token_file is not None else ""
+    front = Front(metrics_routes(page, token), tasks.spawn)
+    listener = await front.listen(settings.metrics_listen.ip, settings.metrics_listen.port)
+    stack.callback(listener.close)
 
 
 def _front_tls(settings: ServerSettings, clock: Clock, randomness: Randomness) -> ServerTls | None:
@@ -183,7 +210,14 @@ def _public_name(settings: ServerSettings, host: str | None) -> str:
 async def _open_service(
     settings: ServerSettings, url: str, derp_map: DerpMap, clock: Clock, randomness: Randomness
 ) -> ControlService:
-    wanted = ServiceSettings(domain=settings.domain, derp_map=derp_map, url=url, key_expiry=settings.key_expiry)
+    wanted = ServiceSettings(
+        domain=settings.domain,
+        derp_map=derp_map,
+        url=url,
+        key_expiry=settings.key_expiry,
+        set_dns_command=settings.set_dns_command,
+        token_audiences=settings.token_audiences,
+    )
     service = await open_service(
         settings.data_dir, wanted, clock=clock, randomness=randomness, database_text=settings.database
     )
@@ -198,14 +232,15 @@ async def _open_service(
 
 async def _load_policy(service: ControlService, file: Path) -> None:
     """Put the file's policy in force unless it already is."""
-    text = _read_policy(file)
+    text = read_policy(file)
     if text != service.policies.get(SYSTEM).text:
         _, warnings = await service.policies.set(SYSTEM, text)
         for warning in warnings:
             log.warning("policy", problem=str(warning))
 
 
-def _read_policy(file: Path) -> str:
+def read_policy(file: Path) -> str:
+    """The text of a policy file. Raises `ConfigError`."""
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -222,6 +257,7 @@ class _Housekeeping:
     hub: SessionHub
     derp: EmbeddedDerp | None
     front_tls: ServerTls | None
+    derp_maps: DerpMaps
     clock: Clock
     beat: Callable[[], None] | None
 
@@ -247,4 +283,11 @@ def _refresh_certificates(house: _Housekeeping) -> None:
     if house.front_tls is not None:
         house.front_tls.refresh()
     if house.derp is not None and house.derp.refresh():
-        house.service.set_derp_map(house.derp.derp_map())
+        house.service.set_derp_map(house.derp_maps.joined())
+
+
+async def _renew_derp_map(derp_maps: DerpMaps, service: ControlService, interval_s: float) -> None:
+    """Ask the sources again and again; nodes hear of it when something differs."""
+    while True:
+        await asyncio.sleep(interval_s)
+        service.set_derp_map(await derp_maps.refresh())

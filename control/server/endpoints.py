@@ -13,6 +13,7 @@ from control.server.routes import PlainRequest, PlainResponse, Routes
 
 if TYPE_CHECKING:
     from control.noise.upgrade import NoiseUpgrade
+    from control.service.id_tokens import IdTokens
     from control.service.interface import NodeFacing
 
 MAX_VERIFY_BODY = 4096
@@ -54,3 +55,18 @@ def add_plain_routes(routes: Routes, noise: NoiseUpgrade, service: NodeFacing) -
     routes.plain[("POST", "/verify")] = verify
     routes.plain[("GET", "/health")] = health
     routes.plain[("GET", "/")] = page
+
+
+def add_token_routes(routes: Routes, tokens: IdTokens) -> None:
+    """What third parties need to check nodes' identity tokens; nothing where none are issued."""
+    if not tokens.enabled:
+        return
+
+    async def discovery(request: PlainRequest) -> PlainResponse:
+        return PlainResponse(200, msgspec.json.encode(tokens.discovery()), "application/json")
+
+    async def key_set(request: PlainRequest) -> PlainResponse:
+        return PlainResponse(200, msgspec.json.encode(tokens.key_set()), "application/json")
+
+    routes.plain[("GET", "/.well-known/openid-configuration")] = discovery
+    routes.plain[("GET", "/.well-known/jwks.json")] = key_set

@@ -13,12 +13,14 @@ from appliance.proto.control import convert
 from appliance.proto.control import messages as wire
 from appliance.types.errors import ApplianceError, DecodeError
 from control.server.node_requests import C2N_PREFIX, PING_PREFIX
+from control.service.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from appliance.proto.control.tunnel_events import RequestReceived
     from control.noise.connection import TunnelConnection
+    from control.server.node_calls import NodeCalls
     from control.server.node_requests import NodeRequests
     from control.server.sessions import SessionHub
     from control.service.interface import NodeFacing
@@ -29,17 +31,14 @@ log = structlog.get_logger("control.machine")
 TEXT = "text/plain; charset=utf-8"
 MAP_HEADERS = (("content-type", "application/json"),)
 STREAM_READ_ONLY_VERSION = 68
-UNIMPLEMENTED = frozenset(
-    {
-        "/machine/set-dns",
-        "/machine/id-token",
-        "/machine/feature/query",
-        "/machine/set-device-attr",
-        "/machine/audit-log",
-        "/machine/update-health",
-    }
-)
-UNIMPLEMENTED_PREFIXES = ("/machine/ssh/", "/machine/webclient/", "/machine/tka/")
+NOT_SERVED = {
+    "/machine/set-device-attr": "this server takes posture attributes from administrators only",
+    "/machine/map/": "there is no such map request",
+    "/machine/ssh/": "this server decides on SSH by its policy alone",
+    "/machine/webclient/": "this server has no web sign-in for nodes' pages",
+    "/machine/tka/": "this server has no tailnet lock",
+}
+"""What we do not serve, in words for the client's log; a path that ends with a slash stands for all below."""
 
 
 class RequestError(Exception):
@@ -54,14 +53,22 @@ class RequestError(Exception):
 class MachineApi:
     """`control.noise.connection.TunnelHandler`."""
 
-    def __init__(self, service: NodeFacing, hub: SessionHub, requests: NodeRequests | None = None) -> None:
+    def __init__(
+        self,
+        service: NodeFacing,
+        hub: SessionHub,
+        requests: NodeRequests | None = None,
+        calls: NodeCalls | None = None,
+    ) -> None:
         self._service = service
+        self._calls = {} if calls is None else calls.calls
         self._requests = requests
         self._hub = hub
         self._routes: dict[tuple[str, str], Callable[[TunnelConnection, RequestReceived], Awaitable[None]]] = {
             ("POST", "/machine/register"): self._register,
             ("POST", "/machine/map"): self._map,
             ("GET", "/machine/whoami"): self._who_am_i,
+            **dict.fromkeys(self._calls, self._call),
         }
 
     async def handle(self, connection: TunnelConnection, request: RequestReceived) -> None:
@@ -80,6 +87,9 @@ class MachineApi:
         except DecodeError as error:
             connection.counters[f"request_{error.reason}"] += 1
             connection.respond(request.stream_id, 400, f"bad request: {error.text[:200]}\n".encode(), TEXT)
+        except ServiceError as error:
+            connection.counters[f"request_{error.status}"] += 1
+            connection.respond(request.stream_id, error.status, f"{error.line()}\n".encode(), TEXT)
         except ApplianceError as error:
             log.error("request failed", path=path, machine=connection.peer.short, error=error.line())
             connection.respond(request.stream_id, 500, b"internal error\n", TEXT)
@@ -108,6 +118,13 @@ class MachineApi:
 
     async def _who_am_i(self, connection: TunnelConnection, request: RequestReceived) -> None:
         connection.respond(request.stream_id, 200, f"{connection.peer}\n".encode(), TEXT)
+
+    async def _call(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        """A smaller request of a node that the tunnel proves."""
+        message = wire.decode(wire.NodeCall, request.body)
+        node = self._owned_node(connection, message.node_key)
+        path = request.path.partition("?")[0]
+        connection.respond(request.stream_id, 200, await self._calls[request.method, path](node, message))
 
     async def _map(self, connection: TunnelConnection, request: RequestReceived) -> None:
         message = wire.decode(wire.MapRequest, request.body)
@@ -168,6 +185,7 @@ def _check_version(version: int) -> None:
 def _no_route(path: str, known: set[str]) -> RequestError:
     if path in known:
         return RequestError(405, "method not allowed")
-    if path in UNIMPLEMENTED or path.startswith(UNIMPLEMENTED_PREFIXES):
-        return RequestError(501, "not implemented by this server")
+    for known_path, reason in NOT_SERVED.items():
+        if path == known_path or (known_path.endswith("/") and path.startswith(known_path)):
+            return RequestError(501, reason)
     return RequestError(404, "not found")

@@ -7,6 +7,7 @@ take it at once (control-protocol spec sections 8, 9, 18).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,10 +19,12 @@ from control.mapper.viewer import Viewer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from appliance.ports.clock import Clock
     from appliance.ports.randomness import Randomness
     from appliance.types.ids import NodeId
+    from control.mapper.settings import MapSettings
     from control.noise.connection import TunnelConnection
     from control.service.interface import NodeFacing
     from control.state.changes import Change
@@ -71,6 +74,7 @@ class Framers:
     def __init__(self) -> None:
         self._framers = {True: MapFramer(compress=True), False: MapFramer(compress=False)}
         self._recent: dict[tuple[bool, bytes], bytes] = {}
+        self.counters: Counter[str] = Counter()
 
     def of(self, request: wire.MapRequest) -> MapFramer:
         return self._framers[request.compress == "zstd"]
@@ -81,6 +85,9 @@ class Framers:
         frame = self._recent.get(key)
         if frame is None:
             frame = self._recent[key] = framer.frame(message)
+            self.counters["frames_made"] += 1
+        self.counters["frames_sent"] += 1
+        self.counters["bytes_sent"] += len(frame)
         return frame
 
     def frames(self, framer: MapFramer, responses: Iterable[wire.MapResponse]) -> bytes:
@@ -94,28 +101,43 @@ class Framers:
 class SessionHub:
     """All map streams of this process. Call `tick` about once a second."""
 
-    def __init__(self, service: NodeFacing, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self, service: NodeFacing, clock: Clock, randomness: Randomness, settings: MapSettings | None = None
+    ) -> None:
         self._service = service
+        self._settings = settings
         self._clock = clock
         self._randomness = randomness
         self._peers = PeerNodes(service.view())
         self._framers = Framers()
         self._sessions: dict[NodeId, MapSession] = {}
-        self._by_stream: dict[tuple[TunnelConnection, int], MapSession] = {}
+        self._by_connection: dict[TunnelConnection, dict[int, MapSession]] = {}
         self._dirty: dict[MapSession, None] = {}
         self._blocked: dict[TunnelConnection, set[MapSession]] = {}
         self._flush_timer: asyncio.Handle | None = None
+        self._round_time: datetime | None = None
+        """One control time for a round, so that equal messages are equal."""
         self._loop = asyncio.get_running_loop()
         self._end_subscription = service.subscribe(self.changed)
 
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def counters(self) -> Counter[str]:
+        """Frames made, frames and bytes sent, streams opened and dropped."""
+        return self._framers.counters
+
+    @property
+    def waiting(self) -> int:
+        """Streams that have something to be told and take nothing now."""
+        return sum(len(sessions) for sessions in self._blocked.values())
+
     # opening and closing
 
     def one_map(self, node: NodeRecord, request: wire.MapRequest) -> bytes:
         """One full map for a request without a stream, framed."""
-        viewer = Viewer(self._service.view(), self._peers, node.id, request.version)
+        viewer = Viewer(self._service.view(), self._peers, node.id, request.version, self._settings)
         frames = self._framers.frames(self._framers.of(request), viewer.full_map(self._clock.wall_now()))
         self._framers.forget()
         return frames
@@ -124,15 +146,16 @@ class SessionHub:
         self, connection: TunnelConnection, stream_id: int, node: NodeRecord, request: wire.MapRequest
     ) -> MapSession:
         """Start a stream with the full map. The newest stream of a node wins."""
-        viewer = Viewer(self._service.view(), self._peers, node.id, request.version)
+        viewer = Viewer(self._service.view(), self._peers, node.id, request.version, self._settings)
         session = MapSession(connection, stream_id, viewer, self._framers.of(request))
         session.keep_alive = request.keep_alive
         former = self._sessions.get(node.id)
         self._sessions[node.id] = session
-        self._by_stream[connection, stream_id] = session
+        self._by_connection.setdefault(connection, {})[stream_id] = session
         self._send(session, viewer.full_map(self._clock.wall_now()))
         self._framers.forget()
         self._service.session_started(node.id)
+        self.counters["streams_opened"] += 1
         if former is not None:
             self._close(former)
         log.info("node connected", node=node.given_name, id=node.id, remote=connection.remote_ip)
@@ -140,14 +163,14 @@ class SessionHub:
 
     def stream_gone(self, connection: TunnelConnection, stream_id: int) -> None:
         """A stream was reset; `stream_id` 0: all of this connection are gone."""
+        streams = self._by_connection.get(connection, {})
         if stream_id:
-            session = self._by_stream.get((connection, stream_id))
-            if session is not None:
-                self._close(session)
+            gone = streams.get(stream_id)
+            if gone is not None:
+                self._close(gone)
             return
-        for (owner, _), session in tuple(self._by_stream.items()):
-            if owner is connection:
-                self._close(session)
+        for session in tuple(streams.values()):
+            self._close(session)
         self._blocked.pop(connection, None)
 
     def close(self) -> None:
@@ -155,12 +178,16 @@ class SessionHub:
         self._end_subscription()
         if self._flush_timer is not None:
             self._flush_timer.cancel()
-        for session in tuple(self._by_stream.values()):
-            self._close(session)
+        for streams in tuple(self._by_connection.values()):
+            for session in tuple(streams.values()):
+                self._close(session)
 
     def _close(self, session: MapSession) -> None:
-        if self._by_stream.pop((session.connection, session.stream_id), None) is None:
+        streams = self._by_connection.get(session.connection, {})
+        if streams.pop(session.stream_id, None) is None:
             return
+        if not streams:
+            del self._by_connection[session.connection]
         if self._sessions.get(session.node_id) is session:
             del self._sessions[session.node_id]
         self._dirty.pop(session, None)
@@ -203,6 +230,7 @@ class SessionHub:
         """Tell streams until the turn is used up; the rest follows in the next turn."""
         self._flush_timer = None
         deadline = self._loop.time() + TURN_S
+        self._round_time = self._round_time or self._clock.wall_now()
         while self._dirty and self._loop.time() < deadline:
             session = next(iter(self._dirty))
             del self._dirty[session]
@@ -210,13 +238,14 @@ class SessionHub:
         if self._dirty:
             self._flush_timer = self._loop.call_soon(self._flush)
         else:
+            self._round_time = None
             self._framers.forget()
 
     def _tell(self, session: MapSession) -> None:
         if not session.is_writable():
             self._block(session)
             return
-        self._send(session, session.viewer.take(self._clock.wall_now()))
+        self._send(session, session.viewer.take(self._round_time or self._clock.wall_now()))
         if session.viewer.gone:
             self._close(session)
 
@@ -251,6 +280,7 @@ class SessionHub:
         now = self._clock.now()
         for session in tuple(self._sessions.values()):
             if session.stalled_since is not None and now - session.stalled_since >= STALLED_S:
+                self.counters["streams_stalled"] += 1
                 log.info("node does not read its map stream, connection dropped", id=session.node_id)
                 session.connection.abort()
             elif session.keep_alive and now >= session.keep_alive_due:

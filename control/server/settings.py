@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ConfigError
 from appliance.types.ids import RegionId
+from control.mapper.settings import MapSettings
 from control.state.engines import database_url
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ class ServerSettings:
     key_expiry: life of node keys of untagged nodes; None = for ever.
     database: URL of the database; "" = a SQLite file in `data_dir`.
     noise_key: the server's own key, taken over from another server or process; None = the one in `data_dir`.
+    derp_map_urls, derp_map_files: further regions, asked again every `derp_map_refresh_s`.
+    map_settings: DNS, notices and versions that all nodes are told of.
+    set_dns_command, token_audiences: see `ServiceSettings`.
+    metrics_listen: where Prometheus reads; off loopback only with `metrics_token_file`, whose text it must present.
     """
 
     data_dir: Path
@@ -57,6 +63,14 @@ class ServerSettings:
     url: str = ""
     database: str = ""
     noise_key: Path | None = None
+    derp_map_urls: tuple[str, ...] = ()
+    derp_map_files: tuple[Path, ...] = ()
+    derp_map_refresh_s: float = 3 * 3600.0
+    map_settings: MapSettings = field(default_factory=MapSettings)
+    set_dns_command: tuple[str, ...] = ()
+    token_audiences: tuple[str, ...] = ()
+    metrics_listen: AddrPort | None = None
+    metrics_token_file: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -70,3 +84,16 @@ class ServerSettings:
         labels = self.domain.split(".")
         if not all(label and len(label) <= 63 and label.strip("-").isascii() for label in labels):
             raise ConfigError(f"{self.domain!r} is no domain", mend="use a DNS name such as mesh.internal")
+        if (
+            self.metrics_listen is not None
+            and self.metrics_token_file is None
+            and not _is_loopback(self.metrics_listen)
+        ):
+            raise ConfigError(
+                f"metrics.listen: {self.metrics_listen} is open to others",
+                mend="listen on 127.0.0.1 or [::1], or give metrics.token_file",
+            )
+
+
+def _is_loopback(listen: AddrPort) -> bool:
+    return ip_address(listen.ip).is_loopback

@@ -13,8 +13,11 @@ import structlog
 from control.policy.document import parse_policy
 from control.service.core import Core
 from control.service.counters import Counters
+from control.service.dns_names import DnsNames
+from control.service.id_tokens import KEY_FILE, IdTokens, load_token_key
 from control.service.keys import PreAuthKeyOperations
 from control.service.logins import LoginOperations
+from control.service.node_reports import NodeReports
 from control.service.nodes import NodeOperations
 from control.service.page_access import PageAccess
 from control.service.pending import PendingLogins
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from appliance.crypto.signing import TokenKey
     from appliance.ports.clock import Clock
     from appliance.ports.randomness import Randomness
     from appliance.proto.control.messages import Hostinfo, RegisterRequest, RegisterResponse
@@ -54,7 +58,7 @@ _log = structlog.get_logger(__name__)
 class ControlService:
     """Open it with `open_service`, close it with `close`."""
 
-    def __init__(self, core: Core, database: Database) -> None:
+    def __init__(self, core: Core, database: Database, token_key: TokenKey | None = None) -> None:
         self._core = core
         self._database = database
         self._presence = Presence(core)
@@ -69,6 +73,9 @@ class ControlService:
         self.routes = RouteOperations(core, self.nodes)
         self.policies = PolicyOperations(core)
         self.page = PageAccess(core)
+        self.dns_names = DnsNames(core, core.settings.set_dns_command)
+        self.id_tokens = IdTokens(core, core.settings.token_audiences, token_key)
+        self.reports = NodeReports(core)
 
     async def close(self) -> None:
         """Write what is still unwritten and close the database."""
@@ -80,8 +87,15 @@ class ControlService:
     def wall_now(self) -> datetime:
         return self._core.clock.wall_now()
 
+    @property
+    def policy_version(self) -> int:
+        """Version of the policy in force; 0 = none."""
+        return self._core.policy_record.version
+
     def set_derp_map(self, derp_map: DerpMap) -> None:
-        """Another DERP map for everybody."""
+        """Another DERP map for everybody; the same one is no news."""
+        if derp_map == self._core.model.derp_map:
+            return
         self._core.model.set_derp_map(derp_map)
         self._core.show_everything()
 
@@ -156,6 +170,7 @@ async def open_service(
     url = database_url(database_text) if database_text else sqlite_url(data_dir / DATABASE_FILE)
     database = await open_database(url)
     try:
+        token_key = load_token_key(data_dir / KEY_FILE, randomness) if settings.token_audiences else None
         async with database.begin(DEFAULT_TAILNET) as tx:
             await tx.ensure_tailnet(settings.domain, clock.wall_now())
             record = await tx.policy()
@@ -172,7 +187,7 @@ async def open_service(
     except BaseException:
         await database.close()
         raise
-    return ControlService(core, database)
+    return ControlService(core, database, token_key)
 
 
 def _report(change: Change, error: Exception) -> None:

@@ -97,6 +97,11 @@ class MeshView:
         """Whether a map stream is open, or closed for less than the grace time."""
         return node_id in self._online
 
+    @property
+    def online_count(self) -> int:
+        """How many nodes are online."""
+        return len(self._online)
+
     def last_seen(self, node_id: NodeId) -> datetime | None:
         node = self._nodes.get(node_id)
         return None if node is None else node.last_seen

@@ -235,6 +235,23 @@ class SetDnsRequest(Wire):
     value: str = ""
 
 
+class NodeCall(Wire):
+    """The smaller requests of a node in one: each uses the fields that its path names (section 6)."""
+
+    version: int = 0
+    cap_version: int = 0
+    node_key: str = ""
+    name: str = ""
+    type: str = ""
+    value: str = ""
+    audience: str = ""
+    feature: str = ""
+    subsys: str = ""
+    error: str = ""
+    action: str = ""
+    details: str = ""
+
+
 def format_time(moment: datetime | None) -> str:
     """RFC 3339 in UTC with microseconds where there are any; empty for None. `moment` must be aware."""
     if moment is None:
@@ -289,6 +306,7 @@ __all__ = [
     "NetInfo",
     "NetPortRange",
     "Node",
+    "NodeCall",
     "PeerChange",
     "PingRequest",
     "PingResponse",
