@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--socket", help=f"Admin socket.  [default: {DEFAULT_SOCKET}]", envvar="WAYPOST_CONTROL_SOCKET")
 @click.option("--log-level", type=click.Choice(LEVELS), help="[default: info]")
 def serve(config: Path | None, **flags: Any) -> None:
-    """Run the control server until it is told to stop (SIGTERM, Ctrl-C).
+    """Run the control server until it is told to stop (SIGTERM, Ctrl-C). SIGHUP: look at certificates again.
 
     Settings come from flags, then from /etc/waypost-control/waypost-control.toml or --config.
     """
@@ -69,8 +69,9 @@ async def _serve(config: ServeConfig) -> None:
     from control.server.admin import admin_socket
     from control.server.app import serve as serve_until
 
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve_until(config.server, stop=stop, companions=(admin_socket(config.socket),))
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    await serve_until(config.server, stop=stop, reload=reload, companions=(admin_socket(config.socket),))

@@ -14,7 +14,7 @@ import structlog
 from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
 from appliance.types.addresses import AddrPort
-from appliance.types.errors import ApplianceError, ConfigError
+from appliance.types.errors import ConfigError
 from appliance.types.netmap import DerpMap
 from control.derp.server import limit_tls_buffers
 from control.noise.upgrade import NoiseUpgrade
@@ -22,6 +22,7 @@ from control.server.derp_maps import DerpMaps
 from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host
 from control.server.endpoints import add_plain_routes, add_token_routes
 from control.server.front import Front
+from control.server.housekeeping import Housekeeping, renew_derp_map, tick
 from control.server.login_page import add_login_page
 from control.server.machine import MachineApi
 from control.server.metrics import MetricsPage, metrics_routes, read_token
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("control.server")
 
-TICK_S = 1.0
-REFRESH_S = 3600.0
-
 Companion = Callable[[ControlService], AbstractAsyncContextManager[object]]
 """Something that lives as long as the server, such as the admin socket."""
 
@@ -69,16 +67,18 @@ async def serve(
     settings: ServerSettings,
     *,
     stop: asyncio.Event,
+    reload: asyncio.Event | None = None,
     ready: Callable[[RunningServer], None] | None = None,
     companions: Sequence[Companion] = (),
 ) -> None:
     """Run until `stop` is set; `ready` is called once everything listens. Raises `ApplianceError` with its mend.
 
-    Tells systemd of readiness and feeds its watchdog from the event loop.
+    `reload`, set and cleared again: take up replaced certificates and DERP maps now. Tells systemd of readiness and
+    feeds its watchdog from the event loop.
     """
     supervision = Supervision()
     try:
-        async with running(settings, companions=companions, beat=supervision.beat) as server:
+        async with running(settings, companions=companions, beat=supervision.beat, reload=reload) as server:
             supervision.ready()
             if ready is not None:
                 ready(server)
@@ -94,6 +94,7 @@ async def running(
     *,
     companions: Sequence[Companion] = (),
     beat: Callable[[], None] | None = None,
+    reload: asyncio.Event | None = None,
     clock: Clock | None = None,
     randomness: Randomness | None = None,
 ) -> AsyncIterator[RunningServer]:
@@ -146,9 +147,10 @@ async def running(
         fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
             await stack.enter_async_context(companion(service))
-        tasks.spawn(_tick(_Housekeeping(service, hub, derp, front_tls or fallback, derp_maps, clock, beat)))
+        reload = reload or asyncio.Event()
+        tasks.spawn(tick(Housekeeping(service, hub, derp, front_tls or fallback, derp_maps, clock, beat, reload)))
         if derp_maps.needs_refresh:
-            tasks.spawn(_renew_derp_map(derp_maps, service, settings.derp_map_refresh_s))
+            tasks.spawn(renew_derp_map(derp_maps, service, settings.derp_map_refresh_s))
         log.info(
             "serving", address=str(AddrPort(settings.listen.ip, port)), tls=front_tls is not None, relay=host or "none"
         )
@@ -247,47 +249,3 @@ def read_policy(file: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         mend = "check the path given with --policy"
         raise ConfigError(f"cannot read the policy file {file}: {reason}", mend=mend) from error
-
-
-@dataclass(slots=True)
-class _Housekeeping:
-    """What the ticker drives."""
-
-    service: ControlService
-    hub: SessionHub
-    derp: EmbeddedDerp | None
-    front_tls: ServerTls | None
-    derp_maps: DerpMaps
-    clock: Clock
-    beat: Callable[[], None] | None
-
-
-async def _tick(house: _Housekeeping) -> None:
-    """Once a second: keep-alives, grace times, the watchdog; once an hour: certificates."""
-    refreshed = house.clock.now()
-    while True:
-        await asyncio.sleep(TICK_S)
-        house.hub.tick()
-        try:
-            await house.service.sweep()
-            if house.clock.now() - refreshed >= REFRESH_S:
-                refreshed = house.clock.now()
-                _refresh_certificates(house)
-        except ApplianceError as error:
-            log.error("housekeeping failed, it is tried again", error=error.line())
-        if house.beat is not None:
-            house.beat()
-
-
-def _refresh_certificates(house: _Housekeeping) -> None:
-    if house.front_tls is not None:
-        house.front_tls.refresh()
-    if house.derp is not None and house.derp.refresh():
-        house.service.set_derp_map(house.derp_maps.joined())
-
-
-async def _renew_derp_map(derp_maps: DerpMaps, service: ControlService, interval_s: float) -> None:
-    """Ask the sources again and again; nodes hear of it when something differs."""
-    while True:
-        await asyncio.sleep(interval_s)
-        service.set_derp_map(await derp_maps.refresh())

@@ -10,6 +10,7 @@ from appliance.ports.clock import SystemClock
 from appliance.ports.randomness import SystemRandomness
 from appliance.types.errors import ApplianceError, ConfigError
 from control.policy.document import parse_policy
+from control.policy.problems import PolicyError
 from control.server.app import read_policy
 from control.server.derp_maps import read_derp_file
 from control.server.embedded_derp import relay_host
@@ -18,6 +19,7 @@ from control.tls.identity import ServerTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from control.server.settings import ServerSettings
 
@@ -30,7 +32,7 @@ def check_files(settings: ServerSettings) -> list[ApplianceError]:
         checks.append(lambda: ServerTls.from_files(*pair, SystemClock(), SystemRandomness()))
     if settings.policy_file is not None:
         policy = settings.policy_file
-        checks.append(lambda: parse_policy(read_policy(policy)))
+        checks.append(lambda: _check_policy(policy))
     if settings.derp_host:
         host = settings.derp_host
         checks.append(lambda: relay_host(host))
@@ -47,6 +49,14 @@ def _error_of(check: Callable[[], object]) -> ApplianceError | None:
     except ApplianceError as error:
         return error
     return None
+
+
+def _check_policy(file: Path) -> None:
+    try:
+        parse_policy(read_policy(file))
+    except PolicyError as error:
+        mend = error.mend or f"see: waypost-control policy check {file}"
+        raise ConfigError(f"policy {file}: {error.text}", mend=mend) from error
 
 
 def _check_command(command: tuple[str, ...]) -> None:

@@ -104,7 +104,13 @@ class ControlNode:
 
     async def request(self, path: str, message: Any) -> bytes:
         """Body of a 200 answer. Only while no stream is followed."""
-        stream = self._tunnel.request("POST", path, wire.encode(message))
+        status, body = await self.ask("POST", path, message)
+        assert status == 200, (status, body)
+        return body
+
+    async def ask(self, method: str, path: str, message: Any = None) -> tuple[int, bytes]:
+        """Status and body of an answer. Only while no stream is followed."""
+        stream = self._tunnel.request(method, path, b"" if message is None else wire.encode(message))
         self._flush()
         status, body = 0, bytearray()
         while True:
@@ -114,8 +120,7 @@ class ControlNode:
                 case BodyReceived(stream_id=found, data=data) if found == stream:
                     body += data
                 case StreamEnded(stream_id=found) if found == stream:
-                    assert status == 200, (status, bytes(body))
-                    return bytes(body)
+                    return status, bytes(body)
                 case _:
                     continue
 

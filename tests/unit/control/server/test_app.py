@@ -160,3 +160,41 @@ async def test_fail__port_taken(tmp_path: Path) -> None:
 def test_fail__half_a_pair_of_tls_files(tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match="needs its key"):
         make_settings(tmp_path, tls_key=tmp_path / "key")
+
+
+async def test_ok__a_replaced_certificate_is_taken_up_when_asked(tmp_path: Path) -> None:
+    from appliance.ports.clock import SystemClock
+    from appliance.ports.randomness import SystemRandomness
+    from control.tls.identity import ServerTls
+
+    def certificate() -> None:
+        made = ServerTls.self_signed(tmp_path / "new.pem", ["localhost"], SystemClock(), SystemRandomness())
+        assert made.cert_name
+        (tmp_path / "new.pem").replace(tmp_path / "pair.pem")
+
+    async def presented(port: int) -> bytes:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        leaf = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        await writer.wait_closed()
+        return bytes(leaf)
+
+    certificate()
+    reload = asyncio.Event()
+    pair = tmp_path / "pair.pem"
+    settings = make_settings(tmp_path, tls_certificate=pair, tls_key=pair, derp_host=None)
+    async with running(settings, reload=reload) as server:
+        before = await presented(server.port)
+        certificate()
+        assert await presented(server.port) == before
+        reload.set()
+        while await presented(server.port) == before:
+            await asyncio.sleep(0.05)
+        pair.write_bytes(b"junk")
+        reload.set()
+        while reload.is_set():
+            await asyncio.sleep(0.05)
+        assert await presented(server.port) != b""
