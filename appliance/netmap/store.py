@@ -189,6 +189,8 @@ class NetmapStore(NetmapView):
             if node.expired or (node.key_expiry is not None and node.key_expiry <= now):
                 node = _cut_off(node)
             known = self._peers.get(node_id)
+            if known is not None:
+                node = _with_known_disco(node, known)
             if known == node:
                 continue
             if known is not None:
@@ -256,6 +258,19 @@ class NetmapStore(NetmapView):
         if applied.health:
             shown = [message.text or message.title for message in self._wire.display_messages.values()]
             self._messages = tuple((*self._wire.health, *shown))
+
+
+def _with_known_disco(node: Node, known: Node) -> Node:
+    """A control server that lost its memory must not end the session of a peer that we know: same key, same peer."""
+    told = node.disco_key is not None or node.wireguard_only or node.expired
+    if told or known.disco_key is None or known.key != node.key:
+        return node
+    return replace(
+        node,
+        disco_key=known.disco_key,
+        endpoints=node.endpoints or known.endpoints,
+        home_derp=node.home_derp or known.home_derp,
+    )
 
 
 def _cut_off(node: Node) -> Node:

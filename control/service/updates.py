@@ -1,6 +1,7 @@
 """Lite updates: what a node tells about itself (control-protocol spec sections 8 and 12).
 
-Names and routes are written at once, since others decide on them; endpoints, NetInfo and the like are coalesced.
+Names and routes are written at once, since others decide on them, and the disco key, without which peers end their
+sessions after a restart of this server; endpoints, NetInfo and the like are coalesced.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ async def update_node(
     if node is None:
         return
     quick = _quick_fields(node, endpoints, endpoint_types, disco_key, capability_version)
+    if "disco_key" in quick:
+        await _write(core, node_id, quick)
+        quick = {}
     facts = hostinfo_fields(core, node, hostinfo)
     if facts and not _only_network(node.hostinfo, facts["hostinfo"]):
         await _write_facts(core, node_id, hostinfo)
@@ -125,6 +129,12 @@ def _without_latency(hostinfo: Hostinfo | None) -> Hostinfo | None:
     if hostinfo is None or hostinfo.net_info is None:
         return hostinfo
     return msgspec.structs.replace(hostinfo, net_info=msgspec.structs.replace(hostinfo.net_info, derp_latency={}))
+
+
+async def _write(core: Core, node_id: NodeId, fields: dict[str, Any]) -> None:
+    async with core.change(node_actor(core.model.nodes[node_id])) as draft:
+        if node_id in core.model.nodes:
+            await draft.patch_node(node_id, **fields)
 
 
 async def _write_facts(core: Core, node_id: NodeId, hostinfo: Hostinfo | None) -> None:

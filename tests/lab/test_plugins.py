@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,14 @@ BAD = ("hangs", "leaks", "raises")
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("misbehaving")
+def installed() -> Iterator[Path]:
+    """Open to the user that plugins run as, which pytest's own folder is not."""
+    with tempfile.TemporaryDirectory(prefix="waypost-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield install_samples(Path(folder))
+
+
+def install_samples(base: Path) -> Path:
     shutil.copytree(SAMPLES, base / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
     options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(base / "site")]
     command = [sys.executable, "-m", "pip", "install", *options, str(base / "source")]

@@ -65,6 +65,19 @@ def test_ok__full_map() -> None:
     assert len(store.view.filter_rules) == 1
 
 
+def test_ok__control_that_lost_a_disco_key_ends_no_session() -> None:
+    disco = "discokey:" + "d" * 64
+    store = started(node(2, disco_key=disco, endpoints=["192.0.2.1:41641"], home_derp=9))
+    before = store.view.peers[NodeId(2)]
+    store.begin_stream()
+    store.apply(wire.MapResponse(node=node(1), peers=[node(2)]), NOW)
+    assert store.view.peers[NodeId(2)] == before
+    other = node(2, key="nodekey:" + "e" * 64)
+    store.begin_stream()
+    store.apply(wire.MapResponse(node=node(1), peers=[other]), NOW)
+    assert store.view.peers[NodeId(2)].disco_key is None, "another node key is another session"
+
+
 def test_ok__view_is_read_only() -> None:
     view = started(node(2)).view
     with pytest.raises(TypeError):
