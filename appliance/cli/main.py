@@ -32,6 +32,7 @@ COMMANDS = {
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
     "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),
+    "metrics": ("appliance.cli.metrics:metrics", "Print metrics for Prometheus."),
     "debug": ("appliance.cli.debug:debug", "Look inside: netmap, events."),
     "completion": ("appliance.cli.completion:completion", "Print the shell completion script."),
 }

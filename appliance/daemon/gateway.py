@@ -84,7 +84,7 @@ class Gateway:
         self._keys = keys
         self._clients = ControlClients(core, plugins, applier.mesh)
         self._statuses = StatusBuilder(core, plugins, applier)
-        self._queries = Queries(core, situation, applier.mesh.pinger)
+        self._queries = Queries(core, situation, applier.mesh)
         self._client: ControlClient | None = None
         self._running: asyncio.Task[None] | None = None
         self._login: Login | None = None
@@ -145,6 +145,9 @@ class Gateway:
 
     def counters(self) -> Mapping[str, int]:
         return self._queries.counters()
+
+    def metrics(self) -> str:
+        return self._queries.metrics()
 
     def recent_events(self) -> Sequence[EventLine]:
         return self._history.recent()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from appliance.api.values import Metric
 from appliance.c2n.routes import node_routes
 from appliance.c2n.table import C2nTable
 from appliance.daemon.hostinfo import VERSION
@@ -15,6 +15,7 @@ from appliance.daemon.tsmp import TsmpService
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.listeners import open_listener
 from appliance.drivers.streams import SocketDialer
+from appliance.metrics.exposition import Sample, exposition
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.caller import Caller, identify
 from appliance.peerapi.pages import add_pages
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from appliance.daemon.parts import Core
 
 PEERAPI_HEALTH = "peerapi"
-_NOT_A_NAME = re.compile(r"[^a-z0-9_]+")
 
 
 class MeshServices:
@@ -61,6 +61,8 @@ class MeshServices:
             core.clock,
         )
         self.c2n: C2nTable = node_routes(self)
+        self.plugin_metrics: Callable[[], Collection[Metric]] = tuple
+        """Given once the plugins are there."""
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
 
     # the peer API
@@ -121,16 +123,14 @@ class MeshServices:
     def metrics(self) -> str:
         statistics = self._core.engine.statistics().values()
         view = self._situation.view
-        numbers = {
-            **{f"{name}_total": value for name, value in self.counters().items()},
-            "peers": len(view.peers) if view is not None else 0,
-            "health_items": len(self._core.health.items()),
-            "transmitted_bytes_total": sum(item.tx_bytes for item in statistics),
-            "received_bytes_total": sum(item.rx_bytes for item in statistics),
-        }
-        return "".join(_metric(name, value) for name, value in sorted(numbers.items()))
-
-
-def _metric(name: str, value: int) -> str:
-    full = "waypost_" + _NOT_A_NAME.sub("_", name.lower())
-    return f"# TYPE {full} {'counter' if name.endswith('_total') else 'gauge'}\n{full} {value}\n"
+        samples = [Sample(f"{name}_total", value, kind="counter") for name, value in self.counters().items()]
+        samples += [
+            Sample("peers", len(view.peers) if view is not None else 0, "Peers in the netmap."),
+            Sample("health_items", len(self._core.health.items()), "What is wrong now."),
+            Sample("transmitted_bytes_total", sum(item.tx_bytes for item in statistics), kind="counter"),
+            Sample("received_bytes_total", sum(item.rx_bytes for item in statistics), kind="counter"),
+        ]
+        samples += [
+            Sample(each.name, each.value, each.help, str(each.kind), each.labels) for each in self.plugin_metrics()
+        ]
+        return exposition(samples)

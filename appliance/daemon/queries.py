@@ -9,8 +9,9 @@ from typing import Any
 
 from appliance.daemon.applier import Situation
 from appliance.daemon.hostinfo import VERSION
+from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.parts import Core
-from appliance.daemon.peer_pings import EchoFailedError, PeerPinger
+from appliance.daemon.peer_pings import EchoFailedError
 from appliance.daemon.status import netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
 from appliance.magicsock.errors import PingTimeoutError
@@ -36,10 +37,11 @@ class NoSuchPeerError(ApplianceError):
 
 
 class Queries:
-    def __init__(self, core: Core, situation: Situation, pinger: PeerPinger) -> None:
+    def __init__(self, core: Core, situation: Situation, mesh: MeshServices) -> None:
         self._core = core
         self._situation = situation
-        self._pinger = pinger
+        self._pinger = mesh.pinger
+        self._mesh = mesh
 
     def version(self) -> VersionReply:
         return VersionReply(version=VERSION, engine=self._core.engine.kind, pid=os.getpid())
@@ -49,6 +51,9 @@ class Queries:
 
     def counters(self) -> Mapping[str, int]:
         return {**self._core.engine.counters(), **self._core.magicsock.counters()}
+
+    def metrics(self) -> str:
+        return self._mesh.metrics()
 
     async def ping(self, request: PingRequest) -> PingReply:
         view = self._view()

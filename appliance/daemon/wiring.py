@@ -174,6 +174,7 @@ def join_gateway(
     plugins = load_plugins(core, backend, prefs)
     history = History(core.bus, core.clock)
     mesh = MeshServices(core, situation)
+    mesh.plugin_metrics = plugins.hooks.metrics
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh

@@ -44,6 +44,10 @@ class LocalBackend(Protocol):
         """What engine and path finding counted since the start: refused, dropped and limited packets."""
         ...
 
+    def metrics(self) -> str:
+        """The counters and everything else that is measured, also by plugins, in Prometheus' text format."""
+        ...
+
     def recent_events(self) -> Sequence[EventLine]:
         """The ring of the last state changes, oldest first."""
         ...
@@ -110,6 +114,9 @@ class MemoryBackend:
 
     def counters(self) -> Mapping[str, int]:
         return {"unknown_datagram": 3}
+
+    def metrics(self) -> str:
+        return "# TYPE waypost_peers gauge\nwaypost_peers 3\n"
 
     def recent_events(self) -> Sequence[EventLine]:
         return self.ring

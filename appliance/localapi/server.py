@@ -32,6 +32,7 @@ from appliance.localapi.schema import (
 from appliance.types.errors import ApplianceError, ConfigError, ControlError, PrivilegeError
 
 log = structlog.get_logger("localapi")
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 64 * 1024
@@ -129,6 +130,7 @@ class LocalApiServer:
             "profiles": self._profiles,
             "netmap": self._netmap,
             "counters": self._counters,
+            "metrics": self._metrics,
             "loop": self._loop_delay,
             "watch": self._watch,
             "events": self._events,
@@ -193,6 +195,9 @@ class LocalApiServer:
 
     async def _counters(self, _request: web.Request) -> web.Response:
         return _json(dict(sorted(self._backend.counters().items())))
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._backend.metrics().encode(), headers={"Content-Type": METRICS_TYPE})
 
     async def _loop_delay(self, request: web.Request) -> web.Response:
         """Worst delay of this process's event loop over `?seconds=`."""

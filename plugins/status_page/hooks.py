@@ -76,4 +76,6 @@ class StatusPage:
             watchers=service.watchers if service is not None else 0,
             wrong_codes=self._sign_in.refused,
             refused_requests=service.server.refused if service is not None else 0,
+            malformed_requests=service.server.malformed.count if service is not None else 0,
+            turned_away=service.server.door.turned_away if service is not None and service.server.door else 0,
         )

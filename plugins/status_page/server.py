@@ -18,6 +18,7 @@ from appliance.types.errors import ApplianceError
 from plugins.status_page.connections import Doorkeeper
 from plugins.status_page.errors import TooManyTriesError
 from plugins.status_page.live import LiveFrame, changed_sections
+from plugins.status_page.malformed import MalformedRequests
 from plugins.status_page.render import Frame, Renderer, Shown, node_title
 from plugins.status_page.rules import SECURITY_HEADERS, is_cross_site, is_own_host
 from plugins.status_page.sign_in import TOKEN_BYTES, SignIn
@@ -74,6 +75,7 @@ class PageServer:
         self.door: Doorkeeper | None = None
         self.refused = 0
         """Requests refused for their Host or site."""
+        self.malformed = MalformedRequests()
 
     async def start(self) -> Doorkeeper:
         """Give the doorkeeper, which wants listeners."""
@@ -92,7 +94,12 @@ class PageServer:
             ]
         )
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=30.0, handler_cancellation=True
+            app,
+            access_log=None,
+            shutdown_timeout=0.5,
+            keepalive_timeout=30.0,
+            handler_cancellation=True,
+            logger=self.malformed.logger,
         )
         await self._runner.setup()
         server = self._runner.server

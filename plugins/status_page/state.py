@@ -14,3 +14,5 @@ class PageState:
     watchers: int = 0
     wrong_codes: int = 0
     refused_requests: int = 0
+    malformed_requests: int = 0
+    turned_away: int = 0

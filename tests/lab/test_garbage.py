@@ -5,6 +5,7 @@ The process stays up, its memory stays bounded, its counters tell, and legitimat
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.mesh import command
 from tests.lab.processes import wait_until
 from tests.lab.sites import TwoSites, two_sites, wait_for_page
 from tests.lab.topology import CONTROL_IP
@@ -34,12 +36,28 @@ BACK_S = 3.0
 """Most seconds until a page comes again after the last hostile byte."""
 
 
-def rss_mib(process: Process | None) -> float:
-    assert process is not None
-    text = Path(f"/proc/{process.popen.pid}/status").read_text()
+def rss_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
+
+
+def plugin_pid(process: Process | None, name: str) -> int:
+    """The plugin's own process, a child of the launcher that the daemon started."""
+    assert process is not None
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            head, _, rest = stat.read_text().rpartition(")")
+            parents[int(stat.parent.name)] = (int(rest.split()[1]), head.partition("(")[2])
+    found = [
+        pid
+        for pid, (parent, comm) in parents.items()
+        if comm == f"wp-{name}"[:15] and parents.get(parent, (0, ""))[0] == process.popen.pid
+    ]
+    assert len(found) == 1, found
+    return found[0]
 
 
 def attack(host: Namespace, kind: str, target: str, seconds: float, during: Callable[[], None]) -> dict[str, Any]:
@@ -85,15 +103,22 @@ def refused(sites: TwoSites, part: str) -> int:
 
 
 def hold(
-    sites: TwoSites, host: Namespace, kind: str, target: str, process: Process | None, seconds: float = SECONDS
+    sites: TwoSites,
+    host: Namespace,
+    kind: str,
+    target: str,
+    process: Process | None,
+    seconds: float = SECONDS,
+    pid: int = 0,
 ) -> None:
-    """One attack on `process`, and what must be true after it."""
+    """One attack on `process`, or on its child `pid`, and what must be true after it."""
     assert process is not None
-    before = rss_mib(process)
+    pid = pid or process.popen.pid
+    before = rss_mib(pid)
     pages: list[bool] = []
     sent = attack(host, kind, target, seconds, lambda: pages.append(sites.page_comes()))
     back_s = wait_for_page(sites, BACK_S)
-    after = rss_mib(process)
+    after = rss_mib(pid)
     print(
         f"\n{kind}: {sent['messages']} messages, {sent['messages'] / sent['seconds']:,.0f}/s, "
         f"{sent['bytes'] * 8 / sent['seconds'] / 1e6:,.1f} Mbit/s; pages meanwhile {sum(pages)}/{len(pages)}; "
@@ -146,3 +171,15 @@ def test_ok__local_sockets(lab: Lab, tmp_path: Path) -> None:
     hold(sites, sites.internet.core, "admin", str(sites.control.socket), sites.control.process, SECONDS / 2)
     assert sites.a.run("status").code == 0
     assert len(sites.control.json("nodes", "list")) == 2
+
+
+def test_ok__status_page(lab: Lab, tmp_path: Path) -> None:
+    """From a peer, through the tunnel; and the peer API beside it."""
+    sites = joined(lab, tmp_path)
+    own = sites.b.status()["self_node"]["addresses"][0]
+    page = plugin_pid(sites.b.process, "status_page")
+    hold(sites, sites.site_a.gateway, "http", f"{own}:5280", sites.b.process, SECONDS / 2, page)
+    assert plugin_pid(sites.b.process, "status_page") == page, "it was not started anew"
+    code = command(sites.site_a.gateway, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{own}:5280/")
+    assert code.stdout == "303", "the page sends readers to its sign-in"
+    wait_until(lambda: sites.b.json("metrics").get("waypost_page_malformed_total", 0) > 100, 10, "the page's counter")

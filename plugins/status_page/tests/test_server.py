@@ -271,6 +271,18 @@ async def test_fail__large_bodies_and_unknown_files(page: Page, browser: ClientS
             assert "StatusPageConfig" not in await answer.text()
 
 
+async def test_fail__what_is_no_http_is_counted_and_not_logged(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    host, _, port = page.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nContent-LengHTTP/1.1th: 3\0\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+    await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+    assert page.service.server.malformed.count == 1
+    assert not caplog.records
+
+
 async def test_fail__silent_connections_are_dropped(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.05)
     host, _, port = page.url.removeprefix("http://").partition(":")

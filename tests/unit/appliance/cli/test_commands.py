@@ -300,6 +300,10 @@ def test_ok__version_and_debug(waypost: Call, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["daemon"]["version"] == "0.1.0"
     assert waypost("debug", "counters") == 0
     assert "unknown_datagram" in capsys.readouterr().out
+    assert waypost("metrics") == 0
+    assert "# TYPE waypost_peers gauge" in capsys.readouterr().out
+    assert waypost("metrics", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"waypost_peers": 3.0}
     assert waypost("debug", "loop", "--seconds", "0.1") == 0
     assert "worst" in capsys.readouterr().out
     assert waypost("debug", "netmap") == 0

@@ -143,6 +143,9 @@ async def test_fail__errors_carry_code_and_mend(
 async def test_ok__counters_and_loop_delay(session: aiohttp.ClientSession) -> None:
     async with session.get(f"{BASE}/counters") as response:
         assert await response.json() == {"unknown_datagram": 3}
+    async with session.get(f"{BASE}/metrics") as response:
+        assert response.content_type == "text/plain"
+        assert "waypost_peers 3" in await response.text()
     async with session.get(f"{BASE}/loop?seconds=0.05") as response:
         assert msgspec.json.decode(await response.read(), type=LoopDelay).samples > 0
     async with session.get(f"{BASE}/loop?seconds=x") as response:
