@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 waypostd does not answ
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from appliance.cli.client import DaemonUnreachableError
 from appliance.cli.session import Session
+from appliance.localapi.places import found_socket, user_socket
 from appliance.localapi.schema import DEFAULT_SOCKET
 from appliance.types.errors import ApplianceError
 
@@ -71,21 +73,20 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--socket",
-    default=DEFAULT_SOCKET,
     envvar="WAYPOST_SOCKET",
-    show_default=True,
     type=click.Path(dir_okay=False),
-    help="Socket of waypostd.",
+    help=f"Socket of waypostd.  [default: {DEFAULT_SOCKET}, else the rootless gateway's]",
 )
+@click.option("--rootless", is_flag=True, help="Speak with this user's own gateway (waypostd --rootless).")
 @click.pass_context
-def cli(ctx: click.Context, socket: str) -> None:
+def cli(ctx: click.Context, socket: str | None, rootless: bool) -> None:
     """Join this site to a private mesh.
 
     \b
     First time:  waypost up --control-url https://control.example.net --auth-key-file key.txt
     Afterwards:  waypost status
     """
-    ctx.obj = Session(socket)
+    ctx.obj = Session(socket or str(user_socket(os.environ) if rootless else found_socket(os.environ)))
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -120,12 +120,16 @@ class LogSection:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSection:
-    """`[daemon]`: where the daemon keeps its state, listens for local commands, and finds its root helper."""
+    """`[daemon]`: where the daemon keeps its state, listens for local commands, and finds its root helper.
+
+    `rootless`: run as an ordinary user, with the tunnel in a network of its own.
+    """
 
     state_dir: str = _checked("/var/lib/waypost", _absolute)
     socket: str = _checked("/run/waypost/waypostd.sock", _absolute)
     apps_socket: str = _checked("", _absolute)
     helper_socket: str = _checked("/run/waypost-helper/helper.sock", _absolute)
+    rootless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

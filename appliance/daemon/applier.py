@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("applier")
 
 RETRY_S = 5.0
+ROOTLESS_ROUTES = "rootless-routes"
 _CAP = "cap:"
 _NO_CGNAT_DROP = "disable-linux-cgnat-drop-rule"
 
@@ -198,6 +199,7 @@ class ChangeApplier:
         if await self.mesh.listen(view.self_node):
             self._on_hostinfo()
         model = self._model(view)
+        self._check_rootless(model)
         if model == self._applied:
             return
         try:
@@ -208,6 +210,14 @@ class ChangeApplier:
         self._core.health.clear("router")
         self._applied = model
         self.configured = True
+
+    def _check_rootless(self, model: RouterModel) -> None:
+        if self._core.rootless and model.advertised:
+            text = "routes are advertised, but a rootless gateway reaches no network of its host"
+            mend = "run waypostd as root, or take them back: waypost set --advertise-routes="
+            self._core.health.set(ROOTLESS_ROUTES, text, mend=mend)
+        else:
+            self._core.health.clear(ROOTLESS_ROUTES)
 
     async def _repair(self) -> None:
         soon = self._repairs == {True}

@@ -6,8 +6,9 @@ Exit codes: 0 stopped on request, 1 cannot start, 2 wrong configuration or usage
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from appliance.daemon.logs import configure_logs
 from appliance.daemon.notify import SystemdManager
 from appliance.daemon.startup import stop_on_signals
 from appliance.daemon.wiring import clean_up_only, run_gateway
+from appliance.localapi.places import user_config, user_socket, user_state
 from appliance.types.errors import ApplianceError, ConfigError
 
 DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
@@ -36,11 +38,14 @@ DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
 @click.option("--port", type=click.IntRange(0, 65535), help="UDP port of the tunnel; 0 takes any free one.")
 @click.option("--log-format", type=click.Choice(["auto", "human", "json"]), help="auto: human on a terminal.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--rootless", is_flag=True, default=None, help="Run as an ordinary user, in a network of its own.")
 @click.option("--clean-up", is_flag=True, help="Remove what a killed run left on this machine, then exit.")
 @click.version_option(VERSION, prog_name="waypostd")
 def waypostd(config: str | None, clean_up: bool, **options: Any) -> None:
     """The Waypost gateway. Options go before the configuration file."""
-    settings = with_options(load_config(Path(config or DEFAULT_CONFIG), must_exist=config is not None), options)
+    default = user_config(os.environ) if options["rootless"] else Path(DEFAULT_CONFIG)
+    loaded = load_config(Path(config) if config else default, must_exist=config is not None)
+    settings = with_options(loaded, options)
     configure_logs(settings.log.format, settings.log.level)
     _run(clean_up_only(settings) if clean_up else _serve(settings))
 
@@ -51,14 +56,29 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
     def given(**names: str) -> dict[str, Any]:
         return {name: options[option] for name, option in names.items() if options.get(option) is not None}
 
+    if options.get("rootless") or config.daemon.rootless:
+        config = rootless_config(config, os.environ)
     return replace(
         config,
         daemon=replace(
-            config.daemon, **_absolute(given(state_dir="state_dir", socket="socket", apps_socket="apps_socket"))
+            config.daemon,
+            **_absolute(given(state_dir="state_dir", socket="socket", apps_socket="apps_socket")),  # type: ignore[arg-type]  # paths only
         ),
         tunnel=replace(config.tunnel, **given(interface="interface", port="port")),
         log=replace(config.log, **given(format="log_format", level="log_level")),
     )
+
+
+def rootless_config(config: Config, environ: Mapping[str, str]) -> Config:
+    """Settings that the file leaves at a system service's own values, at those of an ordinary user."""
+    usual, daemon, tunnel = Config(), config.daemon, config.tunnel
+    if daemon.state_dir == usual.daemon.state_dir:
+        daemon = replace(daemon, state_dir=str(user_state(environ)))
+    if daemon.socket == usual.daemon.socket:
+        daemon = replace(daemon, socket=str(user_socket(environ)))
+    if tunnel.port == usual.tunnel.port:
+        tunnel = replace(tunnel, port=0)  # the machine may have a gateway of its own
+    return replace(config, daemon=replace(daemon, rootless=True), tunnel=tunnel)
 
 
 def _absolute(paths: dict[str, str]) -> dict[str, str]:

@@ -41,7 +41,9 @@ class MeshServices:
         self._situation = situation
         self.peer_routes = PeerRoutes()
         self._server = PeerApiServer(
-            self.peer_routes, self._identify, lambda address, port: open_listener(address, port, early=True)
+            self.peer_routes,
+            self._identify,
+            lambda address, port: open_listener(address, port, early=True, sockets=core.sockets),
         )
         self._tsmp = TsmpService(
             core.engine,
@@ -55,8 +57,8 @@ class MeshServices:
         self.pinger = PeerPinger(
             core.magicsock,
             self._tsmp,
-            SocketDialer(mark=0),
-            IcmpPinger(core.clock, core.randomness),
+            SocketDialer(mark=0, sockets=core.sockets),
+            IcmpPinger(core.clock, core.randomness, core.sockets),
             lambda: situation.view,
             core.clock,
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 from appliance.config.schema import Config
 from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
 from appliance.daemon.timestamps import TimestampKeeper
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.health.tracker import HealthTracker
 from appliance.magicsock.service import MagicsockService
 from appliance.ports.clock import Clock
@@ -107,3 +108,6 @@ class Core:
     dialer: StreamDialer
     timestamps: TimestampKeeper
     peer_handshakes: PeerHandshakeKeeper
+    rootless: bool = False
+    sockets: OpenSocket = open_socket
+    """Makes the sockets of the overlay."""

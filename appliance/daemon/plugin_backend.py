@@ -30,6 +30,7 @@ from appliance.daemon.applier import Situation
 from appliance.daemon.parts import HostLinks
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
@@ -66,6 +67,7 @@ class PluginBackend:
         links: HostLinks,
         store: PluginStore,
         situation: Situation,
+        sockets: OpenSocket = open_socket,
     ) -> None:
         self._clock = clock
         self._randomness = randomness
@@ -74,7 +76,7 @@ class PluginBackend:
         self._store = store
         self._situation = situation
         self._log = structlog.get_logger("plugin")
-        self._listeners = PluginListeners(self._own_addresses)
+        self._listeners = PluginListeners(self._own_addresses, sockets)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
         self.gateway: StatusSource | None = None
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from appliance.api.values import ListenPlace, ListenScope
 from appliance.drivers.listeners import ListenTakenError, open_listener
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.addresses import Address
 from appliance.types.errors import ApplianceError, ConfigError
 
@@ -15,9 +16,13 @@ LOOPBACK = "127.0.0.1"
 
 
 class PluginListeners:
-    """`own_addresses` gives the node's overlay addresses, IPv4 first; empty while it is not connected."""
+    """`own_addresses` gives the node's overlay addresses, IPv4 first; empty while it is not connected.
 
-    def __init__(self, own_addresses: Callable[[], Sequence[Address]]) -> None:
+    `sockets` are of the overlay; places on the host are listened at by sockets of the host.
+    """
+
+    def __init__(self, own_addresses: Callable[[], Sequence[Address]], sockets: OpenSocket = open_socket) -> None:
+        self._sockets = sockets
         self._own_addresses = own_addresses
         self._owners: dict[tuple[Address, int], str] = {}
 
@@ -27,7 +32,8 @@ class PluginListeners:
         if not 0 <= place.port <= 65535:
             raise ConfigError(f"{place.port} is not a port", mend="give 1 to 65535, or 0 for any")
         try:
-            listener = open_listener(address, place.port)
+            sockets = self._sockets if place.scope is ListenScope.TAILNET else open_socket
+            listener = open_listener(address, place.port, sockets=sockets)
         except ListenTakenError as error:
             owner = self._owners.get((address, place.port))
             if owner is None:

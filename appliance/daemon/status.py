@@ -77,6 +77,7 @@ class StatusBuilder:
             unconfirmed_s=progress.unconfirmed_s,
             interface=engine.interface,
             engine=engine.kind,
+            rootless=self._core.rootless,
             port=next((port.port for port in engine.local_ports()), 0),
             self_node=self._self_node(progress, view),
             control=self._control(progress, view),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -27,6 +27,7 @@ from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.daemon.notify import ServiceManager
 from appliance.daemon.parts import Core, RuleRemoved
 from appliance.daemon.peer_handshakes import keep_peer_handshakes
+from appliance.daemon.placement import NetworkWatch, Placement, check_placement, host_router, make_placement
 from appliance.daemon.plugin_backend import PluginBackend
 from appliance.daemon.plugin_desk import PluginDesk
 from appliance.daemon.plugin_store import PluginStore
@@ -35,17 +36,11 @@ from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
-from appliance.drivers.conntrack import LinuxConntrack
-from appliance.drivers.helper import HelpedSysctl, HelperClient
 from appliance.drivers.netlink import LinuxNetlink
-from appliance.drivers.nftables import NftFirewall
 from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
 from appliance.drivers.proxy import rules_from
-from appliance.drivers.streams import BYPASS_MARK, SocketDialer
-from appliance.drivers.sysctl import FileJournal, ProcSysctl
-from appliance.drivers.tun import open_tun
-from appliance.drivers.udp import open_udp_ports
+from appliance.drivers.streams import SocketDialer
 from appliance.engine.userspace.engine import UserspaceEngine
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.server import LocalApiServer, refuse_if_served
@@ -55,7 +50,6 @@ from appliance.netmap.waiting import first_of
 from appliance.pluginhost.host import PluginHost, Tables
 from appliance.ports.clock import SystemClock
 from appliance.ports.events import EventBus
-from appliance.ports.netlink import NetlinkPort
 from appliance.ports.randomness import SystemRandomness
 from appliance.ports.store import StateStore
 from appliance.router.service import Router
@@ -66,6 +60,13 @@ from appliance.types.errors import ApplianceError, ConfigError, Severity, StateE
 from appliance.types.events import HealthChanged
 
 log = structlog.get_logger("waypostd")
+
+
+class Service(Protocol):
+    async def run(self) -> None:
+        """Until cancelled."""
+        ...
+
 
 PREFERENCES_HEALTH = "preferences-ignored"
 
@@ -79,27 +80,31 @@ async def run_gateway(config: Config, manager: ServiceManager, stop: asyncio.Eve
 async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Event) -> bool:
     """Whether it is to be run again."""
     refuse_if_served(config.daemon.socket)
-    check_privileges()
+    check_placement(config)
     prepare_folders(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(config.daemon.state_dir))
         store = FileStore(config.daemon.state_dir)
         situation = Situation()
-        core = await start_core(config, store, situation, stack)
+        placement = make_placement(config, stack)
+        core = await start_core(config, store, situation, placement, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
         firewall = FirewallDesk(lambda: situation.view, lambda: core.router.model)
         server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall)
         await server.start()
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
-        again = await serve(core, gateway, applier, keeper, manager, stop)
+        watch = NetworkWatch(placement.network)
+        again = await serve(core, gateway, [applier, keeper, watch], manager, stop)
         if not again:
             manager.stopping()
     log.info("stopped")
     return again
 
 
-async def start_core(config: Config, store: StateStore, situation: Situation, stack: AsyncExitStack) -> Core:
+async def start_core(
+    config: Config, store: StateStore, situation: Situation, placement: Placement, stack: AsyncExitStack
+) -> Core:
     """Everything below the state machine, started; `stack` undoes it."""
     clock, randomness, bus = SystemClock(), SystemRandomness(), EventBus(on_error=_report)
     health = HealthTracker(bus, clock)
@@ -109,12 +114,10 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     timestamps = TimestampKeeper(profile.handshakes, clock, _report_state_error(health))
     peer_handshakes = keep_peer_handshakes(store, profile, clock, _report_state_error(health))
     saved = load_netmap(netmap_document(store, profile.folder))
-    netlink = ThreadedNetlink(LinuxNetlink())
-    stack.push_async_callback(netlink.close)
-    router = make_router(config, netlink, bus)
+    router = placement.make_router(bus)
     engine = UserspaceEngine(
-        open_tun(config.tunnel.interface, config.tunnel.mtu),
-        lambda port: open_udp_ports(port, mark=BYPASS_MARK),
+        placement.open_tun(config.tunnel),
+        placement.open_udp,
         clock,
         randomness,
         port=config.tunnel.port,
@@ -127,7 +130,11 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
     await clean_up(router, config.tunnel.interface)
     stack.push_async_callback(_close_router, router)
     links = MonitoredLinks(
-        netlink, engine.interface, bus.publish, lambda: bus.publish(RuleRemoved()), lambda: own_addresses(situation)
+        placement.host,
+        engine.interface,
+        bus.publish,
+        lambda: bus.publish(RuleRemoved()),
+        lambda: own_addresses(situation),
     )
     await links.start()
     stack.callback(links.close)
@@ -159,6 +166,8 @@ async def start_core(config: Config, store: StateStore, situation: Situation, st
         magicsock=magicsock,
         router=router,
         dialer=dialer,
+        rootless=placement.rootless,
+        sockets=placement.sockets,
     )
 
 
@@ -170,7 +179,7 @@ def join_gateway(
     plugin_store = PluginStore(
         store, core.profile.folder, core.clock, lambda error: core.health.set_error(error, source="state")
     )
-    backend = PluginBackend(core.clock, core.randomness, core.health, core.links, plugin_store, situation)
+    backend = PluginBackend(core.clock, core.randomness, core.health, core.links, plugin_store, situation, core.sockets)
     plugins = load_plugins(core, backend, prefs)
     history = History(core.bus, core.clock)
     mesh = MeshServices(core, situation)
@@ -212,14 +221,13 @@ def make_plugin_host(core: Core, backend: PluginBackend, tables: Tables) -> Plug
 async def serve(
     core: Core,
     gateway: Gateway,
-    applier: ChangeApplier,
-    keeper: Housekeeper,
+    services: Sequence[Service],
     manager: ServiceManager,
     stop: asyncio.Event,
 ) -> bool:
     """Run until `stop`, or until the gateway wants to be started anew: then True."""
     async with asyncio.TaskGroup() as group:
-        rest = [group.create_task(work.run(), name=type(work).__name__) for work in (core.links, applier, keeper)]
+        rest = [group.create_task(work.run(), name=type(work).__name__) for work in (core.links, *services)]
         main = group.create_task(gateway.run(), name="Gateway")
         manager.ready()
         await first_of(stop.wait(), gateway.restart_wanted.wait())
@@ -228,13 +236,6 @@ async def serve(
         for task in rest:
             task.cancel()
     return not stop.is_set()
-
-
-def make_router(config: Config, netlink: NetlinkPort, bus: EventBus) -> Router:
-    """The journal of kernel settings lies beside the socket, where a reboot empties it."""
-    journal = FileJournal(Path(config.daemon.socket).with_suffix(".settings.json"))
-    sysctl = HelpedSysctl(ProcSysctl(), HelperClient(config.daemon.helper_socket))
-    return Router(netlink, NftFirewall(), sysctl, journal, conntrack=LinuxConntrack(), health=bus.publish)
 
 
 async def clean_up(router: Router, interface: str) -> None:
@@ -250,7 +251,7 @@ async def clean_up_only(config: Config) -> None:
     check_privileges(need_tun=False)
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
-        await clean_up(make_router(config, netlink, EventBus()), config.tunnel.interface)
+        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface)
     finally:
         await netlink.close()
 

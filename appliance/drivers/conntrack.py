@@ -18,6 +18,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.conntrack import ConntrackError, Flow
 
 _NETLINK_NETFILTER = 12
@@ -42,21 +43,24 @@ _MEND = "load the kernel module nf_conntrack_netlink and run with CAP_NET_ADMIN"
 
 
 class LinuxConntrack:
-    """Of the network namespace of the thread that calls; the work is done in another thread."""
+    """In the network that `sockets` are of, by default the calling thread's; the work is done in another thread."""
+
+    def __init__(self, sockets: OpenSocket = open_socket) -> None:
+        self._sockets = sockets
 
     async def find(self, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
-        with _open() as sock:
+        with _open(self._sockets) as sock:
             return await asyncio.to_thread(_find, sock, mark, mask, wanted)
 
     async def remove(self, flows: list[Flow]) -> None:
         if flows:
-            with _open() as sock:
+            with _open(self._sockets) as sock:
                 await asyncio.to_thread(_remove, sock, flows)
 
 
-def _open() -> socket.socket:
+def _open(sockets: OpenSocket) -> socket.socket:
     try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+        sock = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
     except OSError as error:
         raise _failure(error) from error
     sock.settimeout(_TIMEOUT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
 from appliance.proto.icmp import Echo, encode_request, parse_reply
@@ -17,7 +18,8 @@ _RECEIVE_BYTES = 2048
 
 
 class IcmpPinger:
-    def __init__(self, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, clock: Clock, randomness: Randomness, sockets: OpenSocket = open_socket) -> None:
+        self._sockets = sockets
         self._clock = clock
         self._randomness = randomness
 
@@ -28,7 +30,7 @@ class IcmpPinger:
         family, protocol = (
             (socket.AF_INET, socket.IPPROTO_ICMP) if address.version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
         )
-        with socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol) as raw:
+        with self._sockets(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol) as raw:
             raw.connect((str(address), 0))
             async with asyncio.timeout(timeout_s):
                 return await self._until_answered(raw, address.version, echo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.addresses import Address
 from appliance.types.errors import PrivilegeError, UnderlayError
 
@@ -19,13 +20,16 @@ class ListenTakenError(UnderlayError):
     code = "listen-taken"
 
 
-def open_listener(address: Address, port: int, *, early: bool = False) -> socket.socket:
+def open_listener(
+    address: Address, port: int, *, early: bool = False, sockets: OpenSocket = open_socket
+) -> socket.socket:
     """Listen on `address`; an IPv6 listener takes no IPv4. `port` 0: any.
 
-    `early`: the host need not have the address yet. Raises `UnderlayError` and `PrivilegeError`.
+    `early`: the host need not have the address yet. `sockets` are of the network to listen in. Raises `UnderlayError`
+    and `PrivilegeError`.
     """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    listener = sockets(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

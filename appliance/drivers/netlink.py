@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_interface, ip_network
@@ -17,6 +18,7 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2 import NetlinkError as KernelError
 
+from appliance.drivers.sockets import OpenSocket
 from appliance.ports.netlink import (
     InterfaceAddress,
     Link,
@@ -40,9 +42,10 @@ _FAMILIES = {4: AF_INET, 6: AF_INET6}
 
 
 class LinuxNetlink:
-    """The host's rtnetlink."""
+    """The host's rtnetlink, or that of the network which `sockets` are of."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: OpenSocket | None = None) -> None:
+        self._sockets = sockets
         self._client: Any = None
         self._lock = asyncio.Lock()
         self._names: dict[int, str] = {}
@@ -103,7 +106,7 @@ class LinuxNetlink:
         async with self._lock:
             try:
                 if self._client is None:
-                    client = AsyncIPRoute(strict_check=True)
+                    client = AsyncIPRoute(strict_check=True, use_socket=self._socket())
                     await client.setup_endpoint()
                     self._client = client
                 yield self._client
@@ -111,6 +114,12 @@ class LinuxNetlink:
                 raise NetlinkError(f"the kernel refused a netlink request: {_reason(error)}") from error
             except OSError as error:
                 raise NetlinkError(f"netlink does not answer: {error.strerror or error}") from error
+
+    def _socket(self) -> socket.socket | None:
+        """None lets the library open its own."""
+        if self._sockets is None:
+            return None
+        return self._sockets(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE)
 
     async def _links(self, client: Any) -> list[Link]:
         found = [_link(message) async for message in await client.link("dump")]

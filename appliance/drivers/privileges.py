@@ -55,7 +55,9 @@ def check_privileges(
     missing = [item for item in needed if item not in held]
     if missing:
         names = " and ".join(f"CAP_{item.name}" for item in missing)
-        raise PrivilegeError(f"missing privilege: {names}", mend="run as root, or start it through its systemd unit")
+        raise PrivilegeError(
+            f"missing privilege: {names}", mend="run as root, start it through its unit, or use --rootless"
+        )
     if need_tun and not tun_device.exists():
         raise PrivilegeError(f"{tun_device} is missing", mend="run `modprobe tun`, or pass the device to the container")
     for program in programs:

@@ -20,6 +20,7 @@ from appliance.drivers.certificates import CertificateFields, parse_certificate
 from appliance.drivers.privileges import may_mark_sockets
 from appliance.drivers.proxy import ProxyRules, open_tunnel
 from appliance.drivers.resolver import SystemResolver
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.resolver import Resolver
 from appliance.ports.streams import TlsPolicy
 from appliance.types.addresses import Address
@@ -74,11 +75,13 @@ class SocketDialer:
         *,
         mark: int | None = None,
         proxies: ProxyRules | None = None,
+        sockets: OpenSocket = open_socket,
         wall_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._resolver: Resolver = resolver or SystemResolver()
         self._mark = mark if mark is not None else (BYPASS_MARK if may_mark_sockets() else 0)
         self._proxies = proxies or ProxyRules()
+        self._sockets = sockets
         self._wall_now = wall_now
 
     async def dial(
@@ -94,8 +97,8 @@ class SocketDialer:
         """A connection to the server, perhaps through a proxy, which resolves the name itself."""
         proxy = self._proxies.choose(host, port, tls=is_tls)
         if proxy is None:
-            return await self._connect(await self._resolver.resolve(host), port)
-        sock = await self._connect(await self._resolver.resolve(proxy.host), proxy.port)
+            return await self.connect(await self._resolver.resolve(host), port)
+        sock = await self.connect(await self._resolver.resolve(proxy.host), proxy.port)
         try:
             await open_tunnel(sock, proxy, host, port)
         except BaseException:
@@ -136,8 +139,9 @@ class SocketDialer:
             if not _fields(leaf).is_for(tls.verify_name):
                 raise ssl.SSLCertVerificationError(f"the certificate is not for {tls.verify_name}")
 
-    async def _connect(self, addresses: Sequence[Address], port: int) -> socket.socket:
-        """The first address that answers; each further one starts after a delay or when one before it failed."""
+    async def connect(self, addresses: Sequence[Address], port: int) -> socket.socket:
+        """A TCP connection to the first address that answers; each further one starts after a delay or when one before
+        it failed. Raises OSError."""
         waiting = list(_interleaved(addresses))
         attempts: set[asyncio.Task[socket.socket]] = set()
         failures: list[str] = []
@@ -160,7 +164,7 @@ class SocketDialer:
 
     async def _attempt(self, address: Address, port: int) -> socket.socket:
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = self._sockets(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             if self._mark:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.packets import TunPacket
 from appliance.types.errors import PrivilegeError, UnderlayError
 
@@ -136,16 +137,22 @@ class LinuxTunPort:
             self._fd = -1
 
 
-def _open_device(path: Path) -> int:
+def open_device(path: Path = TUN_DEVICE) -> int:
+    """A descriptor of the TUN device, in the network namespace of the calling thread. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _opened(opener: Callable[[], int]) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return opener()
     except (FileNotFoundError, OSError) as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
             raise PrivilegeError(
-                f"{path} is missing", mend="run `modprobe tun`, or pass the device to the container"
+                f"{TUN_DEVICE} is missing", mend="run `modprobe tun`, or pass the device to the container"
             ) from error
         raise PrivilegeError(
-            f"may not open {path}: {error.strerror}", mend=f"run as root, or chmod 666 {path}, as udev does"
+            f"may not open {TUN_DEVICE}: {error.strerror}",
+            mend=f"run as root, or chmod 666 {TUN_DEVICE}, as udev does",
         ) from error
 
 
@@ -164,8 +171,8 @@ def _grant_offloads(fd: int) -> bool:
     return False
 
 
-def _set_mtu(name: str, mtu: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def _set_mtu(name: str, mtu: int, opener: OpenSocket) -> None:
+    with opener(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SIOCSIFMTU, _IFREQ_MTU.pack(name.encode(), mtu))
 
 
@@ -179,14 +186,23 @@ def _interface_error(name: str, error: OSError) -> UnderlayError | PrivilegeErro
     return UnderlayError(f"cannot create the tunnel interface {name}: {error.strerror}", mend="check its name and MTU")
 
 
-def open_tun(name: str = "waypost0", mtu: int = 1280, *, offload: bool = True, path: Path = TUN_DEVICE) -> LinuxTunPort:
+def open_tun(
+    name: str = "waypost0",
+    mtu: int = 1280,
+    *,
+    offload: bool = True,
+    device: Callable[[], int] = open_device,
+    sockets: OpenSocket = open_socket,
+) -> LinuxTunPort:
     """Create the interface; it vanishes with `close`. `%d` in the name lets the kernel count.
+
+    It is made in the network of what `device` opens; `sockets` are of the same network.
 
     Raises `PrivilegeError` (no device, not allowed) or `UnderlayError` (name taken, bad MTU).
     """
     if not name or len(name.encode()) > 15:
         raise UnderlayError(f"bad interface name {name!r}", mend="use 1 to 15 characters")
-    fd = _open_device(path)
+    fd = _opened(device)
     try:
         vnet = offload
         try:
@@ -197,7 +213,7 @@ def open_tun(name: str = "waypost0", mtu: int = 1280, *, offload: bool = True, p
             vnet, actual = False, _create(fd, name, _IFF_TUN | _IFF_NO_PI)
         if vnet:
             _grant_offloads(fd)
-        _set_mtu(actual, mtu)
+        _set_mtu(actual, mtu, sockets)
     except OSError as error:
         os.close(fd)
         raise _interface_error(name, error) from error

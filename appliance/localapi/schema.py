@@ -138,6 +138,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     `login_pending`: a login is under way, perhaps beside one that runs; `auth_url` is what a person must open for it.
     `login_error` is why the last login failed. `unconfirmed_s`: settings on trial go back after so many seconds.
+    `rootless`: the tunnel is in a network of an ordinary user's own, not on the host.
     """
 
     version: str
@@ -149,6 +150,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     unconfirmed_s: float | None = None
     interface: str = ""
     engine: str = ""
+    rootless: bool = False
     port: int = 0
     self_node: SelfStatus = SelfStatus()
     control: ControlStatus = ControlStatus()

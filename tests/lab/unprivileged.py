@@ -40,15 +40,9 @@ def as_unit(unit: str, folder: Path, uid: int, *, kernel_settings: bool = True) 
 
     `kernel_settings`: whether /proc/sys is writable.
     """
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.chown(folder, uid, uid)
-    script = ["set -e", *_open_python(folder / "mounts"), *_open_tun(folder / "mounts")]
-    if not kernel_settings:
-        script += ["mount --bind /proc/sys /proc/sys", "mount -o remount,bind,ro /proc/sys"]
-    script.append('exec "$@"')
-    own_mounts = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", "\n".join(script), "sh"]
+    read_only = ["mount --bind /proc/sys /proc/sys", "mount -o remount,bind,ro /proc/sys"]
+    own_mounts = _own_mounts(folder, uid, [] if kernel_settings else read_only)
     bounding, ambient = capabilities(unit, "CapabilityBoundingSet"), capabilities(unit, "AmbientCapabilities")
-    identity = ["--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL"]
     limits = [
         "--bounding-set",
         _only(bounding),
@@ -58,7 +52,26 @@ def as_unit(unit: str, folder: Path, uid: int, *, kernel_settings: bool = True) 
         _only(ambient),
     ]
     sandbox = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lab.unit_sandbox", str(UNITS / unit), "--"]
-    return [*own_mounts, "setpriv", *identity, *limits, *sandbox]
+    return [*own_mounts, "setpriv", *_identity(uid), *limits, *sandbox]
+
+
+def as_user(folder: Path, uid: int, *mounts: str) -> list[str]:
+    """The words before a command that run it as an ordinary user, without any capability, as from a login shell.
+
+    `folder` is made for that user; `mounts` are further commands for its mount namespace.
+    """
+    return [*_own_mounts(folder, uid, list(mounts)), "setpriv", *_identity(uid), "--inh-caps", "-all", "--"]
+
+
+def _own_mounts(folder: Path, uid: int, more: list[str]) -> list[str]:
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.chown(folder, uid, uid)
+    script = ["set -e", *_open_python(folder / "mounts"), *_open_tun(folder / "mounts"), *more, 'exec "$@"']
+    return ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", "\n".join(script), "sh"]
+
+
+def _identity(uid: int) -> list[str]:
+    return ["--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL"]
 
 
 def _only(names: list[str]) -> str:

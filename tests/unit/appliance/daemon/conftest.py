@@ -202,7 +202,7 @@ class Process:
             self.core, host.store, situation, host.manager, self._stack
         )
         self._task = asyncio.ensure_future(
-            serve(self.core, self.gateway, self.applier, self.keeper, host.manager, self._stop)
+            serve(self.core, self.gateway, [self.applier, self.keeper], host.manager, self._stop)
         )
 
     async def stop(self) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from appliance.config.schema import Config
-from appliance.daemon.main import with_options
+from appliance.daemon.main import rootless_config, with_options
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,6 +18,17 @@ def test_ok__options_go_before_the_file() -> None:
     assert config.daemon.state_dir == "/x"
     assert config.daemon.socket == Config().daemon.socket
     assert (config.tunnel.port, config.tunnel.interface, config.log.format) == (0, "waypost0", "json")
+
+
+def test_ok__rootless_takes_the_users_own_places() -> None:
+    environ = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/7"}
+    config = rootless_config(Config(), environ)
+    assert config.daemon.rootless
+    assert config.daemon.state_dir == "/home/ada/.local/state/waypost"
+    assert config.daemon.socket == "/run/user/7/waypost/waypostd.sock"
+    assert config.tunnel.port == 0
+    chosen = with_options(Config(), {"rootless": True, "state_dir": "/x", "port": 41641})
+    assert (chosen.daemon.state_dir, chosen.tunnel.port, chosen.daemon.rootless) == ("/x", 41641, True)
 
 
 def test_fail__bad_config_is_one_line_with_the_mend(tmp_path: Path) -> None:

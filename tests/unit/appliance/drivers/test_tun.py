@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.drivers.privileges import Capability, effective_capabilities
-from appliance.drivers.tun import TUN_DEVICE, LinuxTunPort, open_tun
+from appliance.drivers.tun import TUN_DEVICE, LinuxTunPort, open_device, open_tun
 from appliance.ports.packets import TunPacket
 from appliance.types.errors import PrivilegeError, UnderlayError
 
@@ -103,7 +103,7 @@ async def test_ok__the_reader_is_called(pair: tuple[LinuxTunPort, socket.socket]
 
 def test_fail__no_device(tmp_path: Path) -> None:
     with pytest.raises(PrivilegeError) as caught:
-        open_tun(path=tmp_path / "tun")
+        open_tun(device=lambda: open_device(tmp_path / "tun"))
     assert "is missing" in caught.value.text
     assert "modprobe tun" in caught.value.mend
 
@@ -111,7 +111,7 @@ def test_fail__no_device(tmp_path: Path) -> None:
 def test_fail__not_a_tun_device(tmp_path: Path) -> None:
     (tmp_path / "tun").write_bytes(b"")
     with pytest.raises(UnderlayError) as caught:
-        open_tun(path=tmp_path / "tun")
+        open_tun(device=lambda: open_device(tmp_path / "tun"))
     assert "cannot create the tunnel interface waypost0" in caught.value.text
 
 

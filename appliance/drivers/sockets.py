@@ -1,0 +1,17 @@
+"""Where sockets come from: this process's own network, or one that hands them out."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+
+class OpenSocket(Protocol):
+    """Makes an unbound socket, closed on exec; `kind` may hold SOCK_NONBLOCK. Raises OSError."""
+
+    def __call__(self, family: int, kind: int, protocol: int = 0, /) -> socket.socket: ...
+
+
+def open_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+    """In the network namespace of the calling thread."""
+    return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
