@@ -30,6 +30,8 @@ log = structlog.get_logger("control.noise")
 
 WRITE_HIGH_BYTES = 262144
 WRITE_LOW_BYTES = 65536
+MAX_UNREAD_BYTES = 1 << 20
+"""Answers beyond this that a peer does not read are not made."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -60,7 +62,9 @@ class TunnelConnection(asyncio.Protocol):
         spawn: Spawn,
         remote_ip: str,
         counters: Counter[str] | None = None,
+        on_first_request: Callable[[TunnelConnection], None] | None = None,
     ) -> None:
+        self._on_first_request = on_first_request
         self._tunnel = tunnel
         self._handler = handler
         self._spawn = spawn
@@ -87,6 +91,20 @@ class TunnelConnection(asyncio.Protocol):
     def is_writable(self, stream_id: int) -> bool:
         """Whether new data for the stream would leave at once instead of waiting in memory."""
         return not self._full and self._transport is not None and self._tunnel.queued_bytes(stream_id) == 0
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether the peer asks for more than it reads: no further large answer for it now."""
+        return self._full or self._tunnel.queued_total > MAX_UNREAD_BYTES
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._tunnel.is_idle
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
 
     # asyncio.Protocol
 
@@ -133,6 +151,14 @@ class TunnelConnection(asyncio.Protocol):
         self._tunnel.send_body(stream_id, data, end=end)
         self._schedule_flush()
 
+    def end_stream(self, stream_id: int) -> None:
+        """Finish a response; what the peer has not made room for is dropped."""
+        if self._tunnel.queued_bytes(stream_id):
+            self._tunnel.reset(stream_id)
+            self._schedule_flush()
+        else:
+            self.send_body(stream_id, b"", end=True)
+
     def abort(self) -> None:
         """Drop the connection at once, unsent data included."""
         if self._transport is not None:
@@ -154,6 +180,9 @@ class TunnelConnection(asyncio.Protocol):
     def _handle_event(self, event: TunnelEvent) -> None:
         match event:
             case RequestReceived():
+                if self._on_first_request is not None:
+                    self._on_first_request(self)
+                    self._on_first_request = None
                 self._start_task(event)
             case StreamDrained():
                 self._handler.writable(self)

@@ -12,8 +12,11 @@ from appliance.proto.control.tunnel import ServerTunnel
 from appliance.proto.control.upgrade import encode_key_response, parse_upgrade
 from appliance.proto.http1.head import RequestHead, encode_response
 from appliance.types.errors import DecodeError
-from appliance.types.keys import ChallengePrivateKey, MachinePrivateKey
+from appliance.types.keys import ChallengePrivateKey, MachinePrivateKey, MachinePublicKey
 from control.noise.connection import Spawn, TunnelConnection, TunnelHandler
+
+MAX_TUNNELS_PER_MACHINE = 16
+"""Clients hold one or two; more are leftovers, or somebody who wants our memory."""
 
 
 class NoiseUpgrade:
@@ -27,6 +30,8 @@ class NoiseUpgrade:
         self._spawn = spawn
         self._randomness = randomness
         self._open: WeakSet[TunnelConnection] = WeakSet()
+        self._idle: WeakSet[TunnelConnection] = WeakSet()
+        self._by_machine: dict[MachinePublicKey, list[TunnelConnection]] = {}
         self.counters: Counter[str] = Counter()
         self._key_response = encode_key_response(public_key(private))
 
@@ -52,12 +57,36 @@ class NoiseUpgrade:
         tunnel = ServerTunnel(
             self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
         )
-        connection = TunnelConnection(tunnel, self._handler, self._spawn, remote_ip_of(transport), self.counters)
+        connection = TunnelConnection(
+            tunnel, self._handler, self._spawn, remote_ip_of(transport), self.counters, self._limit
+        )
         self._open.add(connection)
         transport.set_protocol(connection)
         connection.connection_made(transport)
         if leftover and not transport.is_closing():
             connection.data_received(leftover)
+
+    def _limit(self, connection: TunnelConnection) -> None:
+        """One machine holds so many tunnels and no more: the oldest goes.
+
+        Called with the first request, which proves the machine; a handshake alone may be somebody's recording.
+        """
+        machine = connection.peer
+        held = [one for one in self._by_machine.pop(machine, ()) if one.is_open]
+        self._by_machine[machine] = [*held, connection]
+        if len(held) >= MAX_TUNNELS_PER_MACHINE:
+            self.counters["tunnels_over_limit"] += 1
+            held[0].abort()
+
+    def sweep(self) -> None:
+        """End tunnels that had no request since the last call; call it every few minutes."""
+        was_idle = [connection for connection in self._idle if connection.is_idle]
+        self._idle = WeakSet(connection for connection in self._open if connection.is_idle)
+        for connection in was_idle:
+            self.counters["tunnels_idle"] += 1
+            connection.close()
+        living = ((machine, [one for one in held if one.is_open]) for machine, held in self._by_machine.items())
+        self._by_machine = {machine: held for machine, held in living if held}
 
     def close(self) -> None:
         """Say goodbye on every open tunnel."""

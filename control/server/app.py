@@ -148,7 +148,9 @@ async def running(
         for companion in companions:
             await stack.enter_async_context(companion(service))
         reload = reload or asyncio.Event()
-        tasks.spawn(tick(Housekeeping(service, hub, derp, front_tls or fallback, derp_maps, clock, beat, reload)))
+        tasks.spawn(
+            tick(Housekeeping(service, hub, noise, derp, front_tls or fallback, derp_maps, clock, beat, reload))
+        )
         if derp_maps.needs_refresh:
             tasks.spawn(renew_derp_map(derp_maps, service, settings.derp_map_refresh_s))
         log.info(

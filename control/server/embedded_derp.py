@@ -112,9 +112,9 @@ class EmbeddedDerp:
         return self._service is not None and self._service.is_known(key)
 
     def _changed(self, change: Change) -> None:
-        """A key that is no longer a node's loses its relay connections; admission is checked at connect only."""
+        """A key that is no living node's loses its relay connections; admission is checked at connect only."""
         for node in change.nodes:
-            if node.before is not None and (node.after is None or node.after.node_key != node.before.node_key):
+            if node.before is not None and not (self._service and self._service.is_known(node.before.node_key)):
                 self._server.close_peer(node.before.node_key)
 
     def _add_routes(self, routes: Routes) -> None:

@@ -13,6 +13,7 @@ from appliance.types.errors import ApplianceError
 
 if TYPE_CHECKING:
     from appliance.ports.clock import Clock
+    from control.noise.upgrade import NoiseUpgrade
     from control.server.derp_maps import DerpMaps
     from control.server.embedded_derp import EmbeddedDerp
     from control.server.sessions import SessionHub
@@ -23,6 +24,8 @@ log = structlog.get_logger("control.server")
 
 TICK_S = 1.0
 REFRESH_S = 3600.0
+IDLE_S = 150.0
+"""A tunnel without a request lives for one to two times this."""
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Housekeeping:
 
     service: ControlService
     hub: SessionHub
+    noise: NoiseUpgrade
     derp: EmbeddedDerp | None
     front_tls: ServerTls | None
     derp_maps: DerpMaps
@@ -41,10 +45,13 @@ class Housekeeping:
 
 async def tick(house: Housekeeping) -> None:
     """Once a second: keep-alives, grace times, the watchdog; once an hour: certificates."""
-    refreshed = house.clock.now()
+    refreshed = swept = house.clock.now()
     while True:
         await asyncio.sleep(TICK_S)
         house.hub.tick()
+        if house.clock.now() - swept >= IDLE_S:
+            swept = house.clock.now()
+            house.noise.sweep()
         try:
             await house.service.sweep()
             if house.reload.is_set() or house.clock.now() - refreshed >= REFRESH_S:

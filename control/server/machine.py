@@ -130,6 +130,8 @@ class MachineApi:
         message = wire.decode(wire.MapRequest, request.body)
         _check_version(message.version)
         node = self._owned_node(connection, message.node_key)
+        if connection.is_overloaded and not message.omit_peers:
+            raise RequestError(503, "read the answers that wait for you first")
         if message.stream:
             await self._store_from_stream(node, message)
             node = self._owned_node(connection, message.node_key)

@@ -65,7 +65,7 @@ class MapSession:
         self.connection.send_body(self.stream_id, data)
 
     def end(self) -> None:
-        self.connection.send_body(self.stream_id, b"", end=True)
+        self.connection.end_stream(self.stream_id)
 
 
 class Framers:

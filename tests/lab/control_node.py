@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ class ControlNode:
     node: NodePrivateKey = field(default_factory=lambda: NodePrivateKey(clamp(os.urandom(32))))
     netmap: WireNetmap = field(default_factory=WireNetmap)
     routes: list[str] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def node_key(self) -> str:
@@ -133,6 +135,14 @@ class ControlNode:
     def map_request(self, **fields: Any) -> wire.MapRequest:
         return wire.MapRequest(version=VERSION, keep_alive=True, compress="zstd", node_key=self.node_key, **fields)
 
+    async def until(self, condition: Callable[[WireNetmap], bool]) -> float:
+        """Take the followed stream's messages in the background; seconds until the netmap was as wished."""
+        started = time.monotonic()
+        while not condition(self.netmap):
+            self._news.clear()
+            await self._news.wait()
+        return time.monotonic() - started
+
     async def map_once(self) -> wire.MapResponse:
         body = await self.request("/machine/map", self.map_request())
         reader = MapStreamReader(compressed=True)
@@ -158,4 +168,5 @@ class ControlNode:
                 while (message := reader.next_message()) is not None:
                     response = wire.decode(wire.MapResponse, message)
                     self.netmap.apply(response, datetime.now(UTC))
+                    self._news.set()
                     received(response)

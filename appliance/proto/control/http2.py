@@ -46,7 +46,7 @@ _CLIENT_CONNECTION_WINDOW = 4 * 2**20
 class _Stream:
     """One stream that is not finished on both sides."""
 
-    queue: deque[bytes] = field(default_factory=deque)
+    queue: deque[memoryview] = field(default_factory=deque)
     queued: int = 0
     ending: bool = False
     ended: bool = False
@@ -92,6 +92,11 @@ class Http2:
         """Body bytes of the stream that wait for the other side's window."""
         stream = self._streams.get(stream_id)
         return stream.queued if stream is not None else 0
+
+    @property
+    def queued_total(self) -> int:
+        """Body bytes of all streams that wait for the other side's windows."""
+        return sum(stream.queued for stream in self._streams.values())
 
     def open_streams(self) -> tuple[int, ...]:
         return tuple(self._streams)
@@ -154,7 +159,7 @@ class Http2:
 
     def _queue(self, stream_id: int, stream: _Stream, data: bytes, *, end: bool) -> None:
         if data:
-            stream.queue.append(data)
+            stream.queue.append(memoryview(data))
             stream.queued += len(data)
         stream.ending = end
         self._flush(stream_id, stream)
@@ -173,10 +178,18 @@ class Http2:
                 stream.ended = True
                 self._finish(stream_id, stream)
         except h2.exceptions.H2Error:
-            self._forget(stream_id)
+            self._give_up(stream_id, stream)
             return
         if had_data and not stream.ending:
             self._events.append(StreamDrained(stream_id))
+
+    def _give_up(self, stream_id: int, stream: _Stream) -> None:
+        """The other side closed the stream while we sent; a client has yet to hear why."""
+        stream.queue.clear()
+        stream.queued = 0
+        stream.ended = True
+        if not self._client or stream.remote_done:
+            self._forget(stream_id)
 
     def _send_part(self, stream_id: int, stream: _Stream, window: int) -> None:
         data = stream.queue.popleft()

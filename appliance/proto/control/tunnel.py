@@ -64,6 +64,16 @@ class _Tunnel:
         """Body bytes of the stream that wait for the other side's window."""
         return self._http2.queued_bytes(stream_id) if self._http2 is not None else 0
 
+    @property
+    def queued_total(self) -> int:
+        """The same of all streams together."""
+        return self._http2.queued_total if self._http2 is not None else 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream is open."""
+        return self._http2 is None or not self._http2.open_streams()
+
     def reset(self, stream_id: int) -> None:
         """Abort a stream (CANCEL)."""
         if self._http2 is not None and not self.failed:

@@ -115,6 +115,9 @@ class Connection:
         if end:
             self.ended.add(stream_id)
 
+    def end_stream(self, stream_id: int) -> None:
+        self.ended.add(stream_id)
+
     def abort(self) -> None:
         self.aborted = True
 
