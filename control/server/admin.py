@@ -24,6 +24,7 @@ from control.service import present
 from control.service.actor import Actor, local_admin
 from control.service.errors import DeniedError, ServiceError
 from control.service.page_access import CODE_LIFE
+from control.state.engines import DatabaseAwayError
 from control.state.records import Role
 
 if TYPE_CHECKING:
@@ -395,7 +396,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         problems = [present.problem_json(problem) for problem in error.problems]
         return _json({"code": error.code, "text": error.text, "mend": error.mend, "problems": problems}, 400)
     except ApplianceError as error:
-        status = error.status if isinstance(error, ServiceError) else 500
+        status = error.status if isinstance(error, ServiceError | DatabaseAwayError) else 500
         if status == 500:
             _log.warning("an admin request failed", path=request.path, error=error.text)
         return _json({"code": error.code, "text": error.text, "mend": error.mend}, status)

@@ -123,6 +123,7 @@ async def running(
             derp.serve(service)
             derp.count_in(service.counters)
         tasks = await stack.enter_async_context(RequestTasks())
+        tasks.spawn(service.run())
         hub = SessionHub(service, clock, randomness, settings.map_settings)
         stack.callback(hub.close)
         requests = NodeRequests(hub.push, clock, randomness)

@@ -129,6 +129,7 @@ class MachineApi:
     async def _map(self, connection: TunnelConnection, request: RequestReceived) -> None:
         message = wire.decode(wire.MapRequest, request.body)
         _check_version(message.version)
+        await self._service.settle(convert.node_key(message.node_key))
         node = self._owned_node(connection, message.node_key)
         if connection.is_overloaded and not message.omit_peers:
             raise RequestError(503, "read the answers that wait for you first")

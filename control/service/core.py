@@ -8,20 +8,26 @@ noted, not whole records, so that a coalesced update that happens meanwhile is n
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from appliance.types.errors import ApplianceError
 from control.policy.compiled import CompiledPolicy
+from control.policy.document import parse_policy
+from control.service.draft import Draft
 from control.service.election import Advertisers
+from control.service.processes import Processes
 from control.state.changes import Change, ChangeBus, NodeChange
 from control.state.mesh import MeshModel
-from control.state.records import AuditRecord, NodeRecord, UserRecord
+from control.state.notices import Notices
+from control.state.records import NodeRecord, UserRecord
+from control.state.transaction import Touched, channel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from appliance.ports.clock import Clock
     from appliance.ports.randomness import Randomness
@@ -34,56 +40,11 @@ if TYPE_CHECKING:
     from control.state.records import PolicyRecord, TailnetId
     from control.state.transaction import Transaction
 
+__all__ = ["Core", "Draft"]
+
+_log = structlog.get_logger(__name__)
+
 _POLICY_FACTS = ("user_id", "tags", "ipv4", "ipv6", "advertised_routes", "approved_routes")
-
-
-class Draft:
-    """Changes of one transaction: written to the database at once, to the read model after the commit."""
-
-    def __init__(self, tx: Transaction, actor: Actor, now: datetime) -> None:
-        self.tx = tx
-        self.actor = actor
-        self.now = now
-        self.added: list[NodeRecord] = []
-        self.patches: list[tuple[NodeId, dict[str, Any]]] = []
-        self.removed: list[NodeId] = []
-        self.users: dict[UserId, UserRecord | None] = {}
-        self.policy: tuple[PolicyRecord, Policy] | None = None
-
-    async def add_node(self, node: NodeRecord) -> NodeRecord:
-        """Store a new node; the database gives its id."""
-        stored = replace(node, id=await self.tx.add_node(node))
-        self.added.append(stored)
-        return stored
-
-    async def patch_node(self, node_id: NodeId, **fields: Any) -> None:
-        await self.tx.change_node(node_id, fields)
-        self.patches.append((node_id, fields))
-
-    async def remove_node(self, node_id: NodeId) -> None:
-        await self.tx.remove_node(node_id)
-        self.removed.append(node_id)
-
-    async def audit(
-        self, action: str, target: str, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
-    ) -> None:
-        """An entry of the audit log; `before` and `after` hold what differs, never a secret."""
-        entry = AuditRecord(self.now, self.actor.name, action, target, _json(before), _json(after))
-        await self.tx.add_audit(entry)
-
-
-def _json(values: Mapping[str, Any] | None) -> str:
-    if values is None:
-        return ""
-    return json.dumps({name: _plain(value) for name, value in values.items()}, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, tuple | list | set | frozenset):
-        return [_plain(item) for item in value]
-    return str(value)
 
 
 class Core:
@@ -112,10 +73,29 @@ class Core:
         self._lock = asyncio.Lock()
         self._advertisers = Advertisers()
         self._unwritten: dict[NodeId, set[str]] = {}
+        self._seen = 0
+        self._eager: set[NodeId] = set()
+        self.news = asyncio.Event()
+        """Other processes committed something; `catch_up` takes it in."""
+        self.hurry = asyncio.Event()
+        """Other processes wait for what `touch` left; `flush` writes it."""
+        self.is_served_here: Callable[[NodeId], bool] = lambda _: False
+        self.processes: Processes | None = None
+        if database.shared:
+            self._make_processes(database)
+
+    def _make_processes(self, database: Database) -> None:
+        """The name sorts by age: the oldest process leads."""
+        me = f"{int(self.clock.wall_now().timestamp() * 1000):013d}-{self.randomness.bytes(4).hex()}"
+        processes = Processes(self, me, lambda notice: self.notices.post(notice), self.settings.online_grace_s)
+        name = channel(self._tailnet_id)
+        self.notices = Notices(database.url, name, processes.heard, processes.connected)
+        self.processes = processes
 
     async def load(self) -> None:
         """Fill the read model from the database."""
         async with self._database.begin(self._tailnet_id) as tx:
+            self._seen = await tx.lock()
             users, nodes = await tx.users(), await tx.nodes()
         for user in users:
             self.model.put_user(user)
@@ -137,10 +117,102 @@ class Core:
     async def change(self, actor: Actor) -> AsyncIterator[Draft]:
         """One transaction at a time. Inside, the read model stands still except for coalesced updates."""
         async with self._lock:
+            revision = 0
             async with self._database.begin(self._tailnet_id) as tx:
+                if self.processes is not None:
+                    revision = await self._turn(tx)
                 draft = Draft(tx, actor, self.clock.wall_now())
                 yield draft
+                if revision and draft.touched():
+                    await tx.log_change(draft.touched(), revision)
+            if revision and draft.touched():
+                self._seen = revision
             self._apply(draft)
+
+    # Several processes
+
+    async def _turn(self, tx: Transaction) -> int:
+        """Wait until no other process writes and take in what they wrote; the revision that may be written now."""
+        revision = await tx.lock()
+        if revision > self._seen:
+            await self._take_news(tx)
+        return revision + 1
+
+    async def catch_up(self) -> None:
+        """Take in what other processes committed."""
+        self.news.clear()
+        try:
+            async with self._lock, self._database.begin(self._tailnet_id) as tx:
+                await self._take_news(tx)
+        except BaseException:
+            self.news.set()
+            raise
+
+    async def _take_news(self, tx: Transaction) -> None:
+        last, touched = await tx.touched_since(self._seen)
+        if touched is None:
+            nodes, users = await tx.nodes(), await tx.users()
+            touched = Touched(frozenset(self.model.nodes), frozenset(self.model.users), policy=True)
+        else:
+            nodes, users = await tx.nodes_by_id(touched.nodes), await tx.users_by_id(touched.users)
+        policy = await tx.policy() if touched.policy else None
+        self._seen = last
+        self._show_news(touched, {node.id: node for node in nodes}, {user.id: user for user in users}, policy)
+
+    def _show_news(
+        self,
+        touched: Touched,
+        nodes: dict[NodeId, NodeRecord],
+        users: dict[UserId, UserRecord],
+        policy: PolicyRecord | None,
+    ) -> None:
+        everything = self._take_policy(policy)
+        changed = {each: users.get(each) for each in touched.users | set(users)}
+        changed = {each: user for each, user in changed.items() if self.model.users.get(each) != user}
+        for user_id, user in changed.items():
+            everything = self._apply_user(user_id, user) or everything
+        changes = []
+        for node_id in touched.nodes | set(nodes):
+            before, after = self.model.nodes.get(node_id), nodes.get(node_id)
+            if before is not None and after is not None:
+                kept = {name: getattr(before, name) for name in self._unwritten.get(node_id, ())}
+                after = replace(after, **kept)
+            if before != after:
+                changes.append(NodeChange(before, after))
+        self._show(changes, everything=everything, users=frozenset(changed))
+        for change in changes:
+            self.show_elsewhere(change.node_id)
+
+    def _take_policy(self, record: PolicyRecord | None) -> bool:
+        if record is None or record.version == self.policy_record.version:
+            return False
+        try:
+            self.policy = parse_policy(record.text)
+        except ApplianceError as error:
+            _log.error("a policy set by another process cannot be read, the former stays", error=error.line())
+            return False
+        self.policy_record = record
+        return True
+
+    # control.service.processes.Mesh
+
+    def stale(self) -> None:
+        self.news.set()
+
+    def show_elsewhere(self, node_id: NodeId) -> None:
+        if node_id in self.model.nodes and self.processes is not None:
+            self.show_online(node_id, self.is_served_here(node_id) or self.processes.serve(node_id))
+
+    def all_routes(self) -> Iterable[Prefix]:
+        return self._advertisers.routes()
+
+    def primaries(self) -> Mapping[Prefix, NodeId]:
+        return self.model.primaries()
+
+    def follow_primaries(self, routes: Iterable[Prefix]) -> None:
+        moved = self._elect(tuple(routes))
+        if moved:
+            self._publish(self._viewers_of(moved), {}, moved)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -184,6 +256,9 @@ class Core:
         if current is None:
             return
         self._unwritten.setdefault(node_id, set()).update(fields)
+        if publish:
+            self._eager.add(node_id)
+            self.hurry.set()
         after = replace(current, **fields)
         if publish:
             self._show([NodeChange(current, after)])
@@ -193,15 +268,21 @@ class Core:
     async def flush(self) -> None:
         """Write what `touch` left."""
         unwritten, self._unwritten = self._unwritten, {}
+        eager, self._eager = self._eager, set()
+        self.hurry.clear()
         if not unwritten:
             return
         try:
             async with self._database.begin(self._tailnet_id) as tx:
+                revision = await tx.lock() + 1
                 for node_id, names in unwritten.items():
                     node = self.model.nodes.get(node_id)
                     if node is not None:
                         await tx.change_node(node_id, {name: getattr(node, name) for name in names})
+                if eager and self.processes is not None:
+                    await tx.log_change(Touched(nodes=frozenset(eager)), revision)
         except BaseException:
+            self._eager |= eager
             for node_id, names in unwritten.items():
                 self._unwritten.setdefault(node_id, set()).update(names)
             raise
@@ -271,7 +352,19 @@ class Core:
         def healthy(node_id: NodeId) -> bool:
             return self.model.is_online(node_id) and not self.model.nodes[node_id].is_expired(now)
 
-        return self.model.set_primaries(self._advertisers.elect_all(routes, self.model.primary_of, healthy))
+        if self.processes is not None and not self.processes.leads:
+            return self.model.set_primaries({route: self._led_primary(route) for route in routes})
+        wanted = self._advertisers.elect_all(routes, self.model.primary_of, healthy)
+        if self.processes is not None:
+            before = self.model.primaries()
+            self.processes.tell_primaries({r: node for r, node in wanted.items() if before.get(r) != node})
+        return self.model.set_primaries(wanted)
+
+    def _led_primary(self, route: Prefix) -> NodeId | None:
+        """What the leading process elected, as far as this one knows the node yet."""
+        assert self.processes is not None
+        node_id = self.processes.table.get(route)
+        return node_id if node_id in self._advertisers.of(route) else None
 
     def _publish(
         self,

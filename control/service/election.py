@@ -35,6 +35,10 @@ class Advertisers:
     def of(self, route: Prefix) -> AbstractSet[NodeId]:
         return self._nodes.get(route, frozenset())
 
+    def routes(self) -> tuple[Prefix, ...]:
+        """All subnets that somebody serves."""
+        return tuple(self._nodes)
+
     def change(self, before: NodeRecord | None, after: NodeRecord | None) -> set[Prefix]:
         """Take a node's change in; returns the subnets whose candidates differ."""
         was = set(before.subnet_routes) if before is not None else set()

@@ -31,6 +31,10 @@ class NodeFacing(Protocol):
         """
         ...
 
+    async def settle(self, node_key: NodePublicKey) -> None:
+        """Where several processes serve the mesh: take in what another one committed, if this key is unknown here."""
+        ...
+
     def node_for(self, machine_key: MachinePublicKey, node_key: NodePublicKey) -> NodeRecord | None:
         """The node of this key if it belongs to this machine (the tunnel's), else None: answer 404."""
         ...

@@ -24,6 +24,11 @@ class Presence:
         self._last_flush = core.clock.now()
         self._last_expiry_check = core.clock.now()
         self._expiry_checked = core.clock.wall_now()
+        core.is_served_here = self.holds
+
+    def holds(self, node_id: NodeId) -> bool:
+        """Whether a map stream of the node is open here, or closed for less than the grace time."""
+        return node_id in self._sessions or node_id in self._leaving
 
     def started(self, node_id: NodeId) -> None:
         if node_id not in self._core.model.nodes:
@@ -33,6 +38,8 @@ class Presence:
         self._idle_since.pop(node_id, None)
         self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
         self._core.show_online(node_id, True)
+        if self._core.processes is not None:
+            self._core.processes.announce(node_id, True)
 
     def ended(self, node_id: NodeId) -> None:
         left = self._sessions.get(node_id, 0) - 1
@@ -44,6 +51,8 @@ class Presence:
 
     async def sweep(self) -> None:
         now = self._core.clock.now()
+        if self._core.processes is not None:
+            self._core.processes.tick(now)
         self._end_grace(now)
         self._note_expired(now)
         await self._collect_ephemeral(now)
@@ -56,7 +65,14 @@ class Presence:
             del self._leaving[node_id]
             if node_id in self._core.model.nodes:
                 self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
-                self._core.show_online(node_id, False)
+                self._go(node_id)
+
+    def _go(self, node_id: NodeId) -> None:
+        processes = self._core.processes
+        if processes is not None:
+            processes.announce(node_id, False)
+        if processes is None or not processes.serve(node_id):
+            self._core.show_online(node_id, False)
 
     def _note_expired(self, now: float) -> None:
         """Tell viewers of keys that ran out since the last look."""
@@ -79,17 +95,22 @@ class Presence:
         for node_id in self._idle_since.keys() - self._core.model.nodes.keys():
             del self._idle_since[node_id]
         for node in self._core.model.nodes.values():
-            if not node.ephemeral or node.id in self._sessions:
+            if not node.ephemeral or self._is_served(node.id):
+                self._idle_since.pop(node.id, None)
                 continue
             if now - self._idle_since.setdefault(node.id, now) >= limit:
                 due.append(node.id)
         for node_id in due:
             await self._delete_ephemeral(node_id)
 
+    def _is_served(self, node_id: NodeId) -> bool:
+        processes = self._core.processes
+        return node_id in self._sessions or (processes is not None and processes.serve(node_id))
+
     async def _delete_ephemeral(self, node_id: NodeId) -> None:
         async with self._core.change(SYSTEM) as draft:
             node = self._core.model.nodes.get(node_id)
-            if node is None or node_id in self._sessions:
+            if node is None or self._is_served(node_id):
                 return
             await draft.remove_node(node_id)
             await draft.audit("node.collect", f"node:{node_id}", {"name": node.given_name})

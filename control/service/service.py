@@ -6,10 +6,12 @@ nodes do through the transports is `control.service.interface.NodeFacing`.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
+from appliance.types.errors import StateError
 from control.policy.document import parse_policy
 from control.service.core import Core
 from control.service.counters import Counters
@@ -34,7 +36,7 @@ from control.state.engines import database_url, sqlite_url
 from control.state.records import DEFAULT_TAILNET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
     from control.state.records import NodeRecord
 
 DATABASE_FILE = "control.db"
+HURRY_S = 0.1
+"""What nodes say of themselves within this time is written for the other processes at once."""
+RETRY_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +88,25 @@ class ControlService:
             await self._core.flush()
         finally:
             await self._database.close()
+
+    async def run(self) -> None:
+        """Work with the other processes of the mesh until cancelled; alone there is nothing to do."""
+        if self._core.processes is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._core.notices.run(self._core.processes.farewell))
+            group.create_task(_repeat(self._core.news, 0.0, self._core.catch_up))
+            group.create_task(_repeat(self._core.hurry, HURRY_S, self._core.flush))
+
+    async def settle(self, node_key: NodePublicKey) -> None:
+        """See `NodeFacing.settle`."""
+        if self._core.processes is not None and self._core.model.node_by_key(node_key) is None:
+            await self._core.catch_up()
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Names of the other control processes that serve this mesh now."""
+        return () if self._core.processes is None else self._core.processes.others
 
     def wall_now(self) -> datetime:
         return self._core.clock.wall_now()
@@ -188,6 +212,18 @@ async def open_service(
         await database.close()
         raise
     return ControlService(core, database, token_key)
+
+
+async def _repeat(event: asyncio.Event, wait_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work whenever the event is set, again after a pause while the database is away."""
+    while True:
+        await event.wait()
+        await asyncio.sleep(wait_s)
+        try:
+            await work()
+        except StateError as error:
+            _log.info("the database is away, it is tried again", error=error.text)
+            await asyncio.sleep(RETRY_S)
 
 
 def _report(change: Change, error: Exception) -> None:

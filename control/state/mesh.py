@@ -122,6 +122,10 @@ class MeshView:
     def primary_of(self, route: Prefix) -> NodeId | None:
         return self._primaries.get(route)
 
+    def primaries(self) -> Mapping[Prefix, NodeId]:
+        """Who serves each subnet now."""
+        return self._primaries
+
     def allowed_ips(self, viewer: NodeId, peer: NodeId) -> tuple[Prefix, ...]:
         """AllowedIPs of `peer` in the map of `viewer`: addresses, then routes that the viewer may use."""
         node = self._nodes[peer]
@@ -159,8 +163,10 @@ class MeshModel(MeshView):
         return before
 
     def _unindex(self, node: NodeRecord) -> None:
-        self._by_key.pop(node.node_key, None)
-        self._by_name.pop(node.given_name, None)
+        if self._by_key.get(node.node_key) == node.id:
+            del self._by_key[node.node_key]
+        if self._by_name.get(node.given_name) == node.id:
+            del self._by_name[node.given_name]
         siblings = self._by_machine[node.machine_key]
         siblings.discard(node.id)
         if not siblings:

@@ -63,7 +63,18 @@ tailnets = Table(
     _id(),
     Column("name", String(253), nullable=False, unique=True),
     Column("created", UtcTime, nullable=False),
+    Column("revision", Integer, nullable=False, default=0, server_default="0"),
     sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("tailnet_id", Integer, ForeignKey("tailnets.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("node_ids", Text, nullable=False),
+    Column("user_ids", Text, nullable=False),
+    Column("policy", Boolean, nullable=False),
 )
 
 users = Table(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Column, Table, delete, func, insert, select, update
+from sqlalchemy import Column, Table, delete, func, insert, select, text, update
 
 from appliance.types.errors import StateError
 from control.state import models
@@ -15,7 +17,7 @@ from control.state.records import AuditRecord, NodeRecord, PolicyRecord, PreAuth
 from control.state.rows import all_node_columns, key_record, node_columns, node_record, user_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +26,29 @@ if TYPE_CHECKING:
     from control.state.records import TailnetId
 
 A = TypeVar("A", IPv4Address, IPv6Address)
+
+
+MAX_PARAMETERS = 1000
+KEPT_CHANGES = 4096
+"""A process that missed more than this many loads everything anew."""
+PRUNE_EVERY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Rows that a change added, changed or removed; `policy`: there is a newer version."""
+
+    nodes: frozenset[NodeId] = frozenset()
+    users: frozenset[UserId] = frozenset()
+    policy: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.users or self.policy)
+
+
+def channel(tailnet_id: TailnetId) -> str:
+    """PostgreSQL's NOTIFY channel of the tailnet's processes."""
+    return f"waypost_{tailnet_id}"
 
 
 class Transaction:
@@ -37,6 +62,8 @@ class Transaction:
 
     async def ensure_tailnet(self, name: str, now: datetime) -> None:
         """Create the tailnet's row where it is missing; a changed domain renames it."""
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(text("LOCK TABLE tailnets IN SHARE ROW EXCLUSIVE MODE"))
         found = await self._connection.execute(
             update(models.tailnets).where(models.tailnets.c.id == self._tailnet).values(name=name)
         )
@@ -54,6 +81,51 @@ class Transaction:
         rows = (await self._connection.execute(query)).mappings()
         names = ("time", "actor", "action", "target", "before", "after")
         return [AuditRecord(**{name: row[name] for name in names}) for row in rows]
+
+    # The change log of several processes
+
+    async def lock(self) -> int:
+        """Wait for one's turn among all processes that write to this tailnet; its revision."""
+        table = models.tailnets
+        query = select(table.c.revision).where(table.c.id == self._tailnet).with_for_update()
+        return int((await self._connection.execute(query)).scalar_one())
+
+    async def log_change(self, touched: Touched, revision: int) -> None:
+        """Say what this transaction touches; only under `lock`. Others are told when it commits."""
+        await self._connection.execute(
+            update(models.tailnets).where(models.tailnets.c.id == self._tailnet).values(revision=revision)
+        )
+        await self._connection.execute(
+            insert(models.changes).values(
+                tailnet_id=self._tailnet,
+                revision=revision,
+                node_ids=json.dumps(sorted(touched.nodes)),
+                user_ids=json.dumps(sorted(touched.users)),
+                policy=touched.policy,
+            )
+        )
+        if revision % PRUNE_EVERY == 0:
+            old = models.changes.c.revision <= revision - KEPT_CHANGES
+            await self._connection.execute(
+                delete(models.changes).where(models.changes.c.tailnet_id == self._tailnet, old)
+            )
+        await self._connection.execute(
+            text("SELECT pg_notify(:channel, :told)"), {"channel": channel(self._tailnet), "told": f"{revision}"}
+        )
+
+    async def touched_since(self, revision: int) -> tuple[int, Touched | None]:
+        """The newest revision and what was touched after `revision`; None = the log does not go back so far."""
+        table = models.changes
+        query = select(table).where(table.c.tailnet_id == self._tailnet, table.c.revision > revision)
+        rows = (await self._connection.execute(query.order_by(table.c.revision))).mappings().all()
+        newest = select(models.tailnets.c.revision).where(models.tailnets.c.id == self._tailnet)
+        last = int((await self._connection.execute(newest)).scalar_one())
+        if last - revision > len(rows):
+            return last, None
+        nodes = frozenset(each for row in rows for each in json.loads(row["node_ids"]))
+        users = frozenset(each for row in rows for each in json.loads(row["user_ids"]))
+        newest_read = rows[-1]["revision"] if rows else revision
+        return newest_read, Touched(nodes, users, any(row["policy"] for row in rows))
 
     # Users
 
@@ -93,6 +165,13 @@ class Transaction:
 
     async def remove_node(self, node_id: NodeId) -> None:
         await self._delete(models.nodes, node_id)
+
+    async def nodes_by_id(self, node_ids: Iterable[NodeId]) -> list[NodeRecord]:
+        """Those that exist."""
+        return [node_record(row) for row in await self._some(models.nodes, node_ids)]
+
+    async def users_by_id(self, user_ids: Iterable[UserId]) -> list[UserRecord]:
+        return [user_record(row) for row in await self._some(models.users, user_ids)]
 
     # Addresses
 
@@ -175,6 +254,14 @@ class Transaction:
     async def _all(self, table: Table) -> list[Mapping[str, Any]]:
         query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.id)
         return [dict(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def _some(self, table: Table, ids: Iterable[int]) -> list[Mapping[str, Any]]:
+        wanted, found = sorted(ids), list[Mapping[str, Any]]()
+        for start in range(0, len(wanted), MAX_PARAMETERS):
+            part = wanted[start : start + MAX_PARAMETERS]
+            query = select(table).where(table.c.tailnet_id == self._tailnet, table.c.id.in_(part))
+            found += [dict(row) for row in (await self._connection.execute(query)).mappings()]
+        return found
 
     async def _insert(self, table: Table, values: Mapping[str, Any]) -> int:
         result = await self._connection.execute(insert(table).values(tailnet_id=self._tailnet, **values))

@@ -29,6 +29,7 @@ class ControlProcess:
 
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
     process: Process | None = None
     starts: int = 0
 
@@ -43,7 +44,8 @@ class ControlProcess:
             f"waypost-control-{self.starts}",
             [
                 *(str(PROGRAM), "serve", "--data-dir", str(self.folder), "--socket", str(self.socket)),
-                *("--listen", f"127.0.0.1:{self.port}", "--no-derp", "--log-level", "warning"),
+                *("--listen", f"127.0.0.1:{self.port}", "--no-derp", "--tls-fallback", "none"),
+                *("--log-level", "warning", *self.options),
             ],
             self.folder,
         )
@@ -69,6 +71,15 @@ class ControlProcess:
             session.request(method, f"http://waypost-control{path}", json=body) as response,
         ):
             return await response.json()
+
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON, refusals too."""
+        connector = aiohttp.UnixConnector(str(self.socket))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(method, f"http://waypost-control{path}", json=body) as response,
+        ):
+            return response.status, await response.json()
 
     async def pre_auth_key(self) -> str:
         """A reusable key of a new user."""
