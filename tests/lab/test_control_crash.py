@@ -19,7 +19,7 @@ import pytest
 from tests.lab.control_node import ConnectionEnded, ControlNode, server_key
 from tests.lab.control_process import ControlProcess, free_port
 
-pytestmark = [pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 WORKERS = 6
 ENDED = (ConnectionEnded, OSError, aiohttp.ClientError)
@@ -105,9 +105,9 @@ async def life(server: ControlProcess, auth_key: str, witness: Witness, round_nu
             raise result
 
 
-async def hold(folder: Path, kills: int) -> None:
+async def hold(folder: Path, database: str, kills: int) -> None:
     random = Random(kills)
-    server, witness = ControlProcess(folder, free_port()), Witness()
+    server, witness = ControlProcess(folder, free_port(), ("--database", database)), Witness()
     await server.start()
     try:
         auth_key = await server.pre_auth_key()
@@ -121,10 +121,11 @@ async def hold(folder: Path, kills: int) -> None:
     assert len(witness.nodes) > kills
 
 
-async def test_ok__killed_mid_write_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    await hold(tmp_path, 8)
+async def test_ok__killed_mid_write_keeps_what_it_acknowledged(tmp_path: Path, database_text: str) -> None:
+    await hold(tmp_path, database_text, 4)
 
 
 @pytest.mark.long
-async def test_ok__killed_mid_write_fifty_times(tmp_path: Path) -> None:
-    await hold(tmp_path, 50)
+@pytest.mark.timeout(1200)
+async def test_ok__killed_mid_write_a_hundred_times(tmp_path: Path, database_text: str) -> None:
+    await hold(tmp_path, database_text, 100)
