@@ -9,6 +9,15 @@ import pytest
 
 from tests.lab.postgres import Postgres, running_postgres
 
+SERVER_START_S = 60
+"""A busy machine takes its time to make a PostgreSQL; the first test of a process waits for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SERVER_START_S))
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
@@ -17,12 +26,16 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def _postgres_database(postgres: Postgres) -> str:
+    return postgres.create()
+
+
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """A fresh database of the current form."""
-    url = postgres.create()
-    yield url
-    postgres.drop(url)
+def postgres_url(postgres: Postgres, _postgres_database: str) -> Iterator[str]:
+    """An empty database of the current form."""
+    yield _postgres_database
+    postgres.empty(_postgres_database)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -141,10 +141,13 @@ async def test_fail__a_newer_database_is_refused(url):
     await (await open_database(url)).close()
     engine = make_engine(url)
     async with engine.begin() as connection:
+        current = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    await engine.dispose()
     with pytest.raises(StateError, match="newer version"):
         await open_database(url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": current})
+    await engine.dispose()
 
 
 async def test_ok__an_empty_database_is_brought_to_the_current_form(postgres):
