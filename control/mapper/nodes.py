@@ -70,7 +70,11 @@ def self_node(view: MeshView, record: NodeRecord) -> wire.Node:
     node.last_seen = ""
     node.allowed_ips = [str(prefix) for prefix in view.self_allowed_ips(record.id)]
     node.hostinfo = record.hostinfo
-    node.cap_map = {_CAP_FILE_SHARING: [], **{name: [] for name in _role_caps(view, record)}}
+    node.cap_map = {
+        _CAP_FILE_SHARING: [],
+        **{name: [] for name in _role_caps(view, record)},
+        **view.node_attributes(record.id),
+    }
     return node
 
 
@@ -101,6 +105,7 @@ class PeerNodes:
     def __init__(self, view: MeshView) -> None:
         self._view = view
         self._common: dict[NodeId, tuple[NodeRecord, bool, tuple[object, ...], wire.Node]] = {}
+        self._policy = view.policy
 
     def peer(self, viewer: NodeId, node_id: NodeId) -> wire.Node:
         """The peer in the map of `viewer`. Shared between viewers: do not change it."""
@@ -117,6 +122,9 @@ class PeerNodes:
         self._common.pop(node_id, None)
 
     def _common_part(self, node_id: NodeId) -> wire.Node:
+        if self._view.policy is not self._policy:
+            self._policy = self._view.policy
+            self._common.clear()
         record = self._view.nodes[node_id]
         online = self._view.is_online(node_id)
         routes = self._view.primary_routes(node_id)
@@ -126,6 +134,7 @@ class PeerNodes:
         node = wire_node(self._view, record)
         node.allowed_ips = node.addresses
         node.hostinfo = peer_hostinfo(record.hostinfo)
+        node.cap_map = dict(self._view.peer_attributes(node_id))
         self._common[node_id] = (record, online, routes, node)
         return node
 
@@ -167,5 +176,5 @@ def changes_own_map(before: NodeRecord, now: NodeRecord) -> bool:
 
 def changes_sight(before: NodeRecord, now: NodeRecord) -> bool:
     """Whether a node may see other peers, or other routes behind them, than before."""
-    names = ("user_id", "tags", "ipv4", "ipv6", "served_routes")
+    names = ("user_id", "tags", "ipv4", "ipv6", "served_routes", "attributes")
     return any(getattr(before, name) != getattr(now, name) for name in names)

@@ -78,12 +78,15 @@ class Viewer:
         self._self_due = False
         self._sight_due = False
         self._filter_due = False
+        self._ssh_due = False
+        self._ssh_told: wire.SshPolicy | None = None
         self._removed: NodeRecord | None = None
         self.gone = False
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._pending or self._users_due or self._self_due or self._sight_due or self._filter_due)
+        due = self._self_due or self._sight_due or self._filter_due or self._ssh_due
+        return due or bool(self._pending or self._users_due)
 
     # the first messages
 
@@ -104,22 +107,26 @@ class Viewer:
         )
         self._add_self(first, record)
         self._add_filter(first, force=True)
+        self._ssh_told = None
+        self._add_ssh(first)
         rest = range(PEERS_PER_MESSAGE, len(peers), PEERS_PER_MESSAGE)
         return [first, *self._peers_changed([peers[start : start + PEERS_PER_MESSAGE] for start in rest])]
 
     def _forget_pending(self) -> None:
         self._pending.clear()
         self._users_due.clear()
-        self._self_due = self._sight_due = self._filter_due = False
+        self._self_due = self._sight_due = self._filter_due = self._ssh_due = False
 
     # changes
 
     def note(self, change: Change) -> None:
         """Remember what of a change this viewer must be told."""
         if change.everything:
-            self._sight_due = self._self_due = self._filter_due = True
+            self._sight_due = self._self_due = self._filter_due = self._ssh_due = True
         if self.node_id in change.refiltered:
             self._filter_due = True
+        if self.node_id in change.ssh:
+            self._ssh_due = True
         for node in change.nodes:
             if node.node_id == self.node_id:
                 self._note_self(node)
@@ -170,6 +177,8 @@ class Viewer:
             first.derp_map = self._derp_map()
         if self._filter_due:
             self._add_filter(first, force=False)
+        if self._ssh_due:
+            self._add_ssh(first)
         first.user_profiles = self._profiles([self.node_id, *batch.added] if self._self_due else batch.added)
         self._forget_pending()
         groups = sorted(batch.added)
@@ -280,6 +289,12 @@ class Viewer:
     def _profile(self, node_id: NodeId) -> wire.UserProfile:
         user_id, login_name, display_name = self._view.owner(self._view.nodes[node_id])
         return wire.UserProfile(id=user_id, login_name=login_name, display_name=display_name)
+
+    def _add_ssh(self, response: wire.MapResponse) -> None:
+        """The SSH policy, complete, unless the viewer has just this one."""
+        policy = self._view.ssh_policy(self.node_id)
+        if policy != self._ssh_told:
+            self._ssh_told = response.ssh_policy = policy
 
     def _add_filter(self, response: wire.MapResponse, *, force: bool) -> None:
         """The packet filter, unless the viewer has just this one. `[]` = deny all, in either form."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from appliance.proto.control import messages as wire
+from control.policy.rules import COMPANIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from appliance.types import netmap
+
+
+_WITHOUT_VALUE = frozenset(COMPANIONS.values())
 
 
 def filter_rules(rules: Iterable[netmap.FilterRule]) -> list[wire.FilterRule]:
@@ -30,7 +34,9 @@ def _port_range(target: netmap.PortRange) -> wire.NetPortRange:
 
 
 def _cap_grant(grant: netmap.CapGrant) -> wire.CapGrant:
-    cap_map: wire.CapMap = {name: list(values) for name, values in grant.cap_map.items()}
+    cap_map: wire.CapMap = {
+        name: None if name in _WITHOUT_VALUE else list(values) for name, values in grant.cap_map.items()
+    }
     return wire.CapGrant(dsts=[str(prefix) for prefix in grant.dsts], cap_map=cap_map)
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 from control.policy.selectors import Kind, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Address, IPv6Address
 
     from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId, UserId
-    from control.policy.document import Policy
+    from control.policy.model import Policy
+    from control.policy.postures import AttributeValue
 
 
 class UserFacts(Protocol):
@@ -27,7 +28,8 @@ class UserFacts(Protocol):
 
 
 class NodeFacts(Protocol):
-    """`subnet_routes` and `exit_routes` are advertised and approved."""
+    """`subnet_routes` and `exit_routes` are advertised and approved; `services` names of services that
+    it may host; `attributes` are what postures look at."""
 
     @property
     def id(self) -> NodeId: ...
@@ -43,6 +45,10 @@ class NodeFacts(Protocol):
     def subnet_routes(self) -> tuple[Prefix, ...]: ...
     @property
     def exit_routes(self) -> tuple[Prefix, ...]: ...
+    @property
+    def services(self) -> tuple[str, ...]: ...
+    @property
+    def attributes(self) -> Mapping[str, AttributeValue]: ...
 
 
 def is_called(user: UserFacts, name: str) -> bool:
@@ -52,13 +58,15 @@ def is_called(user: UserFacts, name: str) -> bool:
 
 
 def selects_user(selector: Selector, policy: Policy, user: UserFacts) -> bool:
-    """Whether a selector of people (user, group, member, role) means this user."""
+    """Whether a selector of people (user, domain, group, member, role) means this user."""
     if selector.kind is Kind.MEMBER:
         return True
     if selector.kind is Kind.ROLE:
         return user.role == selector.value
     if selector.kind is Kind.USER:
         return is_called(user, selector.value)
+    if selector.kind is Kind.DOMAIN:
+        return user.email.casefold().endswith("@" + selector.value)
     if selector.kind is Kind.GROUP:
         return any(is_called(user, name) for name in policy.groups.get(selector.value, ()))
     return False
@@ -92,6 +100,19 @@ def auto_approved(policy: Policy, node: NodeFacts, owner: UserFacts | None, rout
         elif any(_covers(network, route) and selected(selectors) for network, selectors in approvers.routes):
             approved.add(route)
     return approved
+
+
+def auto_approves_service(
+    policy: Policy, node: NodeFacts, owner: UserFacts | None, service: str, tags: Iterable[str] = ()
+) -> bool:
+    """Whether autoApprovers let the node host a service, named itself or by one of its tags."""
+    names = {service, *tags}
+    return any(
+        _selects_node(selector, policy, node, owner)
+        for name, selectors in policy.auto_approvers.services
+        if name in names
+        for selector in selectors
+    )
 
 
 def _selects_node(selector: Selector, policy: Policy, node: NodeFacts, owner: UserFacts | None) -> bool:

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 
     from appliance.types.addresses import Prefix
     from appliance.types.ids import UserId
-    from control.policy.document import Policy
     from control.policy.facts import NodeFacts, UserFacts
+    from control.policy.model import Policy
 
 
 class Masks(NamedTuple):
-    """Bit i stands for selector i. `covered`: destinations inside the internet set, for an exit node's filter."""
+    """Bit i stands for selector i. `covered`: destinations inside the internet set, for an exit node's filter.
+
+    `postures`: bit i stands for posture i, which the node satisfies. `via`: networks that overlap a subnet route of the
+    node, and autogroup:internet on an exit node, for grants that name the node's tags in `via`.
+    """
 
     own: int
     routes: int
     exits: int
     covered: int
+    postures: int
+    via: int
 
 
 class SelectorTable:
@@ -41,6 +47,8 @@ class SelectorTable:
         self._users = users
         self._by_user: dict[UserId, int] = {}
         self._tags: dict[str, int] = {}
+        self._services: dict[str, int] = {}
+        self._postures = tuple(policy.postures.values())
         self._networks: list[tuple[Prefix, int]] = []
         self._every = 0
         self._tagged = 0
@@ -77,17 +85,18 @@ class SelectorTable:
             self._internet |= bit
             self._exit_cover |= bit
             self._inside_internet |= bit
-        elif kind is Kind.PREFIX:
-            self._index_prefix(selector, bit)
+        elif kind is Kind.SERVICE:
+            self._services[selector.value] = self._services.get(selector.value, 0) | bit
+        elif selector.is_network:
+            self._index_networks(selector, bit)
 
-    def _index_prefix(self, selector: Selector, bit: int) -> None:
-        prefix = selector.prefix
-        assert prefix is not None
-        self._networks.append((prefix, bit))
-        if prefix.prefixlen == 0:
-            self._exit_cover |= bit
-        if in_internet(prefix):
-            self._inside_internet |= bit
+    def _index_networks(self, selector: Selector, bit: int) -> None:
+        for prefix in selector.networks:
+            self._networks.append((prefix, bit))
+            if prefix.prefixlen == 0:
+                self._exit_cover |= bit
+            if in_internet(prefix):
+                self._inside_internet |= bit
 
     def match(self, node: NodeFacts) -> Masks:
         own = self._every
@@ -97,17 +106,31 @@ class SelectorTable:
             own |= self._tagged
         elif node.user_id is not None:
             own |= self._of_user(node.user_id)
+        for service in node.services:
+            own |= self._services.get(service, 0)
         for prefix, bit in self._networks:
             address = node.ipv4 if prefix.version == 4 else node.ipv6
             if address in prefix:
                 own |= bit
         is_exit = bool(node.exit_routes)
+        routes = self._overlapped(node.subnet_routes)
         return Masks(
             own,
-            self._overlapped(node.subnet_routes),
+            routes,
             self._exit_cover if is_exit else 0,
             self._inside_internet if is_exit else 0,
+            self._satisfied(node) if self._postures else 0,
+            (routes & ~self._internet) | (self._internet if is_exit else 0),
         )
+
+    def _satisfied(self, node: NodeFacts) -> int:
+        attributes = node.attributes
+        return sum(1 << number for number, posture in enumerate(self._postures) if posture.holds(attributes))
+
+    def posture_mask(self, names: tuple[str, ...]) -> int:
+        """Bits of the named postures."""
+        numbers = {name: number for number, name in enumerate(self._policy.postures)}
+        return sum(1 << numbers[name] for name in names)
 
     def forget_user(self, user_id: UserId) -> None:
         """Look the user up again at the next match."""
@@ -140,12 +163,11 @@ def reaches_route(selector: Selector, route: Prefix) -> bool:
     if selector.kind is Kind.ANY:
         return True
     if route.prefixlen == 0:
-        prefix = selector.prefix
-        is_default = prefix is not None and prefix.prefixlen == 0 and prefix.version == route.version
-        return selector.kind is Kind.INTERNET or is_default
+        whole = any(prefix.prefixlen == 0 and prefix.version == route.version for prefix in selector.networks)
+        return selector.kind is Kind.INTERNET or whole
     if selector.kind is Kind.INTERNET:
         return overlaps_internet(route)
-    return selector.prefix is not None and overlaps(selector.prefix, route)
+    return any(overlaps(prefix, route) for prefix in selector.networks)
 
 
 def comes_from_route(selector: Selector, route: Prefix) -> bool:
@@ -154,4 +176,4 @@ def comes_from_route(selector: Selector, route: Prefix) -> bool:
         return False
     if selector.kind in (Kind.ANY, Kind.DANGER_ALL):
         return True
-    return selector.prefix is not None and overlaps(selector.prefix, route)
+    return any(overlaps(prefix, route) for prefix in selector.networks)

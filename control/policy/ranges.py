@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 WILDCARD = ("100.64.0.0-100.115.91.255", "100.115.94.0-100.127.255.255", "fd7a:115c:a1e0::/48")
 """`*` as a source: the overlay ranges without the one that ChromeOS uses."""
 
+OVERLAY = ("100.64.0.0/10", "fd7a:115c:a1e0::/48")
+"""Where nodes' addresses are."""
+
 _PRIVATE_V4 = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", str(CGNAT_V4))
 
 
@@ -62,20 +65,21 @@ def prefix_range(prefix: Prefix) -> Range:
 
 def render(v4: Iterable[Range], v6: Iterable[Range]) -> tuple[str, ...]:
     """Union of the inclusive ranges, ascending, IPv4 first; touching ranges are joined."""
-    fours = (_text(IPv4Address(first), IPv4Address(last)) for first, last in _joined(v4))
-    sixes = (_text(IPv6Address(first), IPv6Address(last)) for first, last in _joined(v6))
+    fours = (_text(IPv4Address(first), IPv4Address(last)) for first, last in joined(v4))
+    sixes = (_text(IPv6Address(first), IPv6Address(last)) for first, last in joined(v6))
     return (*fours, *sixes)
 
 
-def _joined(ranges: Iterable[Range]) -> list[Range]:
-    joined: list[Range] = []
+def joined(ranges: Iterable[Range]) -> list[Range]:
+    """The union as ascending ranges that do not touch."""
+    found: list[Range] = []
     for first, last in sorted(ranges):
-        if joined and first <= joined[-1][1] + 1:
-            if last > joined[-1][1]:
-                joined[-1] = (joined[-1][0], last)
+        if found and first <= found[-1][1] + 1:
+            if last > found[-1][1]:
+                found[-1] = (found[-1][0], last)
         else:
-            joined.append((first, last))
-    return joined
+            found.append((first, last))
+    return found
 
 
 def _text(first: IPv4Address | IPv6Address, last: IPv4Address | IPv6Address) -> str:
@@ -85,3 +89,36 @@ def _text(first: IPv4Address | IPv6Address, last: IPv4Address | IPv6Address) -> 
     if size & (size - 1) == 0 and int(first) % size == 0:
         return str(next(iter(summarize_address_range(first, last))))
     return f"{first}-{last}"
+
+
+Versioned = tuple[int, Range]
+"""IP version and an inclusive range."""
+
+
+def networks_of(ranges: Iterable[Versioned]) -> tuple[Prefix, ...]:
+    """Union of the ranges as the fewest prefixes, IPv4 first."""
+    found: list[Prefix] = []
+    parts = list(ranges)
+    for first, last in joined(part for version, part in parts if version == 4):
+        found.extend(summarize_address_range(IPv4Address(first), IPv4Address(last)))
+    for first, last in joined(part for version, part in parts if version == 6):
+        found.extend(summarize_address_range(IPv6Address(first), IPv6Address(last)))
+    return tuple(found)
+
+
+def without(ranges: Iterable[Versioned], removed: Iterable[Versioned]) -> list[Versioned]:
+    """The ranges without every address of `removed`."""
+    left = list(ranges)
+    for version, (low, high) in removed:
+        kept: list[Versioned] = []
+        for item in left:
+            first, last = item[1]
+            if item[0] != version or last < low or first > high:
+                kept.append(item)
+                continue
+            if first < low:
+                kept.append((version, (first, low - 1)))
+            if last > high:
+                kept.append((version, (high + 1, last)))
+        left = kept
+    return left

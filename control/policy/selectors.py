@@ -16,35 +16,60 @@ if TYPE_CHECKING:
     from appliance.types.addresses import Prefix
 
 TAG = re.compile(r"tag:[A-Za-z][A-Za-z0-9-]*")
+SERVICE = re.compile(r"svc:[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 ROLE_AUTOGROUPS = frozenset({"owner", "admin", "it-admin", "network-admin", "billing-admin", "auditor"})
 
 
 class Kind(StrEnum):
+    """What a selector is; `SHARED` nodes do not exist here, so it selects nobody."""
+
     ANY = "*"
     PREFIX = "prefix"
+    IPSET = "ipset"
     USER = "user"
+    DOMAIN = "user:*@domain"
     GROUP = "group"
     TAG = "tag"
+    SERVICE = "svc"
     MEMBER = "autogroup:member"
     TAGGED = "autogroup:tagged"
     INTERNET = "autogroup:internet"
     SELF = "autogroup:self"
     DANGER_ALL = "autogroup:danger-all"
+    SHARED = "autogroup:shared"
     ROLE = "role"
+
+
+PEOPLE = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.MEMBER, Kind.ROLE})
+NETWORKS = frozenset({Kind.PREFIX, Kind.IPSET})
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """One selector; `value` is the user, group, tag or role name, `prefix` the network (hosts are resolved)."""
+    """One selector; `value` is the name, `networks` the literal addresses (hosts and IP sets are resolved)."""
 
     kind: Kind
     value: str = ""
-    prefix: Prefix | None = None
+    networks: tuple[Prefix, ...] = ()
 
     @property
     def is_people(self) -> bool:
         """Whether it names nodes through their users."""
-        return self.kind in (Kind.USER, Kind.GROUP, Kind.MEMBER, Kind.ROLE)
+        return self.kind in PEOPLE
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it means literal addresses, whoever has them."""
+        return self.kind in NETWORKS
+
+    @property
+    def text(self) -> str:
+        """As people write it."""
+        if self.kind is Kind.USER:
+            return self.value if "@" in self.value else self.value + "@"
+        return {Kind.ROLE: f"autogroup:{self.value}", Kind.DOMAIN: f"user:*@{self.value}"}.get(
+            self.kind, self.value or str(self.kind)
+        )
 
 
 class SelectorError(ValueError):
@@ -58,11 +83,12 @@ class SelectorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the document defines: group names, host aliases, tags with owners."""
+    """What the document defines: group names, host aliases, tags with owners, IP sets."""
 
     groups: Collection[str]
     hosts: Mapping[str, Prefix]
     tags: Collection[str]
+    ipsets: Mapping[str, tuple[Prefix, ...]]
 
 
 _AUTOGROUPS = {
@@ -72,6 +98,7 @@ _AUTOGROUPS = {
     "internet": Kind.INTERNET,
     "self": Kind.SELF,
     "danger-all": Kind.DANGER_ALL,
+    "shared": Kind.SHARED,
 }
 
 
@@ -80,25 +107,46 @@ def parse_selector(text: str, names: Names) -> Selector:
     text = text.strip()
     prefix = parse_network(text)
     if prefix is not None:
-        return Selector(Kind.PREFIX, text, prefix)
+        return Selector(Kind.PREFIX, text, (prefix,))
     if text == "*":
         return Selector(Kind.ANY)
-    if "@" in text:
+    if text.startswith("user:*@"):
+        return _domain(text)
+    if "@" in text and not text.startswith("group:"):
         return Selector(Kind.USER, text.removesuffix("@"))
+    return _named(text, names)
+
+
+def _named(text: str, names: Names) -> Selector:
     if text.startswith("group:"):
-        return _defined(Kind.GROUP, text, names.groups, "group")
+        return _defined(Kind.GROUP, text, names.groups)
     if text.startswith("tag:"):
-        return _defined(Kind.TAG, text, names.tags, "tag")
+        return _defined(Kind.TAG, text, names.tags)
     if text.startswith("autogroup:"):
         return _autogroup(text)
+    if text.startswith("ipset:"):
+        return Selector(Kind.IPSET, _defined(Kind.IPSET, text, names.ipsets).value, names.ipsets[text])
+    if text.startswith("svc:"):
+        if not SERVICE.fullmatch(text):
+            raise SelectorError(f'not a service name: "{text}"', 'write "svc:name" with letters, digits and -')
+        return Selector(Kind.SERVICE, text)
     return _host(text, names)
 
 
-def _defined(kind: Kind, text: str, known: Collection[str], word: str) -> Selector:
+def _domain(text: str) -> Selector:
+    domain = text.removeprefix("user:*@").casefold()
+    if not domain or any(letter in domain for letter in "*@ "):
+        raise SelectorError(f'not a domain: "{text}"', 'write "user:*@example.org"')
+    return Selector(Kind.DOMAIN, domain)
+
+
+_SECTIONS = {Kind.GROUP: "groups", Kind.TAG: "tagOwners", Kind.IPSET: "ipsets"}
+
+
+def _defined(kind: Kind, text: str, known: Collection[str]) -> Selector:
     if text not in known:
-        where = "groups" if kind is Kind.GROUP else "tagOwners"
-        mend = did_you_mean(text, known) or f'add "{text}" to {where}'
-        raise SelectorError(f'{word} not found: "{text}"', mend)
+        mend = did_you_mean(text, known) or f'add "{text}" to {_SECTIONS[kind]}'
+        raise SelectorError(f'{kind.value} not found: "{text}"', mend)
     return Selector(kind, text)
 
 
@@ -114,7 +162,7 @@ def _autogroup(text: str) -> Selector:
 
 def _host(text: str, names: Names) -> Selector:
     if text in names.hosts:
-        return Selector(Kind.PREFIX, text, names.hosts[text])
+        return Selector(Kind.PREFIX, text, (names.hosts[text],))
     if "/" in text:
         raise SelectorError(f'not a network: "{text}"', "write the network with its host bits zero, as 10.0.0.0/8")
     if ":" in text or not text:

@@ -34,11 +34,17 @@ STREAM_READ_ONLY_VERSION = 68
 NOT_SERVED = {
     "/machine/set-device-attr": "this server takes posture attributes from administrators only",
     "/machine/map/": "there is no such map request",
-    "/machine/ssh/": "this server decides on SSH by its policy alone",
     "/machine/webclient/": "this server has no web sign-in for nodes' pages",
     "/machine/tka/": "this server has no tailnet lock",
 }
 """What we do not serve, in words for the client's log; a path that ends with a slash stands for all below."""
+
+
+SSH_ACTION = "/machine/ssh/action/"
+_REFUSED_CHECK = wire.SshAction(
+    reject=True, message="This login needs a check, and this server has no sign-in to check with. Ask its operator.\r\n"
+)
+"""A check cannot be passed yet: an answer that clients understand, since they repeat a request that fails."""
 
 
 class RequestError(Exception):
@@ -76,6 +82,9 @@ class MachineApi:
         try:
             if path.startswith((PING_PREFIX, C2N_PREFIX)):
                 self._node_answer(connection, request, path)
+                return
+            if path.startswith(SSH_ACTION):
+                connection.respond(request.stream_id, 200, wire.encode(_REFUSED_CHECK))
                 return
             route = self._routes.get((request.method, path))
             if route is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from appliance.types.errors import ApplianceError
-from control.policy.compiled import CompiledPolicy
+from control.policy.compiled import CompiledPolicy, PolicyDelta
 from control.policy.document import parse_policy
 from control.service.draft import Draft
 from control.service.election import Advertisers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from appliance.ports.randomness import Randomness
     from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId, UserId
-    from control.policy.document import Policy
+    from control.policy.model import Policy
     from control.service.actor import Actor
     from control.service.settings import ServiceSettings
     from control.state.database import Database
@@ -312,32 +312,34 @@ class Core:
             return
         viewers: set[NodeId] = set()
         refiltered: set[NodeId] = set()
+        ssh: set[NodeId] = set()
         routes: set[Prefix] = set()
+        rerouted: set[NodeId] = set()
         for change in changes:
             routes |= self._advertisers.change(change.before, change.after)
             if change.after is not None:
                 routes.update(change.after.subnet_routes)
-            self._show_node(change, viewers, refiltered)
+            delta = self._show_node(change)
+            viewers |= delta.viewers
+            refiltered |= delta.refiltered
+            ssh |= delta.ssh
+            rerouted |= delta.rerouted
         if everything:
             self._compile()
-        moved = self._elect(routes)
+        moved = self._elect(routes) | (rerouted & self.model.nodes.keys())
         viewers |= self._viewers_of(moved)
-        self._publish(viewers, {}, moved, changes, users, refiltered, everything)
+        self._publish(viewers, {}, moved, changes, users, refiltered, everything, ssh=ssh)
 
-    def _show_node(self, change: NodeChange, viewers: set[NodeId], refiltered: set[NodeId]) -> None:
+    def _show_node(self, change: NodeChange) -> PolicyDelta:
         before, after = change.before, change.after
         if after is None:
             self.model.remove_node(change.node_id)
             self._unwritten.pop(change.node_id, None)
-            delta = self.compiled.remove_node(change.node_id)
-        else:
-            self.model.put_node(after)
-            if before is not None and all(getattr(before, name) == getattr(after, name) for name in _POLICY_FACTS):
-                viewers |= self.model.visible_peers(after.id) | {after.id}
-                return
-            delta = self.compiled.put_node(after)
-        viewers |= delta.viewers
-        refiltered |= delta.refiltered
+            return self.compiled.remove_node(change.node_id)
+        self.model.put_node(after)
+        if before is not None and all(getattr(before, name) == getattr(after, name) for name in _POLICY_FACTS):
+            return PolicyDelta(self.model.visible_peers(after.id) | {after.id}, frozenset())
+        return self.compiled.put_node(after)
 
     def _viewers_of(self, node_ids: set[NodeId] | frozenset[NodeId]) -> set[NodeId]:
         found: set[NodeId] = set()
@@ -375,6 +377,8 @@ class Core:
         users: frozenset[UserId] = frozenset(),
         refiltered: set[NodeId] | None = None,
         everything: bool = False,
+        *,
+        ssh: set[NodeId] | None = None,
     ) -> None:
         self.bus.publish(
             Change(
@@ -385,6 +389,7 @@ class Core:
                 users=users,
                 viewers=frozenset(viewers),
                 refiltered=frozenset(refiltered or ()),
+                ssh=frozenset(ssh or ()),
                 everything=everything,
             )
         )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from control.policy.document import Policy, parse_policy, unknown_users
+from control.policy.checks import run_tests
+from control.policy.compiled import CompiledPolicy
+from control.policy.document import parse_policy, unknown_users, unserved
 from control.policy.facts import auto_approved, is_called
+from control.policy.problems import PolicyError
 from control.service.actor import Permission
 from control.service.errors import ConflictError
 from control.state.records import PolicyRecord
 
 if TYPE_CHECKING:
+    from control.policy.model import Policy
     from control.policy.problems import Problem
     from control.service.actor import Actor
     from control.service.core import Core, Draft
@@ -31,14 +35,25 @@ class PolicyOperations:
         return self._core.policy_record
 
     def check(self, actor: Actor, text: str) -> tuple[Problem, ...]:
-        """Warnings; a refusal raises `PolicyError`."""
+        """Warnings; a refusal raises `PolicyError`, also when the policy's own tests fail on today's mesh."""
         actor.require(Permission.READ)
-        return self._warnings(check_text(text))
+        policy = check_text(text)
+        self._test(policy)
+        return self._warnings(policy)
+
+    def _test(self, policy: Policy) -> None:
+        model = self._core.model
+        failures = run_tests(CompiledPolicy(policy, model.users.values(), model.nodes.values()))
+        if failures:
+            raise PolicyError(failures)
 
     async def set(
         self, actor: Actor, text: str, *, base_version: int | None = None
     ) -> tuple[PolicyRecord, tuple[Problem, ...]]:
-        """Put a new version in force. With `base_version` only if that version is in force: `ConflictError`."""
+        """Put a new version in force, if its own tests pass; with `base_version` only if that one is in force.
+
+        Raises `PolicyError`, `ConflictError`.
+        """
         actor.require(Permission.POLICY)
         policy = check_text(text)
         async with self._core.change(actor) as draft:
@@ -46,6 +61,7 @@ class PolicyOperations:
             if base_version is not None and base_version != current.version:
                 mend = "read it again, repeat the change on it, then set it"
                 raise ConflictError(f"the policy is at version {current.version} now, not {base_version}", mend=mend)
+            self._test(policy)
             record = PolicyRecord(current.version + 1, text, draft.now, actor.name)
             await draft.tx.add_policy(record)
             await self._approve_routes(draft, policy)
@@ -65,4 +81,4 @@ class PolicyOperations:
 
     def _warnings(self, policy: Policy) -> tuple[Problem, ...]:
         users = self._core.model.users.values()
-        return unknown_users(policy, lambda name: any(is_called(user, name) for user in users))
+        return unserved(policy) + unknown_users(policy, lambda name: any(is_called(user, name) for user in users))

@@ -38,6 +38,7 @@ class Change:
     viewers: nodes whose map may differ in what the fields above name, themselves included: all that saw a touched
         node before or see it now.
     refiltered: nodes whose packet filter differs.
+    ssh: nodes whose SSH policy may differ.
     everything: policy, DERP map or domain changed; every node's map may differ in every part.
     """
 
@@ -48,6 +49,7 @@ class Change:
     users: frozenset[UserId] = frozenset()
     viewers: frozenset[NodeId] = frozenset()
     refiltered: frozenset[NodeId] = frozenset()
+    ssh: frozenset[NodeId] = frozenset()
     everything: bool = False
 
     @property
@@ -57,7 +59,7 @@ class Change:
 
     def concerns(self, node_id: NodeId) -> bool:
         """Whether the map of `node_id` may differ now."""
-        return self.everything or node_id in self.viewers or node_id in self.refiltered
+        return self.everything or node_id in self.viewers or node_id in self.refiltered or node_id in self.ssh
 
 
 class ChangeBus:

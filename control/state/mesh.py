@@ -15,7 +15,9 @@ from control.state.records import TAGGED_DEVICES, TAGGED_DEVICES_NAME, NodeRecor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+    from typing import Any
 
+    from appliance.proto.control.messages import SshPolicy
     from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId, UserId
     from appliance.types.keys import MachinePublicKey, NodePublicKey
@@ -36,6 +38,22 @@ class PolicyView(Protocol):
 
     def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
         """Whether a rule lets `viewer` reach `route` behind `peer`, or the network behind `peer` reach `viewer`."""
+        ...
+
+    def steered(self, viewer: NodeId, peer: NodeId) -> tuple[frozenset[Prefix], frozenset[Prefix]]:
+        """Routes of `peer` taken from `viewer`, and given to it whoever is primary, by grants with `via`."""
+        ...
+
+    def ssh_policy(self, node_id: NodeId) -> SshPolicy:
+        """Who may log in to the node by SSH, as on the wire."""
+        ...
+
+    def node_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
+        """Keys that the policy puts in the node's own CapMap."""
+        ...
+
+    def peer_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
+        """Keys that the policy puts in the node's CapMap for its peers."""
         ...
 
 
@@ -109,6 +127,15 @@ class MeshView:
     def filter_rules(self, node_id: NodeId) -> tuple[FilterRule, ...]:
         return self._policy.filter_rules(node_id)
 
+    def ssh_policy(self, node_id: NodeId) -> SshPolicy:
+        return self._policy.ssh_policy(node_id)
+
+    def node_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
+        return self._policy.node_attributes(node_id)
+
+    def peer_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
+        return self._policy.peer_attributes(node_id)
+
     def visible_peers(self, node_id: NodeId) -> frozenset[NodeId]:
         return self._policy.visible_peers(node_id)
 
@@ -132,13 +159,22 @@ class MeshView:
         own = self._nodes.get(viewer)
         routes = (*self.primary_routes(peer), *node.exit_routes)
         shared = set(own.subnet_routes) if own is not None else set()
-        usable = (route for route in routes if route in shared or self._policy.may_use(viewer, peer, route))
-        return (*node.addresses, *usable)
+        taken, given = self._policy.steered(viewer, peer)
+        usable = (
+            route
+            for route in routes
+            if route in shared or (route not in taken and self._policy.may_use(viewer, peer, route))
+        )
+        return tuple(dict.fromkeys((*node.addresses, *usable, *sorted(given, key=_order))))
 
     def self_allowed_ips(self, node_id: NodeId) -> tuple[Prefix, ...]:
         """AllowedIPs of a node in its own map: addresses and everything approved that it advertises."""
         node = self._nodes[node_id]
         return (*node.addresses, *node.served_routes)
+
+
+def _order(route: Prefix) -> tuple[int, int, int]:
+    return route.version, int(route.network_address), route.prefixlen
 
 
 class MeshModel(MeshView):

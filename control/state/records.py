@@ -119,8 +119,40 @@ class NodeRecord:
         """0.0.0.0/0 and ::/0 where this node is an approved exit node."""
         return tuple(route for route in self.served_routes if is_exit_route(route))
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Services that the node may host; none can be defined yet."""
+        return ()
+
+    @property
+    def attributes(self) -> dict[str, str | float | bool]:
+        """What postures of the policy look at, as far as the node tells (policy spec 1.9)."""
+        return {} if self.hostinfo is None else posture_attributes(self.hostinfo)
+
     def is_expired(self, wall_now: datetime) -> bool:
         return self.key_expiry is not None and self.key_expiry <= wall_now
+
+
+_TRACKS = {"0": "stable", "1": "unstable"}
+"""Release track by whether the minor version is odd."""
+
+
+def posture_attributes(hostinfo: Hostinfo) -> dict[str, str | float | bool]:
+    """`node:…` attributes of a Hostinfo; what the node did not say is missing, not empty."""
+    version = hostinfo.ipn_version.split("-", 1)[0]
+    minor = version.split(".")[1] if version.count(".") >= 1 else ""
+    found: dict[str, str | float | bool] = {
+        "node:os": _OS_NAMES.get(hostinfo.os.lower(), hostinfo.os.lower()),
+        "node:osVersion": hostinfo.os_version,
+        "node:tsVersion": version,
+        "node:tsAutoUpdate": hostinfo.allows_update,
+        "node:tsStateEncrypted": "" if hostinfo.state_encrypted is None else hostinfo.state_encrypted,
+        "node:tsReleaseTrack": _TRACKS[str(int(minor) % 2)] if minor.isdecimal() and len(minor) < 9 else "",
+    }
+    return {name: value for name, value in found.items() if value != ""}
+
+
+_OS_NAMES = {"macos": "macos", "darwin": "macos", "ios": "ios", "linux": "linux", "windows": "windows"}
 
 
 def is_exit_route(prefix: Prefix) -> bool:

@@ -33,6 +33,8 @@ class Box:
     tags: tuple
     subnet_routes: tuple
     exit_routes: tuple
+    services = ()
+    attributes = {}
 
     @property
     def ipv4(self):

@@ -138,9 +138,9 @@ async def test_ok__policy(shell, tmp_path):
     assert (await shell.run("policy", "get"))[0] == file.read_text()
     _, err = await shell.run("policy", "set", str(file), "--base-version", "0", code=1)
     assert "version 1 now" in err
-    file.write_text('{\n"grants": []}')
+    file.write_text('{\n"grant": []}')
     _, err = await shell.run("policy", "set", str(file), code=1)
-    assert f'{file}: line 2, column 1: section "grants" is not supported yet' in err
+    assert f'{file}: line 2, column 1: unknown field: "grant"' in err
 
 
 def test_ok__policy_check_needs_no_server(tmp_path, capsys):

@@ -47,6 +47,18 @@ class Hidden:
     def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
         return True
 
+    def steered(self, viewer: NodeId, peer: NodeId) -> tuple[frozenset[Prefix], frozenset[Prefix]]:
+        return frozenset(), frozenset()
+
+    def ssh_policy(self, node_id: NodeId) -> wire.SshPolicy:
+        return wire.SshPolicy()
+
+    def node_attributes(self, node_id: NodeId) -> dict[str, Any]:
+        return {}
+
+    def peer_attributes(self, node_id: NodeId) -> dict[str, Any]:
+        return {}
+
 
 def key(number: int) -> bytes:
     return number.to_bytes(32, "big")

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 
 from appliance.types.netmap import FilterRule, PortRange
 from control.policy.compiled import ALLOW_ALL_RULE, CompiledPolicy
 from control.policy.document import parse_policy
 from control.policy.facts import auto_approved, owns_tag
 from control.policy.ranges import INTERNET, WILDCARD, render
-
-
-@dataclass(frozen=True)
-class Person:
-    id: int
-    name: str
-    email: str = ""
-    role: str = "member"
-
-
-@dataclass(frozen=True)
-class Box:
-    id: int
-    user_id: int | None = None
-    tags: tuple = ()
-    subnet_routes: tuple = ()
-    exit_routes: tuple = ()
-
-    @property
-    def ipv4(self):
-        return IPv4Address(f"100.64.0.{self.id}")
-
-    @property
-    def ipv6(self):
-        return IPv6Address(f"fd7a:115c:a1e0::{self.id}")
-
-
-LAN = ip_network("10.0.0.0/24")
-ALL4 = ip_network("0.0.0.0/0")
-PEOPLE = [Person(1, "a"), Person(2, "b", "b@example.org", "admin")]
-MESH = [Box(1, 1), Box(2, 1), Box(3, 2), Box(9, None, ("tag:r",), (LAN,))]
-TAGS = '"tagOwners": {"tag:r": [], "tag:s": []}'
+from tests.unit.control.policy.mesh import ALL4, LAN, MESH, PEOPLE, TAGS, Box
 
 
 def _compile(acls: str, nodes=MESH) -> CompiledPolicy:

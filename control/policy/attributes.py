@@ -1,0 +1,55 @@
+"""Node attributes: the keys that `nodeAttrs` and the switches put in CapMaps (policy-and-management spec 1.8, 2.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from control.policy.read_attrs import APP_CONNECTORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from appliance.types.addresses import Prefix
+    from control.policy.facts import NodeFacts
+    from control.policy.matching import Masks, SelectorTable
+    from control.policy.model import Policy
+
+CapValues = list[Any] | None
+SUGGEST_EXIT_NODE = "suggest-exit-node"
+
+
+class AttributeTable:
+    """Attributes of a node depend on its own masks and tags only."""
+
+    def __init__(self, policy: Policy, table: SelectorTable) -> None:
+        self._policy = policy
+        self._entries = [(table.mask(entry.targets), entry) for entry in policy.node_attrs]
+
+    def of(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
+        """The node's own keys, the switches first, then the entries in order; values are null but for connectors."""
+        found: dict[str, CapValues] = dict.fromkeys(self._policy.global_attrs)
+        connectors: list[Any] = []
+        for mask, entry in self._entries:
+            if mask & masks.own:
+                found.update(dict.fromkeys(entry.attributes))
+                connectors += [one for one in entry.connectors if _connects(one, node)]
+        if connectors:
+            found[APP_CONNECTORS] = connectors
+        return found
+
+    def for_peers(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
+        """Keys that peers read: only whether the node, an approved exit node, may be suggested."""
+        if node.exit_routes and any(
+            mask & masks.own and SUGGEST_EXIT_NODE in entry.attributes for mask, entry in self._entries
+        ):
+            return {SUGGEST_EXIT_NODE: None}
+        return {}
+
+    def pools(self, masks: Masks) -> tuple[Prefix, ...]:
+        """Pools of the first matching entry that has one; new nodes get their IPv4 address from them."""
+        return next((entry.pools for mask, entry in self._entries if entry.pools and mask & masks.own), ())
+
+
+def _connects(connector: Mapping[str, Any], node: NodeFacts) -> bool:
+    tags = connector.get("connectors", [])
+    return "*" in tags or bool(set(tags) & set(node.tags))
