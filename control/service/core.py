@@ -44,7 +44,7 @@ __all__ = ["Core", "Draft"]
 
 _log = structlog.get_logger(__name__)
 
-_POLICY_FACTS = ("user_id", "tags", "ipv4", "ipv6", "advertised_routes", "approved_routes")
+_POLICY_FACTS = ("user_id", "tags", "ipv4", "ipv6", "advertised_routes", "approved_routes", "attributes")
 
 
 class Core:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from appliance.types.ids import NodeId, UserId
-    from control.policy.document import Policy
+    from control.policy.model import Policy
     from control.service.actor import Actor
     from control.state.records import PolicyRecord
     from control.state.transaction import Transaction
