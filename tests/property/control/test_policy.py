@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,36 +12,10 @@ from control.policy.compiled import CompiledPolicy
 from control.policy.document import parse_policy
 from control.policy.hujson import parse_hujson
 from control.policy.problems import PolicyError
+from tests.unit.control.policy.mesh import Box, Person
 
 TAGS = ("tag:a", "tag:b")
 ROUTES = (ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24"))
-
-
-@dataclass(frozen=True)
-class Person:
-    id: int
-    name: str
-    email: str = ""
-    role: str = "member"
-
-
-@dataclass(frozen=True)
-class Box:
-    id: int
-    user_id: int | None
-    tags: tuple
-    subnet_routes: tuple
-    exit_routes: tuple
-    services = ()
-    attributes = {}
-
-    @property
-    def ipv4(self):
-        return IPv4Address(f"100.64.0.{self.id}")
-
-    @property
-    def ipv6(self):
-        return IPv6Address(f"fd7a:115c:a1e0::{self.id}")
 
 
 PEOPLE = [Person(1, "ann"), Person(2, "bob")]
