@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from appliance.daemon.tsmp import TsmpService
+from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.probe import ProbeFailedError, probe
 from appliance.ports.clock import Clock
@@ -84,8 +85,7 @@ class PeerPinger:
     async def ping(self, peer: Node, kind: str, timeout_s: float) -> Pinged:
         """Raises `ApplianceError` when no answer comes."""
         if kind == "disco":
-            result = await self._magicsock.ping(peer.key, timeout_s)
-            return Pinged(result.latency_s, result.via, result.endpoint, result.region)
+            return await self._disco(peer, timeout_s)
         if kind == "TSMP":
             answer = await self._tsmp.ping(peer, timeout_s)
             return self._by_path(peer, answer.latency_s, answer.peerapi_port)
@@ -96,6 +96,20 @@ class PeerPinger:
             latency_s = await probe(self._dialer, endpoint, self._clock, timeout_s)
             return self._by_path(peer, latency_s, endpoint.port)
         raise UnknownPingError(f"this node does no {kind} pings", mend=f"it does: {', '.join(KINDS)}")
+
+    async def _disco(self, peer: Node, timeout_s: float) -> Pinged:
+        """The path layer knows keys only; people know names."""
+        try:
+            result = await self._magicsock.ping(peer.key, timeout_s)
+        except PingTimeoutError as error:
+            text = f"no answer from {peer.short_name} within {timeout_s:g} s"
+            raise PingTimeoutError(text, mend=error.mend) from None
+        except UnknownPeerError as error:
+            if peer.expired:
+                text = f"the login of {peer.short_name} has expired"
+                raise UnknownPeerError(text, mend=f"log in again on {peer.short_name}") from None
+            raise UnknownPeerError(f"{peer.short_name} cannot be pinged now", mend=error.mend) from None
+        return Pinged(result.latency_s, result.via, result.endpoint, result.region)
 
     async def _echo(self, peer: Node, timeout_s: float) -> float:
         view = self._view()

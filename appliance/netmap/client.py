@@ -230,12 +230,13 @@ class ControlClient:
             self._judge_self()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. What was reported of control ends with it."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(), name="control: map stream")
                 group.create_task(self._tell(), name="control: updates")
         finally:
+            self._withdraw()
             await self.close()
 
     async def close(self) -> None:

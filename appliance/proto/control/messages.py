@@ -111,12 +111,15 @@ class MapRequest(Wire):
 
 
 class PingRequest(Wire):
-    """Section 17. `types`: empty (HEAD), `c2n`, or a comma list of disco, TSMP, ICMP, peerapi."""
+    """Section 17. `types`: empty (HEAD), `c2n`, or a comma list of disco, TSMP, ICMP, peerapi.
+
+    Light clients drop a map stream whose request lacks `URLIsNoise` or `Types`, so that both are always sent.
+    """
 
     url: str = field(default_factory=str)
-    url_is_noise: bool = False
+    url_is_noise: bool = field(default_factory=bool)
     log: bool = False
-    types: str = ""
+    types: str = field(default_factory=str)
     ip: str = ""
     payload: bytes = b""
 

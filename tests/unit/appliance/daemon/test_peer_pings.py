@@ -10,7 +10,7 @@ import pytest
 
 from appliance.daemon.peer_pings import EchoFailedError, PeerPinger, UnknownPingError
 from appliance.daemon.tsmp import TsmpAnswer
-from appliance.magicsock.errors import PingTimeoutError
+from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
 from appliance.magicsock.status import PathStatus, PingResult
 from appliance.peerapi.probe import ProbeFailedError
 from appliance.ports.clock import SystemClock
@@ -41,7 +41,11 @@ REGION = RegionId(7)
 
 
 class Magicsock:
+    error: Exception | None = None
+
     async def ping(self, peer, timeout_s):
+        if self.error is not None:
+            raise self.error
         return PingResult(peer, PathKind.DERP, 0.02, None, REGION)
 
     def status(self, peer):
@@ -59,7 +63,8 @@ class Rig:
             derp_map=derp_map,
             peer_by_address=lambda address: PEER if str(address) == "100.64.0.2" else None,
         )
-        self.pinger = PeerPinger(Magicsock(), self, self.dialer, self.icmp, lambda: view, SystemClock())
+        self.magicsock = Magicsock()
+        self.pinger = PeerPinger(self.magicsock, self, self.dialer, self.icmp, lambda: view, SystemClock())
 
     async def icmp(self, address, timeout_s):
         assert str(address) == "100.64.0.2"
@@ -82,6 +87,18 @@ def rig() -> Rig:
 async def test_ok__disco_tells_its_path(rig):
     found = await rig.pinger.ping(PEER, "disco", 1)
     assert (found.via, found.region, found.latency_s) == (PathKind.DERP, REGION, 0.02)
+
+
+async def test_fail__people_read_the_peers_name_not_its_key(rig):
+    short = PEER.key.short
+    rig.magicsock.error = PingTimeoutError(f"no answer from {short}")
+    with pytest.raises(PingTimeoutError, match="no answer from gw2 within 1 s"):
+        await rig.pinger.ping(PEER, "disco", 1)
+    rig.magicsock.error = UnknownPeerError(f"{short} is not a peer")
+    with pytest.raises(UnknownPeerError, match="gw2 cannot be pinged now"):
+        await rig.pinger.ping(PEER, "disco", 1)
+    with pytest.raises(UnknownPeerError, match="the login of gw2 has expired"):
+        await rig.pinger.ping(replace(PEER, expired=True), "disco", 1)
 
 
 async def test_ok__others_go_by_the_tunnels_path(rig):

@@ -310,6 +310,18 @@ async def test_fail__broken_tunnel_comes_back_by_back_off(lab, full_map) -> None
     assert lab.diffs[-1].full
 
 
+async def test_ok__a_client_that_ends_takes_its_report_with_it(lab, full_map) -> None:
+    client = await logged_in(lab, full_map)
+    lab.dialer.servers.pop(("control.example", 8080))
+    lab.server.streams[-1].close()
+    await lab.until(lambda: not client.is_connected)
+    await lab.time.pass_time(120)
+    assert lab.health[-1].broken
+    lab.tasks[-1].cancel()
+    await lab.until(lambda: not lab.health[-1].broken)
+    assert lab.health[-1].code == "control-unreachable"
+
+
 async def test_ok__link_change_reconnects_at_once(lab, full_map) -> None:
     client = await logged_in(lab, full_map)
     client.link_changed()
