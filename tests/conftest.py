@@ -15,7 +15,8 @@ SERVER_START_S = 60
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "postgres" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+        named = {"postgres", "database_text"} & set(getattr(item, "fixturenames", ()))
+        if named and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SERVER_START_S))
 
 

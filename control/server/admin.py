@@ -145,6 +145,7 @@ class AdminServer:
                 web.post("/v1/nodes/{name}/ping", self._ping_node),
                 web.post("/v1/nodes/{name}/c2n", self._ask_node),
                 web.get("/v1/counters", self._counters),
+                web.get("/v1/audit", self._list_audit),
                 web.post("/v1/page", self._page_code),
                 web.get("/v1/routes", self._list_routes),
                 web.post("/v1/nodes/{name}/routes/approve", self._approve_routes),
@@ -159,6 +160,14 @@ class AdminServer:
     async def _counters(self, request: web.Request) -> web.Response:
         _actor(request)
         return _json(self._service.counters.snapshot())
+
+    async def _list_audit(self, request: web.Request) -> web.Response:
+        wanted = {name: request.query.get(name, "")[:255] for name in ("who", "action", "target")}
+        limit = request.query.get("limit", "100")
+        entries = await self._service.audit.list(
+            _actor(request), limit=int(limit) if limit.isdecimal() and len(limit) < 9 else 100, **wanted
+        )
+        return _json([present.audit_json(entry) for entry in entries])
 
     async def _page_code(self, request: web.Request) -> web.Response:
         code = self._service.page.issue(_actor(request))

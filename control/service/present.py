@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from control.service.pending import PendingLogin
     from control.service.routes import RouteState
     from control.state.mesh import MeshView
-    from control.state.records import NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
+    from control.state.records import AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -124,4 +125,15 @@ def problem_json(problem: Problem) -> dict[str, Any]:
         "text": problem.text,
         "mend": problem.mend,
         "warning": problem.warning,
+    }
+
+
+def audit_json(entry: AuditRecord) -> dict[str, Any]:
+    return {
+        "time": _time(entry.time),
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "before": json.loads(entry.before) if entry.before else None,
+        "after": json.loads(entry.after) if entry.after else None,
     }

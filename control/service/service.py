@@ -13,6 +13,8 @@ import structlog
 
 from appliance.types.errors import StateError
 from control.policy.document import parse_policy
+from control.service.archive import DATABASE_FILE
+from control.service.audit import AuditOperations
 from control.service.core import Core
 from control.service.counters import Counters
 from control.service.dns_names import DnsNames
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
 
-DATABASE_FILE = "control.db"
 HURRY_S = 0.1
 """What nodes say of themselves within this time is written for the other processes at once."""
 RETRY_S = 1.0
@@ -70,6 +71,7 @@ class ControlService:
         self._pending = PendingLogins(core.clock, core.randomness)
         self._registrar = Registrar(core, self._pending)
         self.counters = Counters()
+        self.audit = AuditOperations(core)
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)

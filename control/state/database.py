@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from control.state.records import TailnetId
 
@@ -56,6 +56,12 @@ class Database:
             except (SQLAlchemyError, *DRIVER_ERRORS) as error:
                 raise refusal(error, self.url) from error
 
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A bare connection, for what concerns the database as a whole."""
+        async with self._engine.connect() as connection:
+            yield connection
+
     async def close(self) -> None:
         await self._engine.dispose()
 
@@ -81,15 +87,24 @@ async def open_database(url: URL) -> Database:
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config = _config()
     config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     current = _current_revision(connection)
-    if current is not None and current not in known:
+    if current is not None and current not in known_forms():
         mend = "start the newer version again, or restore a backup made by this one"
         raise StateError(f"the database has form {current}, which a newer version wrote", mend=mend)
     command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def known_forms() -> frozenset[str]:
+    """Forms of the database that this version can read, the current one included."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _current_revision(connection: Connection) -> str | None:

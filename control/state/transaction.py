@@ -74,10 +74,17 @@ class Transaction:
         values = {name: getattr(entry, name) for name in ("time", "actor", "action", "target", "before", "after")}
         await self._insert(models.audit_entries, values)
 
-    async def audit_entries(self, limit: int) -> list[AuditRecord]:
-        """The newest entries, newest first."""
+    async def audit_entries(
+        self, limit: int, *, who: str = "", action: str = "", target: str = ""
+    ) -> list[AuditRecord]:
+        """The newest entries, newest first; `action` and `target` are beginnings, "" = any."""
         table = models.audit_entries
         query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.id.desc()).limit(limit)
+        if who:
+            query = query.where(table.c.actor == who)
+        query = query.where(
+            table.c.action.startswith(action, autoescape=True), table.c.target.startswith(target, autoescape=True)
+        )
         rows = (await self._connection.execute(query)).mappings()
         names = ("time", "actor", "action", "target", "before", "after")
         return [AuditRecord(**{name: row[name] for name in names}) for row in rows]

@@ -240,3 +240,29 @@ async def test_ok__page_prints_a_code_that_opens_it(shell):
     printed, _ = await shell.run("page")
     assert "/status#code=" in printed
     assert "works once, within 10 minutes" in printed
+
+
+async def test_ok__audit(shell):
+    await shell.run("users", "create", "alice")
+    await shell.run("users", "rename", "alice", "ann")
+    entry, *_ = await shell.json("audit", "--action", "user.", "--target", "user:")
+    assert (entry["action"], entry["target"], entry["before"], entry["after"]) == (
+        "user.rename", "user:alice", {"name": "alice"}, {"name": "ann"},
+    )  # fmt: skip
+    assert entry["actor"].startswith("local:")
+    assert await shell.json("audit", "--who", "nobody") == []
+    assert len(await shell.json("audit", "--limit", "1")) == 1
+    table, _ = await shell.run("audit")
+    assert "name=ann" in table
+
+
+async def test_ok__backup_and_restore(shell, tmp_path):
+    await shell.run("users", "create", "alice")
+    file = str(tmp_path / "backup")
+    for arguments in (
+        ("backup", file, "--data-dir", str(tmp_path)),
+        ("restore", file, "--data-dir", str(tmp_path / "n")),
+    ):
+        assert await asyncio.to_thread(run, list(arguments)) == 0
+    assert "1 users" in shell.capsys.readouterr().out
+    assert await asyncio.to_thread(run, ["restore", file, "--data-dir", str(tmp_path / "n")]) == 1
