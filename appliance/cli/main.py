@@ -30,6 +30,8 @@ COMMANDS = {
     "health": ("appliance.cli.status:health", "Show what is wrong, with the mend."),
     "ip": ("appliance.cli.addresses:ip", "Print the addresses of this node or a peer."),
     "ping": ("appliance.cli.probes:ping", "Ping a peer through the tunnel's paths."),
+    "whois": ("appliance.cli.mesh:whois", "Say whose an address in the mesh is."),
+    "nc": ("appliance.cli.mesh:nc", "Connect this terminal to a port in the mesh."),
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),

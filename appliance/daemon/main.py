@@ -39,15 +39,16 @@ DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
 @click.option("--log-format", type=click.Choice(["auto", "human", "json"]), help="auto: human on a terminal.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--rootless", is_flag=True, default=None, help="Run as an ordinary user, in a network of its own.")
+@click.option("--lifeline", type=int, hidden=True, help="Descriptor; its end of file stops the daemon.")
 @click.option("--clean-up", is_flag=True, help="Remove what a killed run left on this machine, then exit.")
 @click.version_option(VERSION, prog_name="waypostd")
-def waypostd(config: str | None, clean_up: bool, **options: Any) -> None:
+def waypostd(config: str | None, clean_up: bool, lifeline: int | None, **options: Any) -> None:
     """The Waypost gateway. Options go before the configuration file."""
     default = user_config(os.environ) if options["rootless"] else Path(DEFAULT_CONFIG)
     loaded = load_config(Path(config) if config else default, must_exist=config is not None)
     settings = with_options(loaded, options)
     configure_logs(settings.log.format, settings.log.level)
-    _run(clean_up_only(settings) if clean_up else _serve(settings))
+    _run(clean_up_only(settings) if clean_up else _serve(settings, lifeline))
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
@@ -85,8 +86,11 @@ def _absolute(paths: dict[str, str]) -> dict[str, str]:
     return {name: str(Path(path).absolute()) for name, path in paths.items()}
 
 
-async def _serve(config: Config) -> None:
-    await run_gateway(config, SystemdManager(), stop_on_signals())
+async def _serve(config: Config, lifeline: int | None) -> None:
+    stop = stop_on_signals()
+    if lifeline is not None:
+        asyncio.get_running_loop().add_reader(lifeline, stop.set)  # nothing is ever written: it has closed
+    await run_gateway(config, SystemdManager(), stop)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

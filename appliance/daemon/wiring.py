@@ -22,6 +22,7 @@ from appliance.daemon.history import History
 from appliance.daemon.housekeeping import Housekeeper
 from appliance.daemon.lifecycle import Lifecycle
 from appliance.daemon.links import MonitoredLinks
+from appliance.daemon.mesh_desk import MeshDesk
 from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.daemon.notify import ServiceManager
@@ -43,6 +44,8 @@ from appliance.drivers.proxy import rules_from
 from appliance.drivers.streams import SocketDialer
 from appliance.engine.userspace.engine import UserspaceEngine
 from appliance.health.tracker import HealthTracker
+from appliance.localapi.handout import HandoutServer
+from appliance.localapi.mesh_schema import handout_socket
 from appliance.localapi.server import LocalApiServer, refuse_if_served
 from appliance.magicsock.derp.pool import DerpClientPool
 from appliance.magicsock.service import MagicsockService
@@ -90,12 +93,16 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         core = await start_core(config, store, situation, placement, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
         firewall = FirewallDesk(lambda: situation.view, lambda: core.router.model)
-        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall)
+        mesh = MeshDesk(lambda: situation.view, core.sockets, lambda: situation.prefs.shields_up)
+        handout = HandoutServer(mesh, handout_socket(config.daemon.socket), gateway.operator_uid)
+        handout.start()
+        stack.callback(handout.close)
+        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall, mesh)
         await server.start()
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
         watch = NetworkWatch(placement.network)
-        again = await serve(core, gateway, [applier, keeper, watch], manager, stop)
+        again = await serve(core, gateway, [applier, keeper, handout, watch], manager, stop)
         if not again:
             manager.stopping()
     log.info("stopped")

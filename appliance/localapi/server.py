@@ -18,6 +18,7 @@ from appliance.localapi.access import Handler, RefusedError, header_problem, may
 from appliance.localapi.backend import LocalBackend
 from appliance.localapi.firewall_routes import FirewallBackend, firewall_routes
 from appliance.localapi.loop_delay import measure
+from appliance.localapi.mesh_routes import MeshBackend, mesh_routes
 from appliance.localapi.plugin_routes import PluginsBackend, plugin_routes
 from appliance.localapi.schema import (
     API,
@@ -85,10 +86,12 @@ class LocalApiServer:
         path: str,
         plugins: PluginsBackend | None = None,
         firewall: FirewallBackend | None = None,
+        mesh: MeshBackend | None = None,
     ) -> None:
         self._backend = backend
         self._plugins = plugins
         self._firewall = firewall
+        self._mesh = mesh
         self._path = path
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -102,6 +105,8 @@ class LocalApiServer:
             app.add_routes(plugin_routes(self._plugins, _json))
         if self._firewall is not None:
             app.add_routes(firewall_routes(self._firewall, _json))
+        if self._mesh is not None:
+            app.add_routes(mesh_routes(self._mesh, _json))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
