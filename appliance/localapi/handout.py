@@ -102,7 +102,10 @@ class HandoutServer:
             request = _decode(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             raise ApplianceError("the request is not as the schema says", code="bad-request") from None
-        return await self._backend.hand_out(request)
+        try:
+            return await self._backend.hand_out(request)
+        except OSError as error:
+            raise ApplianceError(f"no socket can be had: {error.strerror or error}", code="no-socket") from error
 
     def close(self) -> None:
         if self._listener is not None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from appliance.localapi.mesh_schema import HandoutRequest, WhoisReply
+from appliance.localapi.mesh_schema import HandoutRequest, ListenRequest, WhoisReply
 from appliance.localapi.schema import API
 from appliance.types.errors import ApplianceError
 
@@ -26,7 +26,7 @@ class MeshBackend(Protocol):
 
 @dataclass
 class MemoryMesh:
-    """The twin of `MeshBackend`: knows `peers` by address; a listener or connection is one of loopback."""
+    """The twin of `MeshBackend`: knows `peers` by address; its mesh is the loopback."""
 
     peers: dict[str, WhoisReply] = field(default_factory=dict)
     asked: list[object] = field(default_factory=list)
@@ -41,7 +41,16 @@ class MemoryMesh:
         self.asked.append(request)
         if self.refuse_with is not None:
             raise self.refuse_with
-        return socket.create_server(("127.0.0.1", 0))
+        if isinstance(request, ListenRequest):
+            made = socket.create_server((request.address or "127.0.0.1", request.port), family=_family(request.address))
+        else:
+            made = socket.create_connection(("127.0.0.1", request.port), request.timeout_s)
+        made.setblocking(False)
+        return made
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def mesh_routes(backend: MeshBackend, as_json: Callable[[Any], web.Response]) -> list[web.RouteDef]:
