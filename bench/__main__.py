@@ -9,7 +9,15 @@ from pathlib import Path
 
 from tests.lab.namespaces import LabError, enter_user_namespace
 
-BENCHES = ("userspace_tcp", "time_to_path", "gateway_memory", "control_fanout", "loop_stall")
+BENCHES = (
+    "userspace_tcp",
+    "time_to_path",
+    "gateway_memory",
+    "control_nodes",
+    "control_fanout",
+    "control_reconnect",
+    "loop_stall",
+)
 
 
 def main() -> int:

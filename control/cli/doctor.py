@@ -1,0 +1,32 @@
+"""`waypost-control doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from control.cli.options import json_option, show_json, show_table
+
+
+@click.command()
+@click.option("--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="TOML file, else as serve.")
+@json_option
+def doctor(file: Path | None, as_json: bool) -> int:
+    """Look for what is wrong: settings, port, TLS, reachability, relay, STUN, database, disk, clock.
+
+    Run it as root or the server's user, beside the living server. Exit code 1: something is wrong.
+    """
+    from control.cli.config_file import load_config
+    from control.server.doctor import examine
+
+    findings = asyncio.run(examine(load_config({}, file).server))
+    failed = any(finding.state == "failed" for finding in findings)
+    if as_json:
+        rows = [{"check": one.check, "state": one.state, "text": one.text, "mend": one.mend} for one in findings]
+        show_json({"ok": not failed, "findings": rows})
+        return 1 if failed else 0
+    table = [(one.check, one.state, one.text + (f" → {one.mend}" if one.mend else "")) for one in findings]
+    show_table(("check", "state", "finding"), table, "nothing was checked")
+    return 1 if failed else 0

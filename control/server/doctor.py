@@ -1,0 +1,220 @@
+"""`waypost-control doctor`: looks at what a server needs and says what is wrong, with the mend.
+
+It runs beside a living server and changes nothing. Each check is a function of the settings that returns its finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from appliance.crypto.certificates import read_pem
+from appliance.ports.randomness import SystemRandomness
+from appliance.proto.control.upgrade import key_target, parse_key_response
+from appliance.proto.stun.message import TX_ID_SIZE, encode_request, parse_response
+from appliance.types.errors import ApplianceError, DecodeError
+from control.server.app import public_url
+from control.server.check import check_files
+from control.server.doctor_host import check_database, clock_is_kept
+from control.server.embedded_derp import own_address, relay_host
+
+if TYPE_CHECKING:
+    from control.server.settings import ServerSettings
+
+TIMEOUT_S = 5.0
+MIN_FREE_BYTES = 512 << 20
+MIN_FREE_SHARE = 0.05
+EXPIRY_WARNING = timedelta(days=14)
+MAX_ANSWER = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`state`: ok, warning, failed or skipped."""
+
+    check: str
+    state: str
+    text: str
+    mend: str = ""
+
+
+Check = Callable[["ServerSettings"], Awaitable[Finding]]
+
+
+async def examine(settings: ServerSettings) -> list[Finding]:
+    """All findings, in a fixed order; a check that breaks is a finding too."""
+    return [await _guarded(name, check, settings) for name, check in CHECKS.items()]
+
+
+async def _guarded(name: str, check: Check, settings: ServerSettings) -> Finding:
+    try:
+        async with asyncio.timeout(4 * TIMEOUT_S):
+            return await check(settings)
+    except ApplianceError as error:
+        return Finding(name, "failed", error.text, error.mend)
+    except TimeoutError:
+        return Finding(name, "failed", "no answer in time", "look at the network and the server's log")
+
+
+async def _settings(settings: ServerSettings) -> Finding:
+    problems = check_files(settings)
+    if problems:
+        return Finding("settings", "failed", problems[0].text, problems[0].mend)
+    return Finding("settings", "ok", "the settings and the files that they name are good")
+
+
+async def _certificate(settings: ServerSettings) -> Finding:
+    if settings.tls_certificate is None:
+        return Finding("tls", "skipped", "the server speaks plain HTTP; the control protocol is encrypted by itself")
+    try:
+        facts = read_pem(settings.tls_certificate.read_bytes())
+    except (OSError, DecodeError) as error:
+        return Finding("tls", "failed", f"{settings.tls_certificate}: {error}", "give the full chain as PEM")
+    left = facts.not_after - datetime.now(UTC)
+    name = urlsplit(settings.url).hostname
+    if left < timedelta(0):
+        return Finding("tls", "failed", f"the certificate ended on {facts.not_after:%Y-%m-%d}", "renew it")
+    if name and name not in facts.names and f"*.{name.partition('.')[2]}" not in facts.names:
+        return Finding("tls", "failed", f"the certificate is not for {name}", f"it names {', '.join(facts.names)}")
+    if left < EXPIRY_WARNING:
+        return Finding("tls", "warning", f"the certificate ends in {left.days} days", "renew it")
+    return Finding("tls", "ok", f"the certificate holds until {facts.not_after:%Y-%m-%d}")
+
+
+async def _listening(settings: ServerSettings) -> Finding:
+    """The server's own port answers with its key."""
+    listen = settings.listen
+    host = "127.0.0.1" if ip_address(listen.ip).is_unspecified else listen.ip
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if settings.tls_certificate is not None else "http"
+    error = await _ask_key(f"{scheme}://{shown}:{listen.port}", verify=False)
+    if error:
+        mend = "start it: systemctl start waypost-control; its log: journalctl -u waypost-control"
+        return Finding("port", "failed", f"the server does not answer on {listen}: {error}", mend)
+    return Finding("port", "ok", f"the server answers on {listen}")
+
+
+async def _reachable(settings: ServerSettings) -> Finding:
+    """The public URL leads to a control server, checked as clients do."""
+    url = public_url(settings, settings.derp_host or own_address())
+    error = await _ask_key(url, verify=True)
+    if not error:
+        return Finding("reachability", "ok", f"{url} leads to a control server")
+    mend = "check DNS, firewall, port forwarding and the certificate; set server.url to what clients use"
+    return Finding("reachability", "failed", f"{url} does not work from here: {error}", mend)
+
+
+async def _ask_key(url: str, *, verify: bool) -> str:
+    """What is wrong with a server's /key; "" = nothing."""
+    context: ssl.SSLContext | bool = True if verify else _unverified()
+    limits = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limits) as session,
+            session.get(url + key_target(), ssl=context, allow_redirects=False) as answer,
+        ):
+            parse_key_response(await answer.content.read(MAX_ANSWER))
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    except DecodeError as error:
+        return f"it is no control server: {error.text}"
+    return ""
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _clock(settings: ServerSettings) -> Finding:
+    if clock_is_kept():
+        return Finding("clock", "ok", "a time service keeps the clock")
+    mend = "let the machine keep time: systemctl enable --now systemd-timesyncd"
+    return Finding("clock", "warning", "nothing keeps the clock right; keys would expire at the wrong time", mend)
+
+
+async def _relay(settings: ServerSettings) -> Finding:
+    """The embedded relay takes TLS connections."""
+    if settings.derp_host is None:
+        return Finding("derp", "skipped", "no embedded relay")
+    on_front = settings.tls_certificate is not None
+    port = settings.listen.port if on_front else settings.derp_listen.port
+    host = relay_host(settings.derp_host or own_address() or "127.0.0.1")[0]
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=_unverified())
+    except (OSError, TimeoutError) as error:
+        mend = f"open TCP port {port} to this machine"
+        return Finding("derp", "failed", f"no relay answers at {host} port {port}: {error or 'time-out'}", mend)
+    writer.transport.abort()
+    return Finding("derp", "ok", f"the relay answers at {host} port {port}")
+
+
+async def _stun(settings: ServerSettings) -> Finding:
+    if settings.derp_host is None or not settings.stun_port:
+        return Finding("stun", "skipped", "no STUN server")
+    host = relay_host(settings.derp_host or own_address() or "127.0.0.1")[0]
+    if await _stun_answers(host, settings.stun_port):
+        return Finding("stun", "ok", f"STUN answers at {host} port {settings.stun_port}")
+    mend = f"open UDP port {settings.stun_port} to this machine"
+    return Finding("stun", "failed", f"STUN does not answer at {host} port {settings.stun_port}", mend)
+
+
+async def _stun_answers(host: str, port: int) -> bool:
+    loop = asyncio.get_running_loop()
+    tx_id = SystemRandomness().bytes(TX_ID_SIZE)
+    try:
+        family, kind, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
+        with socket.socket(family, kind) as probe:
+            probe.setblocking(False)
+            await loop.sock_connect(probe, address)
+            await loop.sock_sendall(probe, encode_request(tx_id))
+            async with asyncio.timeout(TIMEOUT_S):
+                parse_response(await loop.sock_recv(probe, 2048))
+    except (OSError, TimeoutError, DecodeError):
+        return False
+    return True
+
+
+async def _database(settings: ServerSettings) -> Finding:
+    text = await check_database(settings.data_dir, settings.database)
+    return Finding("database", "ok", text)
+
+
+async def _disk(settings: ServerSettings) -> Finding:
+    try:
+        usage = shutil.disk_usage(settings.data_dir)
+    except OSError as error:
+        return Finding("disk", "failed", f"{settings.data_dir}: {error.strerror}", "check server.data_dir")
+    free = f"{usage.free >> 20} MiB free in {settings.data_dir}"
+    if usage.free < MIN_FREE_BYTES and usage.free < usage.total * MIN_FREE_SHARE:
+        return Finding("disk", "failed", f"only {free}", "make room: a full disk stops every change")
+    if not os.access(settings.data_dir, os.W_OK):
+        return Finding("disk", "failed", f"{settings.data_dir} is not writable", "run it as the server's user or root")
+    return Finding("disk", "ok", free)
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _settings,
+    "port": _listening,
+    "tls": _certificate,
+    "reachability": _reachable,
+    "derp": _relay,
+    "stun": _stun,
+    "database": _database,
+    "disk": _disk,
+    "clock": _clock,
+}
