@@ -21,13 +21,13 @@ async def measure(made: Fleet, nodes: int) -> tuple[float, float, float]:
         streams = [tasks.create_task(node.stay()) for node in made.nodes]
         async with asyncio.timeout(LIMIT_S):
             await made.all_told()
-        before = {node: node.connections for node in made.nodes}
+        before = [node.connections for node in made.nodes]
         made.server.stop()
         started = time.monotonic()
         await made.start()
         up = time.monotonic() - started
         async with asyncio.timeout(LIMIT_S):
-            while any(node.connections == before[node] for node in made.nodes):
+            while any(node.connections == former for node, former in zip(made.nodes, before, strict=True)):
                 await asyncio.sleep(0.02)
         found = up, time.monotonic() - started, cpu_s(made.pid)
         for stream in streams:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.types.errors import StateError
-from control.service.service import DATABASE_FILE
+from control.service.archive import DATABASE_FILE
 from control.state.engines import DRIVER_ERRORS, database_url, is_shared, make_engine, place, reason, sqlite_url
 
 if TYPE_CHECKING:
