@@ -101,7 +101,7 @@ class Viewer:
             peers=self._nodes(peers[:PEERS_PER_MESSAGE]),
             domain=self._view.domain,
             collect_services=False,
-            user_profiles=[*self._profiles([self.node_id, *peers]), *self._tagged_profile()],
+            user_profiles=self._profiles([self.node_id, *peers]),
             control_time=wire.format_time(wall_now),
             debug=wire.Debug(disable_log_tail=True),
         )
@@ -180,6 +180,9 @@ class Viewer:
         if self._ssh_due:
             self._add_ssh(first)
         first.user_profiles = self._profiles([self.node_id, *batch.added] if self._self_due else batch.added)
+        if first.user_profiles:
+            # Stock clients apply small deltas without showing new owners; a domain makes them build their netmap anew.
+            first.domain = self._view.domain
         self._forget_pending()
         groups = sorted(batch.added)
         first.peers_changed = self._nodes(groups[:PEERS_PER_MESSAGE])
@@ -285,14 +288,6 @@ class Viewer:
                 profiles.append(wire.UserProfile(id=user_id, login_name=user.login_name, display_name=name))
         self._users_told |= due.keys()
         return profiles
-
-    def _tagged_profile(self) -> list[wire.UserProfile]:
-        """The owner of tagged nodes, before there is one: stock clients do not show owners that come in a delta."""
-        user_id, login_name, display_name = self._view.tagged_owner()
-        if user_id in self._users_told:
-            return []
-        self._users_told.add(user_id)
-        return [wire.UserProfile(id=user_id, login_name=login_name, display_name=display_name)]
 
     def _profile(self, node_id: NodeId) -> wire.UserProfile:
         user_id, login_name, display_name = self._view.owner(self._view.nodes[node_id])

@@ -104,12 +104,8 @@ class MeshView:
         """(id, login name, display name) of the owner as shown to peers; the placeholder for tagged nodes."""
         user = None if node.user_id is None else self._users.get(node.user_id)
         if user is None:
-            return self.tagged_owner()
+            return TAGGED_DEVICES, TAGGED_DEVICES_NAME, "Tagged Devices"
         return user.id, user.login_name, user.display_name or user.name
-
-    def tagged_owner(self) -> tuple[UserId, str, str]:
-        """The placeholder for the owner of tagged nodes, as `owner` gives it."""
-        return TAGGED_DEVICES, TAGGED_DEVICES_NAME, "Tagged Devices"
 
     def fqdn(self, node: NodeRecord) -> str:
         """Name of the node with the tailnet's domain and a trailing dot."""

@@ -235,13 +235,15 @@ def test_ok__back_to_what_the_viewer_knows_is_no_news() -> None:
     assert mesh.tell() == []
 
 
-def test_ok__the_owner_of_tagged_nodes_is_told_before_there_is_one() -> None:
-    mesh = Mesh(1, 2)
-    (first,) = Viewer(mesh.model, PeerNodes(mesh.model), NodeId(1), 130).full_map(NOW)
-    assert [profile.login_name for profile in first.user_profiles][1:] == ["tagged-devices"]
+def test_ok__a_new_owner_comes_in_a_message_that_stock_clients_take_whole() -> None:
+    mesh = Mesh(1, 2, 3)
     mesh.put(make_record(2, user_id=None, tags=("tag:srv",)))
     (told,) = mesh.tell()
-    assert (told.peers_changed[0].user, told.user_profiles) == (2147455555, [])
+    assert [profile.login_name for profile in told.user_profiles] == ["tagged-devices"]
+    assert told.domain == "mesh.test"
+    mesh.put(make_record(3, user_id=None, tags=("tag:srv",)))
+    (told,) = mesh.tell()
+    assert (told.peers_changed[0].user, told.user_profiles, told.domain) == (2147455555, [], "")
 
 
 def test_ok__added_and_removed_with_the_owner_profile() -> None:
