@@ -17,6 +17,8 @@ BENCHES = (
     "control_fanout",
     "control_reconnect",
     "loop_stall",
+    "filter_rules",
+    "netmap_apply",
 )
 
 

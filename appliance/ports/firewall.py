@@ -22,6 +22,11 @@ class FirewallError(ApplianceError):
     severity = Severity.HIGH
 
 
+RANGES = "flags interval;"
+HASHED = ""
+"""Options of a set: elements may be ranges, or are single values."""
+
+
 @dataclass(frozen=True, slots=True)
 class NftSet:
     """A named set, or a verdict map when elements carry verdicts (`type` then ends in `: verdict`)."""
@@ -29,7 +34,7 @@ class NftSet:
     name: str
     type: str
     elements: Mapping[str, str]
-    options: str = "flags interval;"
+    options: str = RANGES
 
     @property
     def word(self) -> str:

@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 from appliance.router.ranges import ALL_PORTS, Interval, merge, parse_addresses, prefix_interval, subtract
@@ -25,10 +26,14 @@ DEFAULT_PROTOCOLS = (6, 17, 1, 58)
 TSMP = 99
 MAX_DEPTH = 8
 MAX_ELEMENTS = 500_000
+REMEMBERED = 32_768
+"""Addresses and classes kept from one filter to the next, which differ by little."""
 _CAP = "cap:"
 
 Element = tuple[int, Interval, Interval]
 """Protocol, addresses, ports."""
+Opened = tuple[tuple[tuple[int, Interval, Interval], ...], tuple[int, ...]]
+"""Version, addresses and ports of destinations; protocols."""
 
 
 class FilterError(ApplianceError):
@@ -121,12 +126,17 @@ def rule_protocols(rule: FilterRule) -> tuple[int, ...]:
     return tuple(sorted({number for number in rule.ip_protos if 0 <= number <= 255}))
 
 
-def _parsed(text: str, problems: list[str]) -> list[tuple[int, Interval]]:
+@lru_cache(maxsize=REMEMBERED)
+def _addresses(text: str) -> tuple[tuple[int, Interval], ...]:
+    return tuple(parse_addresses(text))
+
+
+def _parsed(text: str, problems: list[str]) -> tuple[tuple[int, Interval], ...]:
     try:
-        return parse_addresses(text)
+        return _addresses(text)
     except DecodeError as error:
         problems.append(f"filter rule ignored: {error.text}")
-        return []
+        return ()
 
 
 def _bundles(
@@ -151,7 +161,8 @@ def _family(version: int, bundles: list[_Bundle], jailed: list[Prefix]) -> Famil
         pieces[members].append(interval)
     classes: dict[Destinations, list[Interval]] = defaultdict(list)
     for members, intervals in pieces.items():
-        classes[_destinations(version, [usable[index] for index in _bits(members)])] += intervals
+        opened = tuple((usable[index].entries, usable[index].protocols) for index in _bits(members))
+        classes[_destinations(version, opened)] += intervals
     made = ((destinations, tuple(merge(intervals))) for destinations, intervals in classes.items())
     return FamilyFilter(version, tuple(sorted(made, key=lambda item: item[1])))
 
@@ -180,16 +191,17 @@ def _bits(members: int) -> Iterator[int]:
         members ^= low
 
 
-def _destinations(version: int, bundles: list[_Bundle]) -> Destinations:
+@lru_cache(maxsize=REMEMBERED)
+def _destinations(version: int, bundles: tuple[Opened, ...]) -> Destinations:
     addresses: list[Interval] = []
     ported: dict[int, dict[Interval, list[Interval]]] = defaultdict(lambda: defaultdict(list))
     whole: dict[int, list[Interval]] = defaultdict(list)
-    for bundle in bundles:
-        for family, interval, ports in bundle.entries:
+    for entries, protocols in bundles:
+        for family, interval, ports in entries:
             if family != version:
                 continue
             addresses.append(interval)
-            for protocol in bundle.protocols:
+            for protocol in protocols:
                 if protocol in PORT_PROTOCOLS:
                     ported[protocol][interval].append(ports)
                 elif ports == ALL_PORTS and protocol not in ICMP.values():

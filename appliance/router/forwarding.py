@@ -35,6 +35,11 @@ def uplinks(main_routes: Iterable[Route]) -> list[str]:
     return sorted({item.interface for item in found if item.interface})
 
 
+def reaches_outside(model: RouterModel) -> bool:
+    """Whether anything but the mesh itself is reached by the tunnel."""
+    return any(not is_overlay(prefix.network_address) for prefix in model.routes)
+
+
 async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[str]) -> list[Wish]:
     """In the order in which they must be written (node-os spec 1.3, forwarding and reverse path)."""
     names = list(uplink_names)
@@ -45,7 +50,7 @@ async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[
             if await sysctl.read(key) in ("1", "2"):
                 found.append(Wish(key, "2", frozenset({"2"})))
     found += [Wish(FORWARD_KEYS[version], "1", frozenset({"1", "2"})) for version in sorted(model.forwards)]
-    if any(not is_overlay(prefix.network_address) for prefix in model.routes):
+    if reaches_outside(model):
         for name in names:  # replies to marked sockets must pass a strict reverse-path filter
             if await _strict(sysctl, name):
                 found.append(Wish(f"{_CONF[4]}/{name}/src_valid_mark", "1", frozenset({"1"})))

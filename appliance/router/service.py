@@ -18,7 +18,7 @@ from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.compile import CompiledFilter
 from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
-from appliance.router.forwarding import SysctlKeeper, uplinks, wishes
+from appliance.router.forwarding import SysctlKeeper, reaches_outside, uplinks, wishes
 from appliance.router.model import (
     MARK_FORWARDED,
     MARK_MASK,
@@ -93,7 +93,8 @@ class Router:
                 raise RouterError(f"network set-up failed: {error.text}", mend=error.mend) from error
             self._model, self._compiled = model, compiled
             await self._end_flows(openings)
-            await self._apply_settings(model)
+            if before[0] is None or _settings_inputs(before[0]) != _settings_inputs(model):
+                await self._apply_settings(model)
             if before[0] is None or _foreign_inputs(before[0]) != _foreign_inputs(model):
                 await self._treat_foreign(model)
             self._health.say(
@@ -271,14 +272,14 @@ class Router:
 
     async def _treat_foreign(self, model: RouterModel) -> None:
         try:
+            if model.foreign is not ForeignMode.OPEN:
+                await self._close_foreign()
             objects = await self._firewall.ruleset()
             if model.foreign is ForeignMode.OPEN:
                 self._opened = True
                 if document := opening_document(objects, model):
                     await self._firewall.apply(document)
                     objects = await self._firewall.ruleset()
-            else:
-                await self._close_foreign()
         except FirewallError as error:
             self._health.say("foreign-firewall-drop", error.text, "let the tunnel pass in the host's firewall")
             return
@@ -298,6 +299,11 @@ _CONTENDED_MEND = "set ManageForeignRoutingPolicyRules=no in networkd.conf"
 
 def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
     return model.foreign, model.interface, model.wireguard_port
+
+
+def _settings_inputs(model: RouterModel) -> tuple[object, ...]:
+    """What `wishes` reads of a model; the rest of it is the host's network, whose changes call `repair`."""
+    return model.forwards, reaches_outside(model)
 
 
 def _filter_inputs(model: RouterModel) -> tuple[object, ...]:

@@ -85,6 +85,9 @@ class Gateway:
         )
 
 
+_NOT_SETTINGS = (".waypost0.", "nf_conntrack_count")
+
+
 def snapshot(namespace: Namespace) -> dict[str, str]:
     """Everything that a router may change on a host. The device's own settings go with the device."""
     state = {
@@ -96,7 +99,7 @@ def snapshot(namespace: Namespace) -> dict[str, str]:
             "-6 route show table all",
         )
     }
-    state["nft"] = namespace.run("nft", "list", "ruleset")
-    settings = namespace.run("sysctl", "-a", "-r", r"^net\.ipv[46]\.(conf\.|ip_forward)", check=False)
-    state["sysctl"] = "\n".join(line for line in settings.splitlines() if ".waypost0." not in line)
+    state["nft"] = namespace.run("nft", "-s", "list", "ruleset")
+    settings = namespace.run("sysctl", "-a", "-r", r"^net\.", check=False).splitlines()
+    state["sysctl"] = "\n".join(line for line in settings if not any(word in line for word in _NOT_SETTINGS))
     return state

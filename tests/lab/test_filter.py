@@ -128,7 +128,7 @@ async def test_ok__ten_thousand_rules(bench):
     model: RouterModel = replace(FILTER, routes=(ip_network("100.64.0.0/10"),), rules=rules)
     await bench.gateway.router.apply(model)
     listed = bench.host.run("nft", "-t", "list", "table", "inet", "waypost")
-    assert len(listed.splitlines()) < 160, "lookups, not a list of rules"
+    assert len(listed.splitlines()) < 220, "lookups, not a list of rules"
     bench.tunnel.put(udp("100.64.49.199", "10.0.0.249", 5, 10_000, number=1))
     bench.tunnel.put(udp("100.64.49.199", "10.0.0.249", 6, 9_999, number=2))
     bench.tunnel.put(udp("100.64.49.199", "10.0.0.249", 7, 9_998 + 10, number=3))

@@ -46,11 +46,64 @@ DOCKER = """table ip filter {
     }
 }
 """
-FIREWALLD = """table inet firewalld {
-    chain filter_INPUT { type filter hook input priority 10;
-        tcp dport 22 accept
-        reject
+# What the programs make on Debian 12, less what does not matter here: verdicts, hooks and priorities are theirs.
+DOCKER_NFT = """table ip nat {
+    chain PREROUTING { type nat hook prerouting priority -100; policy accept;
+        fib daddr type local counter jump DOCKER; }
+    chain POSTROUTING { type nat hook postrouting priority 100; policy accept;
+        oifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade; }
+    chain DOCKER { iifname "docker0" counter return; }
+}
+table ip filter {
+    chain FORWARD { type filter hook forward priority 0; policy drop;
+        counter jump DOCKER-USER
+        counter jump DOCKER-ISOLATION-STAGE-1
+        oifname "docker0" ct state related,established counter accept
+        oifname "docker0" counter jump DOCKER
+        iifname "docker0" oifname != "docker0" counter accept
+        iifname "docker0" oifname "docker0" counter accept
     }
+    chain DOCKER { }
+    chain DOCKER-ISOLATION-STAGE-1 {
+        iifname "docker0" oifname != "docker0" counter jump DOCKER-ISOLATION-STAGE-2
+        counter return
+    }
+    chain DOCKER-ISOLATION-STAGE-2 { oifname "docker0" counter drop; counter return; }
+    chain DOCKER-USER { counter return; }
+}
+"""
+UFW = """table ip filter {
+    chain INPUT { type filter hook input priority 0; policy drop;
+        counter jump ufw-before-input; counter jump ufw-user-input; }
+    chain FORWARD { type filter hook forward priority 0; policy drop; counter jump ufw-before-forward; }
+    chain ufw-before-input { iifname "lo" counter accept; ct state related,established counter accept;
+        ct state invalid counter drop; }
+    chain ufw-before-forward { ct state related,established counter accept; }
+    chain ufw-user-input { tcp dport 22 counter accept; }
+}
+table ip6 filter {
+    chain INPUT { type filter hook input priority 0; policy drop; ct state related,established counter accept; }
+    chain FORWARD { type filter hook forward priority 0; policy drop; }
+}
+"""
+FIREWALLD = """table inet firewalld {
+    chain filter_INPUT { type filter hook input priority 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname "lo" accept
+        jump filter_INPUT_ZONES
+        ct state invalid drop
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FORWARD { type filter hook forward priority 10; policy accept;
+        ct state { established, related } accept
+        ct status dnat accept
+        iifname "lo" accept
+        ct state invalid drop
+        reject with icmpx admin-prohibited
+    }
+    chain filter_INPUT_ZONES { iifname "lan0" goto filter_IN_public; }
+    chain filter_IN_public { tcp dport 22 ct state new accept; meta l4proto { icmp, ipv6-icmp } accept; }
 }
 """
 PEER, HOST = "100.64.0.2", "192.168.10.5"
@@ -113,16 +166,29 @@ def arrives(sock: socket.socket, timeout_s: float) -> tuple[bytes, tuple[str, in
     return data, source
 
 
-async def test_ok__close_leaves_the_host_as_it_was(site, gateway):
+EXIT = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODEL,
+        replace(MODEL, snat=False, stateful=True, drop_cgnat=False, shields_up=True),
+        replace(MODEL, advertised=(*MODEL.advertised, *EXIT)),
+        replace(MODEL, routes=(*MODEL.routes, *EXIT)),
+    ],
+    ids=["subnets", "no-snat", "offers-exit", "uses-exit"],
+)
+async def test_ok__close_leaves_the_host_as_it_was(site, gateway, model):
     site.gateway.nft(DOCKER)
     before = snapshot(site.gateway)
-    await gateway.router.apply(MODEL)
+    await gateway.router.apply(model)
     during = snapshot(site.gateway)
     assert all(during[part] != before[part] for part in before), "every part is touched, else this proves nothing"
     assert "throw 10.1.0.0/16" in during["-4 route show table all"]
     assert "5270:\tfrom all lookup 52" in during["-6 rule"]
-    await gateway.router.apply(replace(MODEL, routes=MODEL.routes[:1], local_routes=(), rules=(), advertised=()))
-    await gateway.router.apply(MODEL)
+    await gateway.router.apply(replace(model, routes=model.routes[:1], local_routes=(), rules=(), advertised=()))
+    await gateway.router.apply(model)
     again = snapshot(site.gateway)
     assert {part: text.replace(" metric 1024", "") for part, text in again.items()} == {
         part: text.replace(" metric 1024", "") for part, text in during.items()
@@ -241,21 +307,52 @@ async def test_ok__overlay_sources_beside_the_tunnel_are_dropped(site, tunnel, g
     assert upper(out)[1][8:] == b"honest"
 
 
-async def test_ok__foreign_drops_are_told_and_opened(site, tunnel, gateway):
-    site.gateway.nft(DOCKER + FIREWALLD)
+@pytest.mark.parametrize(
+    ("foreign", "told"),
+    [
+        (DOCKER_NFT, ["ip table filter chain FORWARD (forward)"]),
+        (UFW, [f"{family} table filter chain {chain}" for family in ("ip", "ip6") for chain in ("INPUT", "FORWARD")]),
+        (FIREWALLD, ["inet table firewalld chain filter_INPUT", "inet table firewalld chain filter_FORWARD"]),
+        (DOCKER_NFT + FIREWALLD, ["ip table filter chain FORWARD", "inet table firewalld chain filter_FORWARD"]),
+    ],
+    ids=["docker", "ufw", "firewalld", "docker-firewalld"],
+)
+async def test_ok__foreign_drops_are_told_and_opened(site, tunnel, gateway, foreign, told):
+    """Both ways into the host's networks and to the host itself; a reload of the other firewall is noticed."""
+    site.gateway.nft(foreign)
     before = snapshot(site.gateway)
-    await gateway.router.apply(replace(MODEL, foreign=ForeignMode.DETECT))
+    model = replace(MODEL, foreign=ForeignMode.DETECT)
+    await gateway.router.apply(model)
     assert gateway.events[-1].code == "foreign-firewall-drop"
-    assert "ip table filter chain FORWARD (forward), inet table firewalld chain filter_INPUT" in gateway.events[-1].text
+    assert all(place in gateway.events[-1].text for place in told)
     with listen(site.host, 7000) as sock:
         tunnel.put(udp(PEER, HOST, 4000, 7000))
         assert arrives(sock, 0.2) is None
         await gateway.router.apply(MODEL)
         assert not gateway.events[-1].broken
-        tunnel.put(udp(PEER, HOST, 4001, 7000))
-        assert arrives(sock, 5) is not None
+        await passes(site, tunnel, sock, 4001)
+        site.gateway.run("nft", "flush", "ruleset")
+        site.gateway.nft(foreign)
+        await gateway.router.repair()
+        await passes(site, tunnel, sock, 4011)
+        await gateway.router.apply(model)
+        tunnel.put(udp(PEER, HOST, 4020, 7000))
+        assert arrives(sock, 0.2) is None
+        assert gateway.events[-1].broken
     await gateway.router.close()
     assert snapshot(site.gateway) == before
+
+
+async def passes(site: Site, tunnel: Tunnel, sock: socket.socket, port: int) -> None:
+    """A peer's packet reaches the host behind and the gateway itself, and the host's own packets go into the tunnel."""
+    tunnel.put(udp(PEER, HOST, port, 7000))
+    assert arrives(sock, 5) is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(("100.64.0.1", 7001))
+        tunnel.put(udp(PEER, "100.64.0.1", port, 7001))
+        assert arrives(own, 5) is not None
+    sock.sendto(b"out", (PEER, port + 5))
+    assert tunnel.take(lambda packet: upper(packet)[0] == UDP and upper(packet)[1][8:] == b"out") is not None
 
 
 async def test_ok__link_monitor_and_repair(site, gateway):

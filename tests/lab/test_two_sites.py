@@ -9,6 +9,7 @@ import pytest
 from tests.lab.mesh import fetch_hash
 from tests.lab.namespaces import Lab
 from tests.lab.processes import wait_until
+from tests.lab.router_host import snapshot
 from tests.lab.sites import two_sites, wait_for_page
 from tests.lab.topology import NatKind
 
@@ -66,30 +67,40 @@ def test_ok__killed_gateway_is_back_without_a_new_login(lab: Lab, tmp_path: Path
     assert len(sites.control.json("nodes", "list")) == nodes
 
 
-def test_ok__down_and_kill_leave_the_host_as_it_was(lab: Lab, tmp_path: Path) -> None:
+FOREIGN = """table inet firewalld {
+    chain filter_FORWARD { type filter hook forward priority 10; policy accept;
+        ct state established,related accept
+        reject with icmpx admin-prohibited
+    }
+}
+"""
+OPEN = '[router]\nforeign = "open"\n'
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [((), ""), (("--no-snat",), OPEN)],
+    ids=["snat", "no-snat-openings"],
+)
+def test_ok__down_and_kill_leave_the_host_as_it_was(
+    lab: Lab, tmp_path: Path, options: tuple[str, ...], config: str
+) -> None:
     sites = two_sites(lab, tmp_path)
     host = sites.site_a.gateway
-
-    def network() -> list[str]:
-        commands = (
-            ("ip", "rule"),
-            ("ip", "-6", "rule"),
-            ("ip", "route", "show", "table", "all"),
-            ("ip", "-6", "route", "show", "table", "all"),
-            ("nft", "list", "ruleset"),
-            ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
-        )
-        return [host.run(*each) for each in commands]
-
-    before = network()
-    sites.join()
+    if config:
+        host.nft(FOREIGN)
+        (tmp_path / "waypost.toml").write_text(config)
+        sites.a.options = ("--config", str(tmp_path / "waypost.toml"))
+    before = snapshot(host)
+    sites.join(*options)
     wait_for_page(sites)
-    assert network() != before
+    during = snapshot(host)
+    assert all(during[part] != before[part] for part in before), "every part is touched, else this proves nothing"
     sites.a.must("down")
-    wait_until(lambda: network() == before, 10, "the host's network to be as before `up`")
+    wait_until(lambda: snapshot(host) == before, 10, "the host's network to be as before `up`")
     sites.a.must("up")
     wait_for_page(sites)
     sites.a.kill()
     sites.a.start()  # recognises what the killed one left
     sites.a.must("down")
-    wait_until(lambda: network() == before, 10, "the host's network to be as before the crash")
+    wait_until(lambda: snapshot(host) == before, 10, "the host's network to be as before the crash")
