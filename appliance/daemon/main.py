@@ -79,6 +79,7 @@ def rootless_config(config: Config, environ: Mapping[str, str]) -> Config:
         daemon = replace(daemon, socket=str(user_socket(environ)))
     if tunnel.port == usual.tunnel.port:
         tunnel = replace(tunnel, port=0)  # the machine may have a gateway of its own
+    tunnel = replace(tunnel, engine="userspace")  # a kernel device would keep its UDP socket inside
     return replace(config, daemon=replace(daemon, rootless=True), tunnel=tunnel)
 
 

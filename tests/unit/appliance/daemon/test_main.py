@@ -26,7 +26,7 @@ def test_ok__rootless_takes_the_users_own_places() -> None:
     assert config.daemon.rootless
     assert config.daemon.state_dir == "/home/ada/.local/state/waypost"
     assert config.daemon.socket == "/run/user/7/waypost/waypostd.sock"
-    assert config.tunnel.port == 0
+    assert (config.tunnel.port, config.tunnel.engine) == (0, "userspace")
     chosen = with_options(Config(), {"rootless": True, "state_dir": "/x", "port": 41641})
     assert (chosen.daemon.state_dir, chosen.tunnel.port, chosen.daemon.rootless) == ("/x", 41641, True)
 
