@@ -26,6 +26,7 @@ COMMANDS = {
     "backup": ("control.cli.archive:backup", "Write state and keys to a file, while the server runs."),
     "restore": ("control.cli.archive:restore", "Bring a backup back into an empty database."),
     "doctor": ("control.cli.doctor:doctor", "Look for what is wrong, and say how to mend it."),
+    "import": ("control.cli.imports:import_group", "Take over the mesh of another server."),
     "counters": ("control.cli.counters:counters", "Show what the server counts."),
     "page": ("control.cli.page:page", "Print where the status page is and a code to sign in."),
     "completion": ("control.cli.completion:completion", "Print the shell completion script."),

@@ -89,13 +89,18 @@ class PreAuthKeyOperations:
 
 async def find_key(tx: Transaction, text: str) -> PreAuthKeyRecord | None:
     """The key of this text, whatever its state; None for an unknown one or a wrong secret."""
-    match = _TEXT.fullmatch(text.strip().partition(_LOCK_SUFFIX)[0])
-    if match is None:
-        return None
-    found = await tx.key_by_prefix(match.group(1))
-    if found is None or not hmac.compare_digest(found[1], _hash(match.group(2))):
+    bare = text.strip().partition(_LOCK_SUFFIX)[0]
+    match = _TEXT.fullmatch(bare)
+    prefix, secret_hash = imported_key(bare) if match is None else (match.group(1), _hash(match.group(2)))
+    found = await tx.key_by_prefix(prefix)
+    if found is None or not hmac.compare_digest(found[1], secret_hash):
         return None
     return found[0]
+
+
+def imported_key(text: str) -> tuple[str, bytes]:
+    """Public part and hash of a key that another server made: its text has no public part of ours."""
+    return "i" + hashlib.sha256(b"public part " + text.encode()).hexdigest()[:12], _hash(text)
 
 
 def _hash(secret: str) -> bytes:

@@ -7,18 +7,23 @@ nodes do through the transports is `control.service.interface.NodeFacing`.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import structlog
 
+from appliance.ports.clock import SystemClock
+from appliance.ports.randomness import SystemRandomness
 from appliance.types.errors import StateError
 from control.policy.document import parse_policy
+from control.service.actor import local_admin
 from control.service.archive import DATABASE_FILE
 from control.service.audit import AuditOperations
 from control.service.core import Core
 from control.service.counters import Counters
 from control.service.dns_names import DnsNames
 from control.service.id_tokens import KEY_FILE, IdTokens, load_token_key
+from control.service.imports import ImportOperations, ImportReport
 from control.service.keys import PreAuthKeyOperations
 from control.service.logins import LoginOperations
 from control.service.node_reports import NodeReports
@@ -30,11 +35,13 @@ from control.service.presence import Presence
 from control.service.registration import Registrar
 from control.service.requests import NodeRequestOperations
 from control.service.routes import RouteOperations
+from control.service.settings import ServiceSettings
 from control.service.updates import update_node
 from control.service.users import UserOperations
 from control.state.changes import Change, ChangeBus
 from control.state.database import Database, open_database
 from control.state.engines import database_url, sqlite_url
+from control.state.identity import load_identity
 from control.state.records import DEFAULT_TAILNET
 
 if TYPE_CHECKING:
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
     from appliance.types.ids import NodeId
     from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
     from appliance.types.netmap import DerpMap
-    from control.service.settings import ServiceSettings
+    from control.service.headscale import HeadscaleTables
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
 
@@ -72,6 +79,7 @@ class ControlService:
         self._registrar = Registrar(core, self._pending)
         self.counters = Counters()
         self.audit = AuditOperations(core)
+        self.imports = ImportOperations(core)
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
@@ -214,6 +222,20 @@ async def open_service(
         await database.close()
         raise
     return ControlService(core, database, token_key)
+
+
+async def import_headscale(
+    data_dir: Path, database_text: str, domain: str, noise_key: Path | None, tables: HeadscaleTables
+) -> ImportReport:
+    """Into a server that does not run; makes its folder and keys. Raises `ApplianceError`."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    load_identity(data_dir, randomness, noise_key)
+    settings = ServiceSettings(domain=domain)
+    service = await open_service(data_dir, settings, clock=clock, randomness=randomness, database_text=database_text)
+    try:
+        return await service.imports.headscale(local_admin(os.geteuid()), tables)
+    finally:
+        await service.close()
 
 
 async def _repeat(event: asyncio.Event, wait_s: float, work: Callable[[], Awaitable[None]]) -> None:

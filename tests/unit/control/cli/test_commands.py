@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -266,3 +269,18 @@ async def test_ok__backup_and_restore(shell, tmp_path):
         assert await asyncio.to_thread(run, list(arguments)) == 0
     assert "1 users" in shell.capsys.readouterr().out
     assert await asyncio.to_thread(run, ["restore", file, "--data-dir", str(tmp_path / "n")]) == 1
+
+
+async def test_ok__import_headscale(shell, tmp_path):
+    file, folder = tmp_path / "db.sqlite", tmp_path / "imported"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript((Path(__file__).parents[3] / "samples" / "headscale.sql").read_text())
+    key = tmp_path / "noise_private.key"
+    key.write_text("privkey:" + "42" * 32)
+    arguments = ["import", "headscale", str(file), "--noise-key", str(key), "--data-dir", str(folder)]
+    assert await asyncio.to_thread(run, arguments) == 0
+    printed = shell.capsys.readouterr().out
+    assert "3 nodes" in printed
+    assert "not taken: pre-auth key 2" in printed
+    assert (folder / "noise.key").read_text().strip() == "privkey:" + "42" * 32
+    assert await asyncio.to_thread(run, arguments) == 1
