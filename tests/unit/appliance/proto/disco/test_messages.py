@@ -65,7 +65,7 @@ def test_ok__pong_vector() -> None:
     assert encode_message(pong).hex() == vector["payload"]
 
 
-@pytest.mark.parametrize("vector", VECTORS["call_me_maybe"], ids=["two", "none"])
+@pytest.mark.parametrize("vector", VECTORS["call_me_maybe"], ids=["two", "none", "swapped"])
 def test_ok__call_me_maybe_vector(vector: dict[str, Any]) -> None:
     message = CallMeMaybe(tuple(AddrPort(*endpoint) for endpoint in vector["endpoints"]))
     assert encode_message(message).hex() == vector["payload"]
