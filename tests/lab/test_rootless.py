@@ -105,6 +105,7 @@ def test_ok__advertised_routes_are_a_health_item(world: World) -> None:
     world.join()
     world.laptop.must("set", "--advertise-routes", "192.168.7.0/24")
     wait_until(lambda: "rootless-routes" in world.laptop.must("health", "--json"), 10, "the health item")
+    assert "flows-not-ended" not in world.laptop.must("health", "--json")
     world.laptop.must("set", "--advertise-routes", "")
     wait_until(lambda: "rootless-routes" not in world.laptop.must("health", "--json"), 10, "the item to go")
 
