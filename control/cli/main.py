@@ -20,7 +20,7 @@ COMMANDS = {
     "preauthkeys": ("control.cli.preauthkeys:preauthkeys", "Create, list, revoke keys with which nodes join."),
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
-    "policy": ("control.cli.policy:policy", "Check, get, set the policy."),
+    "policy": ("control.cli.policy_questions:policy", "Check, set, test, compare, explain the policy."),
     "config": ("control.cli.config:config", "Check the settings file."),
     "audit": ("control.cli.audit:audit", "Show who changed what."),
     "backup": ("control.cli.archive:backup", "Write state and keys to a file, while the server runs."),

@@ -10,9 +10,9 @@ import click
 
 from appliance.types.errors import ApplianceError
 from control.cli.client import AdminClient, RemoteError
-from control.cli.options import json_option, show_json, show_result, socket_option
+from control.cli.options import json_option, show_json, show_result, show_table, socket_option
 
-_FILE = click.Path(exists=False, allow_dash=True, dir_okay=False)
+FILE = click.Path(exists=False, allow_dash=True, dir_okay=False)
 
 
 @click.group()
@@ -21,7 +21,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @json_option
 def check(file: str, as_json: bool) -> None:
     """Check the policy in FILE (- = standard input); needs no server."""
@@ -31,7 +31,7 @@ def check(file: str, as_json: bool) -> None:
 
     problems: list[dict[str, Any]] = []
     try:
-        check_text(_read(file))
+        check_text(read_file(file))
     except PolicyError as error:
         problems = [problem_json(problem) for problem in error.problems]
     if as_json:
@@ -59,13 +59,13 @@ def get(client: AdminClient, as_json: bool) -> None:
 
 
 @policy.command("set")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option("--base-version", type=int, help="Refuse unless this version is in force.")
 @json_option
 @socket_option
 def set_policy(client: AdminClient, file: str, base_version: int | None, as_json: bool) -> None:
     """Put the policy in FILE (- = standard input) in force."""
-    body = {"text": _read_text(file), "base_version": base_version}
+    body = {"text": read_text(file), "base_version": base_version}
     try:
         stored = client.call("PUT", "policy", body=body)
     except RemoteError as error:
@@ -77,6 +77,35 @@ def set_policy(client: AdminClient, file: str, base_version: int | None, as_json
     show_result(as_json, stored, f"policy version {stored['version']} is in force")
 
 
+@policy.command()
+@json_option
+@socket_option
+def history(client: AdminClient, as_json: bool) -> None:
+    """Every version that was in force, the newest first."""
+    found = client.call("GET", "policy", "history")
+    if as_json:
+        show_json(found)
+        return
+    rows = [[str(one["version"]), one["created"] or "", one["author"], str(len(one["text"]))] for one in found]
+    show_table(("version", "created", "author", "characters"), rows, "no policy was ever set")
+
+
+@policy.command()
+@click.argument("version", type=int)
+@json_option
+@socket_option
+def revert(client: AdminClient, version: int, as_json: bool) -> None:
+    """Put the text of an older VERSION in force again, as a new version."""
+    try:
+        stored = client.call("POST", "policy", "revert", body={"version": version})
+    except RemoteError as error:
+        if not error.problems:
+            raise
+        show_problems(f"version {version}", error.problems)
+        raise click.exceptions.Exit(1) from None
+    show_result(as_json, stored, f"policy version {stored['version']} is in force, the text of version {version}")
+
+
 def show_problems(file: str, problems: list[dict[str, Any]]) -> None:
     """One line each on standard error, in the form that editors and CI tools parse."""
     for problem in problems:
@@ -86,7 +115,8 @@ def show_problems(file: str, problems: list[dict[str, Any]]) -> None:
         click.echo(f"{file}: {word}{place}: {problem['text']}{hint}", err=True)
 
 
-def _read(file: str) -> bytes:
+def read_file(file: str) -> bytes:
+    """The bytes of FILE, `-` = standard input. Raises `ApplianceError`."""
     if file == "-":
         return sys.stdin.buffer.read()
     try:
@@ -97,8 +127,8 @@ def _read(file: str) -> bytes:
         ) from None
 
 
-def _read_text(file: str) -> str:
+def read_text(file: str) -> str:
     try:
-        return _read(file).decode("utf-8-sig")
+        return read_file(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ApplianceError(f"{file} is not UTF-8", mend="save it as UTF-8", code="file") from None

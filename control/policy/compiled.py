@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from control.policy.facts import NodeFacts, UserFacts
     from control.policy.matching import Masks
     from control.policy.model import Policy, SshRule
+    from control.policy.selectors import Selector
 
 ALLOW_ALL_RULE = FilterRule(src_ips=("*",), dst_ports=(PortRange("*"),))
 _CACHED_ROUTES = 65536
@@ -50,7 +51,8 @@ class PolicyDelta:
 class CompiledPolicy:
     """`control.state.mesh.PolicyView`, mutable by `put_node`, `remove_node` and `put_user`.
 
-    `services` are the addresses of services that rules may name as `svc:…`.
+    `services` are the addresses of services that rules may name as `svc:…`; `asked` selectors that no rule names but
+    somebody will ask `members` for.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class CompiledPolicy:
         users: Iterable[UserFacts],
         nodes: Iterable[NodeFacts],
         services: Mapping[str, tuple[IPv4Address | IPv6Address, ...]] | None = None,
+        asked: tuple[Selector, ...] = (),
     ) -> None:
         self.policy = policy
         self.users: dict[UserId, UserFacts] = {user.id: user for user in users}
@@ -70,6 +73,7 @@ class CompiledPolicy:
             self.table.mask((test.source, *(one for _, one, _ in (*test.accept, *test.deny))))
         for ssh_test in policy.ssh_tests:
             self.table.mask((ssh_test.source, *ssh_test.destinations))
+        self.table.mask(asked)
         self.members = Members(self.table, self.rules, services or {})
         self._filters = FilterBuilder(self.rules, self.members)
         self._steering = Steering(self.rules, self.members)

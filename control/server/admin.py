@@ -97,6 +97,10 @@ class PolicyText(msgspec.Struct, forbid_unknown_fields=True):
     base_version: int | None = None
 
 
+class PolicyVersion(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+
+
 B = TypeVar("B", bound=msgspec.Struct)
 
 
@@ -153,6 +157,9 @@ class AdminServer:
                 web.get("/v1/policy", self._get_policy),
                 web.put("/v1/policy", self._set_policy),
                 web.post("/v1/policy/check", self._check_policy),
+                web.get("/v1/policy/history", self._policy_history),
+                web.post("/v1/policy/revert", self._revert_policy),
+                web.get("/v1/policy/mesh", self._policy_mesh),
             ]
         )
         return app
@@ -308,6 +315,19 @@ class AdminServer:
         body = await _body(request, PolicyText)
         warnings = self._service.policies.check(_actor(request), body.text)
         return _json({"problems": [present.problem_json(problem) for problem in warnings]})
+
+    async def _policy_history(self, request: web.Request) -> web.Response:
+        records = await self._service.policies.history(_actor(request))
+        return _json([present.policy_json(record) for record in records])
+
+    async def _revert_policy(self, request: web.Request) -> web.Response:
+        body = await _body(request, PolicyVersion)
+        record, warnings = await self._service.policies.revert(_actor(request), body.version)
+        problems = [present.problem_json(problem) for problem in warnings]
+        return _json({**present.policy_json(record), "problems": problems})
+
+    async def _policy_mesh(self, request: web.Request) -> web.Response:
+        return _json(self._service.policies.mesh(_actor(request)))
 
 
 @asynccontextmanager

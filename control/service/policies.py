@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from control.policy.checks import run_tests
 from control.policy.compiled import CompiledPolicy
@@ -10,7 +10,8 @@ from control.policy.document import parse_policy, unknown_users, unserved
 from control.policy.facts import auto_approved, is_called
 from control.policy.problems import PolicyError
 from control.service.actor import Permission
-from control.service.errors import ConflictError
+from control.service.errors import ConflictError, NotFoundError
+from control.service.present import mesh_json
 from control.state.records import PolicyRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,25 @@ class PolicyOperations:
         """The version in force, its bytes as they were given; version 0 = none, everybody reaches everything."""
         actor.require(Permission.READ)
         return self._core.policy_record
+
+    async def history(self, actor: Actor) -> list[PolicyRecord]:
+        """Every version, the newest first."""
+        actor.require(Permission.READ)
+        async with self._core.read() as tx:
+            return await tx.policies()
+
+    async def revert(self, actor: Actor, version: int) -> tuple[PolicyRecord, tuple[Problem, ...]]:
+        """Put the text of an older version in force as a new one. Raises `NotFoundError` and what `set` raises."""
+        current = self._core.policy_record.version
+        for record in await self.history(actor):
+            if record.version == version:
+                return await self.set(actor, record.text, base_version=current)
+        raise NotFoundError(f"there is no version {version}", mend="list them: waypost-control policy history")
+
+    def mesh(self, actor: Actor) -> dict[str, Any]:
+        """Users and nodes in the form of a mesh file."""
+        actor.require(Permission.READ)
+        return mesh_json(self._core.model)
 
     def check(self, actor: Actor, text: str) -> tuple[Problem, ...]:
         """Warnings; a refusal raises `PolicyError`, also when the policy's own tests fail on today's mesh."""

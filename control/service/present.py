@@ -136,4 +136,26 @@ def audit_json(entry: AuditRecord) -> dict[str, Any]:
         "target": entry.target,
         "before": json.loads(entry.before) if entry.before else None,
         "after": json.loads(entry.after) if entry.after else None,
+
+
+def mesh_json(view: MeshView) -> dict[str, Any]:
+    """The mesh as a file that `waypost-control policy compile --mesh` reads; without keys."""
+    users = [
+        {"id": user.id, "name": user.name, "email": user.email, "role": user.role.value} for user in view.users.values()
+    ]
+    return {"users": users, "nodes": [_mesh_node(node, view) for node in view.nodes.values()]}
+
+
+def _mesh_node(node: NodeRecord, view: MeshView) -> dict[str, Any]:
+    user = None if node.user_id is None else view.users.get(node.user_id)
+    return {
+        "id": node.id,
+        "name": node.given_name,
+        **({} if user is None else {"user": user.name}),
+        "tags": [*node.tags],
+        "addresses": [str(node.ipv4), str(node.ipv6)],
+        "advertised_routes": [str(route) for route in node.advertised_routes],
+        "approved_routes": [str(route) for route in node.approved_routes],
+        "attributes": node.attributes,
+        "online": view.is_online(node.id),
     }

@@ -159,18 +159,23 @@ class MeshView:
         own = self._nodes.get(viewer)
         routes = (*self.primary_routes(peer), *node.exit_routes)
         shared = set(own.subnet_routes) if own is not None else set()
-        taken, given = self._policy.steered(viewer, peer)
-        usable = (
-            route
-            for route in routes
-            if route in shared or (route not in taken and self._policy.may_use(viewer, peer, route))
-        )
-        return tuple(dict.fromkeys((*node.addresses, *usable, *sorted(given, key=_order))))
+        return (*node.addresses, *usable_routes(self._policy, viewer, peer, routes, shared))
 
     def self_allowed_ips(self, node_id: NodeId) -> tuple[Prefix, ...]:
         """AllowedIPs of a node in its own map: addresses and everything approved that it advertises."""
         node = self._nodes[node_id]
         return (*node.addresses, *node.served_routes)
+
+
+def usable_routes(
+    policy: PolicyView, viewer: NodeId, peer: NodeId, routes: Iterable[Prefix], shared: set[Prefix]
+) -> tuple[Prefix, ...]:
+    """Which of the `routes` behind `peer` the viewer may use; those that it serves itself are `shared`."""
+    taken, given = policy.steered(viewer, peer)
+    usable = (
+        route for route in routes if route in shared or (route not in taken and policy.may_use(viewer, peer, route))
+    )
+    return tuple(dict.fromkeys((*usable, *sorted(given, key=_order))))
 
 
 def _order(route: Prefix) -> tuple[int, int, int]:

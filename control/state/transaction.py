@@ -252,6 +252,13 @@ class Transaction:
             return PolicyRecord(version=0, text="")
         return PolicyRecord(row["version"], row["text"], row["created"], row["author"])
 
+    async def policies(self) -> list[PolicyRecord]:
+        """Every version, the newest first."""
+        table = models.policies
+        query = select(table).where(table.c.tailnet_id == self._tailnet).order_by(table.c.version.desc())
+        rows = (await self._connection.execute(query)).mappings()
+        return [PolicyRecord(row["version"], row["text"], row["created"], row["author"]) for row in rows]
+
     async def add_policy(self, policy: PolicyRecord) -> None:
         names = ("version", "text", "created", "author")
         await self._insert(models.policies, {name: getattr(policy, name) for name in names})

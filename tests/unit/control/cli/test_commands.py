@@ -146,6 +146,24 @@ async def test_ok__policy(shell, tmp_path):
     assert f'{file}: line 2, column 1: unknown field: "grant"' in err
 
 
+async def test_ok__policy_history_revert_and_own_tests(shell, tmp_path):
+    file = tmp_path / "policy.hujson"
+    for text in ('{"acls": []}', '{"grants": []}  // two'):
+        file.write_text(text)
+        await shell.run("policy", "set", str(file))
+    assert [one["version"] for one in await shell.json("policy", "history")] == [2, 1]
+    assert "version 3 is in force" in (await shell.run("policy", "revert", "1"))[0]
+    assert (await shell.run("policy", "get"))[0].strip() == '{"acls": []}'
+    assert "no version 9" in (await shell.run("policy", "revert", "9", code=1))[1]
+    file.write_text('{"acls": [],\n"tests": [{"src": "zoe@", "deny": ["100.64.0.9:22"]}]}')
+    _, err = await shell.run("policy", "set", str(file), code=1)
+    assert "line 2, column 11: test(s) failed (no node is zoe@" in err
+    assert (await shell.json("policy", "get"))["version"] == 3
+    assert (await shell.json("policy", "mesh")) == {"users": [], "nodes": []}
+    out, _ = await shell.run("policy", "compile", str(tmp_path / "policy.hujson"), "--json")
+    assert json.loads(out) == {"nodes": []}
+
+
 def test_ok__policy_check_needs_no_server(tmp_path, capsys):
     file = tmp_path / "p.hujson"
     file.write_text("{}")
