@@ -136,6 +136,7 @@ def audit_json(entry: AuditRecord) -> dict[str, Any]:
         "target": entry.target,
         "before": json.loads(entry.before) if entry.before else None,
         "after": json.loads(entry.after) if entry.after else None,
+    }
 
 
 def mesh_json(view: MeshView) -> dict[str, Any]:
