@@ -6,8 +6,8 @@ The underlay (UDP port, connections to control and DERP, the link monitor) is on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,3 +116,14 @@ class NetworkWatch:
         await self._network.ended()
         text = "the process that holds the rootless network has ended"
         raise NetworkLostError(text, mend="start waypostd again; was it killed for lack of memory?")
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Raise the loss itself where a task group wrapped it: it is one line for a person."""
+        try:
+            yield
+        except ExceptionGroup as group:
+            lost = group.subgroup(NetworkLostError)
+            if lost is None:
+                raise
+            raise lost.exceptions[0] from None

@@ -102,7 +102,8 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         stack.push_async_callback(server.stop)
         log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
         watch = NetworkWatch(placement.network)
-        again = await serve(core, gateway, [applier, keeper, handout, watch], manager, stop)
+        with watch.telling():
+            again = await serve(core, gateway, [applier, keeper, handout, watch], manager, stop)
         if not again:
             manager.stopping()
     log.info("stopped")

@@ -98,7 +98,8 @@ def test_ok__ends_when_its_network_is_killed(world: World) -> None:
     os.kill(inner, signal.SIGKILL)
     wait_until(lambda: not process.running, 10, "waypostd to end")
     assert process.popen.returncode == 1
-    assert "the process that holds the rootless network has ended" in process.output()
+    assert "waypostd: the process that holds the rootless network has ended → start waypostd again" in process.output()
+    assert "Traceback" not in process.output()
 
 
 def test_ok__advertised_routes_are_a_health_item(world: World) -> None:

@@ -53,3 +53,11 @@ def test_fail__on_the_host_privileges_are_needed(tmp_path: Path, monkeypatch: py
         check_placement(config(tmp_path, rootless=False))
     assert "--rootless" in caught.value.mend
     check_placement(config(tmp_path, rootless=True))
+
+
+def test_ok__the_loss_is_told_as_itself() -> None:
+    watch = NetworkWatch(None)
+    with pytest.raises(NetworkLostError, match="gone"), watch.telling():
+        raise ExceptionGroup("tasks", [NetworkLostError("gone")])
+    with pytest.raises(ExceptionGroup), watch.telling():
+        raise ExceptionGroup("tasks", [ValueError("a bug")])
