@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from control.service.actor import SYSTEM
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from control.service.core import Core
 
 _EXPIRY_CHECK_S = 5.0
+_RESTART_LIMIT = timedelta(seconds=60)
+_COMEBACK_S = 45.0
+"""The longest pause between a client's attempts (section 18)."""
 
 
 class Presence:
@@ -29,6 +33,17 @@ class Presence:
     def holds(self, node_id: NodeId) -> bool:
         """Whether a map stream of the node is open here, or closed for less than the grace time."""
         return node_id in self._sessions or node_id in self._leaving
+
+    def resume(self) -> None:
+        """After a restart: who was here a moment ago counts as online until it had time to come back.
+
+        Otherwise the first node back would see all others offline, and subnets without their routers.
+        """
+        now, wall_now = self._core.clock.now(), self._core.clock.wall_now()
+        for node in tuple(self._core.model.nodes.values()):
+            if node.last_seen is not None and wall_now - node.last_seen <= _RESTART_LIMIT:
+                self._leaving[node.id] = now + _COMEBACK_S
+                self._core.show_online(node.id, True)
 
     def started(self, node_id: NodeId) -> None:
         if node_id not in self._core.model.nodes:

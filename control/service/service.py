@@ -118,6 +118,10 @@ class ControlService:
         """Names of the other control processes that serve this mesh now."""
         return () if self._core.processes is None else self._core.processes.others
 
+    def resume(self) -> None:
+        """Go on where the process before us ended; not where other processes know who is online."""
+        self._presence.resume()
+
     def wall_now(self) -> datetime:
         return self._core.clock.wall_now()
 
@@ -221,7 +225,10 @@ async def open_service(
     except BaseException:
         await database.close()
         raise
-    return ControlService(core, database, token_key)
+    service = ControlService(core, database, token_key)
+    if not database.shared:
+        service.resume()
+    return service
 
 
 async def import_headscale(

@@ -294,3 +294,17 @@ async def test_ok__closing_ends_every_stream(bench: Bench) -> None:
     assert connection.ended == {1}
     bench.service.put(make_record(2, 9))
     assert connection.take()[1:] == []
+
+
+async def test_ok__what_many_are_told_alike_is_framed_once(bench: Bench) -> None:
+    connections = [Connection() for _ in range(20)]
+    for number in range(1, 22):
+        bench.service.put(make_record(number))
+    for number, connection in enumerate(connections, 1):
+        bench.open(number, connection)
+    await asyncio.sleep(0.1)
+    made, sent = bench.hub.counters["frames_made"], bench.hub.counters["frames_sent"]
+    bench.service.put(make_record(21, port=7))
+    while bench.hub.counters["frames_sent"] < sent + len(connections):
+        await asyncio.sleep(0.01)
+    assert bench.hub.counters["frames_made"] == made + 1
