@@ -1,4 +1,4 @@
-"""Databases of the tests: each test that asks for one runs on SQLite and on PostgreSQL."""
+"""What tests of several folders share: databases (SQLite, PostgreSQL) and the packet step's two forms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.postgres import Postgres, running_postgres
+from tests.packet_steps import bulk, step
+
+__all__ = ["bulk", "step"]
 
 SERVER_START_S = 60
 """A busy machine takes its time to make a PostgreSQL; the first test of a process waits for it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.engine.userspace.packet_step import PacketStep
 from tests.contract.world import World
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world(step: PacketStep) -> World:
+    return World(step=step)

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from appliance.engine.userspace.packet_step import PacketStep
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.ports.packets import TunPacket, one
 from appliance.ports.underlay import PARKED, PeerPath
@@ -379,8 +380,8 @@ async def test_ok__packets_of_many_sizes_keep_their_order(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_ok__loss_and_reordering(seed: int) -> None:
-    world = World(seed)
+async def test_ok__loss_and_reordering(seed: int, step: PacketStep) -> None:
+    world = World(seed, step)
     a, b = await world.pair()
     world.shuffle = True
     world.lose = lambda source, to, batch: world.randomness.uniform(0, 1) < 0.25

@@ -24,6 +24,7 @@ async def restarted(world: World, node: Node, other: Node) -> None:
         world.randomness,
         port=PORT,
         loop=world.loop,
+        step=world.step,
         last_timestamp=old.last_timestamp,
         greatest_timestamps=dict(old.greatest_timestamps),
     )

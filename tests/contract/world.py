@@ -11,6 +11,7 @@ from ipaddress import ip_network
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.engine.userspace import UserspaceEngine
+from appliance.engine.userspace.packet_step import PacketStep
 from appliance.ports.clock import VirtualClock
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, Segments, TunPacket, one
@@ -97,7 +98,9 @@ class Node:
         self.ports: list[MemoryUdpPort] = []
         self.taken: set[int] = set()
         self.sink = RecordingSink(self._relay, clock=world.clock)
-        self.engine = UserspaceEngine(self.tun, self._open, world.clock, world.randomness, port=PORT, loop=world.loop)
+        self.engine = UserspaceEngine(
+            self.tun, self._open, world.clock, world.randomness, port=PORT, loop=world.loop, step=world.step
+        )
         self.engine.set_sink(self.sink)
 
     def _open(self, port: int) -> Sequence[MemoryUdpPort]:
@@ -132,7 +135,8 @@ class Node:
 class World:
     """`lose(source, to, batch)` True loses a UDP batch; `shuffle` reorders what is in flight."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, step: PacketStep | None = None) -> None:
+        self.step = step
         self.clock = VirtualClock()
         self.randomness = SeededRandomness(seed)
         self.loop = VirtualLoop(self.clock)

@@ -17,7 +17,7 @@ from typing import Any
 
 from appliance.drivers.tun import open_tun
 from appliance.drivers.udp import open_udp_ports
-from appliance.engine.userspace import UserspaceEngine
+from appliance.engine.userspace import UserspaceEngine, choose_step
 from appliance.ports.clock import SystemClock
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.ports.randomness import SystemRandomness
@@ -57,6 +57,7 @@ def state(engine: UserspaceEngine, sink: RoamingSink) -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "ports": [str(port) for port in engine.local_ports()],
+        "form": engine.form,
         "counters": dict(engine.counters()),
         "failures": sink.failures,
         "cpu_s": usage.ru_utime + usage.ru_stime,
@@ -86,6 +87,7 @@ async def run() -> None:
         port=wanted["port"],
         settings=Settings(**wanted.get("settings", {})),
         join_packets=tun.offloading,
+        step=choose_step(wanted.get("native", "auto")),
     )
     sink = RoamingSink(engine)
     engine.set_sink(sink)

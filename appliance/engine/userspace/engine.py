@@ -12,8 +12,11 @@ from typing import Protocol
 
 from appliance.crypto.x25519 import clamp
 from appliance.engine.userspace.allowed_ips import AllowedIPs
+from appliance.engine.userspace.bulk_inbound import BulkInbound
 from appliance.engine.userspace.inbound import Inbound
+from appliance.engine.userspace.native_step import NativeStep
 from appliance.engine.userspace.outbound import Outbound
+from appliance.engine.userspace.packet_step import PacketStep, PureStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.engine.userspace.sender import Sender
 from appliance.ports.clock import Clock
@@ -45,7 +48,8 @@ class UserspaceEngine:
     """`port` is the wished UDP port, 0 any. `loop` None: the running event loop at `start`.
 
     `join_packets` False: the TUN device takes no super-packets. `last_timestamp` and `greatest_timestamps` are these
-    properties' values of the run before, so that handshakes never go back in time, ours nor the peers'.
+    properties' values of the run before, so that handshakes never go back in time, ours nor the peers'. `step` None:
+    pure Python.
     """
 
     kind = "userspace"
@@ -63,6 +67,7 @@ class UserspaceEngine:
         last_timestamp: bytes = ZERO,
         greatest_timestamps: Mapping[NodePublicKey, bytes] | None = None,
         join_packets: bool = True,
+        step: PacketStep | None = None,
     ) -> None:
         self._tun = tun
         self._clock = clock
@@ -72,6 +77,8 @@ class UserspaceEngine:
         self._peers: dict[NodePublicKey, PeerRecord] = {}
         self._table: AllowedIPs[PeerRecord] = AllowedIPs()
         self._activity = ActivityLog()
+        step = step or PureStep()
+        self.form = step.form
         # Until the first `apply` gives the key, an identity that nobody knows.
         private = NodePrivateKey(clamp(randomness.bytes(32)))
         self._tunnel = Tunnel(
@@ -82,19 +89,24 @@ class UserspaceEngine:
             mtu=tun.mtu,
             last_timestamp=last_timestamp,
             greatest=greatest_timestamps,
+            make_cipher=step.make_cipher,
         )
         self._sender = Sender(open_udp, self._udp_readable, self._counters)
         self._outbound = Outbound(
-            self._tunnel, self._peers, self._table, self._sender, self._activity, self._counters, tun.mtu
+            self._tunnel, self._peers, self._table, self._sender, self._activity, self._counters, tun.mtu, step
         )
-        self._inbound = Inbound(
-            self._tunnel, self._peers, self._table, self._activity, self._counters, join=join_packets
-        )
+        self._inbound = self._make_inbound(step, join=join_packets)
         self._tsmp: TsmpHandler | None = None
         self._alarm: Alarm | None = None
         self._alarm_at = float("inf")
         self._rebind_at: float | None = None
         self._closed = False
+
+    def _make_inbound(self, step: PacketStep, *, join: bool) -> Inbound:
+        parts = self._tunnel, self._peers, self._table, self._activity, self._counters
+        if isinstance(step, NativeStep):
+            return BulkInbound(*parts, step=step, join=join)
+        return Inbound(*parts, step=step, join=join)
 
     def _wall_ns(self) -> int:
         return int(self._clock.wall_now().timestamp() * 1e9)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
-from appliance.engine.userspace.coalescing import coalesce
 from appliance.engine.userspace.inner import PROTOCOL_AT, TSMP, true_length
 from appliance.engine.userspace.inner import source as inner_source
+from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.ports.packets import Buffer, Segments, TunPacket
 from appliance.proto.disco.demux import PacketKind, classify
@@ -25,7 +25,7 @@ _TRANSPORT = 4
 Stray = tuple[AddrPort, bytes]
 
 
-def _writable(buffer: Buffer) -> memoryview:
+def writable(buffer: Buffer) -> memoryview:
     """The buffer itself when packets can be opened in it, else a copy."""
     view = memoryview(buffer)
     return memoryview(bytearray(view)) if view.readonly else view
@@ -42,6 +42,7 @@ class Inbound:
         activity: ActivityLog,
         counters: Counter[str],
         *,
+        step: PacketStep,
         join: bool,
     ) -> None:
         self._tunnel = tunnel
@@ -49,6 +50,7 @@ class Inbound:
         self._table = table
         self._activity = activity
         self._counters = counters
+        self._step = step
         self._join = join
         self._for_mesh: list[tuple[NodePublicKey, bytes]] = []
 
@@ -77,7 +79,7 @@ class Inbound:
         return self._joined(packets)
 
     def _joined(self, packets: Sequence[memoryview]) -> list[TunPacket]:
-        return coalesce(packets) if self._join else [TunPacket(packet) for packet in packets]
+        return self._step.join(packets) if self._join else [TunPacket(packet) for packet in packets]
 
     def _sort(
         self, source: AddrPort, batch: Segments, by_source: dict[Source, list[memoryview]], strays: list[Stray]
@@ -85,7 +87,7 @@ class Inbound:
         total, size = len(batch.buffer), batch.size
         if not total or size <= 0:
             return
-        view = _writable(batch.buffer)
+        view = writable(batch.buffer)
         naked: list[memoryview] = []
         for start in range(0, total, size):
             packet = view[start : start + size]

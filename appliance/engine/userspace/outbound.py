@@ -7,19 +7,20 @@ from collections.abc import Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.inner import destination
+from appliance.engine.userspace.packet_step import PacketStep, Sealed
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.engine.userspace.segmentation import (
     BadPacket,
+    checksum_fits,
+    parts,
     runs,
-    slots_of_run,
-    slots_of_super,
-    split,
     with_checksum,
 )
 from appliance.engine.userspace.sender import Sender, covers
-from appliance.ports.packets import Segments, TunPacket, one
+from appliance.ports.packets import TunPacket, one
 from appliance.ports.underlay import PeerPath
 from appliance.proto.wireguard import Outgoing, Tunnel
+from appliance.proto.wireguard.keypair import Keypair
 from appliance.types.keys import NodePublicKey
 
 _WANTED_INTERVAL_S = 1.0
@@ -38,6 +39,7 @@ class Outbound:
         activity: ActivityLog,
         counters: Counter[str],
         mtu: int,
+        step: PacketStep,
     ) -> None:
         self._tunnel = tunnel
         self._peers = peers
@@ -46,6 +48,7 @@ class Outbound:
         self._activity = activity
         self._counters = counters
         self._mtu = mtu
+        self._step = step
 
     def transmit(self, packets: Sequence[TunPacket], now: float) -> None:
         """Packets that the host sends into the tunnel, in order per peer."""
@@ -110,11 +113,11 @@ class Outbound:
     def _stage(self, record: PeerRecord, group: Sequence[TunPacket], now: float) -> None:
         for packet in group:
             try:
-                parts = split(packet) if packet.gso_size else [self._whole(packet)]
+                whole = parts(*self._step.cut(packet, 0)) if packet.gso_size else [self._whole(packet)]
             except BadPacket:
                 self._counters["bad_super_packet"] += 1
                 continue
-            for part in parts:
+            for part in whole:
                 self._tunnel.stage(record.key, bytes(part))
         if record.parked:
             self._want(record, now)
@@ -125,29 +128,46 @@ class Outbound:
         return with_checksum(packet) if packet.needs_checksum else memoryview(packet.data)
 
     def _seal(self, record: PeerRecord, group: Sequence[TunPacket], now: float) -> None:
-        singles: list[bytes | memoryview] = []
+        singles: list[TunPacket] = []
         for packet in group:
-            try:
-                if not packet.gso_size:
-                    singles.append(self._whole(packet))
-                    continue
+            if packet.gso_size:
                 self._seal_singles(record, singles, now)
-                slots, sizes = slots_of_super(packet, self._mtu)
-            except BadPacket:
+                self._seal_super(record, packet, now)
+            elif packet.needs_checksum and not checksum_fits(packet):
                 self._counters["bad_super_packet"] += 1
-                continue
-            self._seal_slots(record, slots, sum(sizes), now)
+            else:
+                singles.append(packet)
         self._seal_singles(record, singles, now)
 
-    def _seal_singles(self, record: PeerRecord, singles: list[bytes | memoryview], now: float) -> None:
+    def _seal_super(self, record: PeerRecord, packet: TunPacket, now: float) -> None:
+        keypair = self._tunnel.sending_keypair(record.key, now)
+        try:
+            sealed = None if keypair is None else self._step.seal_super(keypair, packet, self._mtu)
+        except BadPacket:
+            self._counters["bad_super_packet"] += 1
+            return
+        self._send_sealed(record, keypair, sealed, (packet,), now)
+
+    def _seal_singles(self, record: PeerRecord, singles: list[TunPacket], now: float) -> None:
         for run in runs(singles, self._mtu):
-            self._seal_slots(record, slots_of_run(run, self._mtu), sum(map(len, run)), now)
+            keypair = self._tunnel.sending_keypair(record.key, now)
+            sealed = None if keypair is None else self._step.seal_run(keypair, run, self._mtu)
+            self._send_sealed(record, keypair, sealed, run, now)
         singles.clear()
 
-    def _seal_slots(self, record: PeerRecord, slots: Segments, payload_bytes: int, now: float) -> None:
-        keypair = self._tunnel.sending_keypair(record.key, now)
-        if keypair is None or not self._tunnel.seal(keypair, memoryview(slots.buffer), slots.size, now):
-            self._counters["no_key"] += 1
+    def _send_sealed(
+        self,
+        record: PeerRecord,
+        keypair: Keypair | None,
+        sealed: Sealed | None,
+        packets: Sequence[TunPacket],
+        now: float,
+    ) -> None:
+        if keypair is None or sealed is None:
+            # The key pair is used up: staging takes what is left of it, then asks for another.
+            self._counters["message_limit"] += 1
+            self._stage(record, packets, now)
             return
-        self._sender.send_by_path(record, slots)
-        self._activity.note(record, now, tx=payload_bytes)
+        self._tunnel.data_sealed(keypair, now)
+        self._sender.send_by_path(record, sealed.slots)
+        self._activity.note(record, now, tx=sealed.payload_bytes)

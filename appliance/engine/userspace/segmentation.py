@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.engine.userspace.inner import TCP, UDP, V4_HEADER, V6_HEADER, checksum, ones_sum, pseudo_sum
-from appliance.ports.packets import Segments, TunPacket
+from appliance.ports.packets import Buffer, Segments, TunPacket
 from appliance.proto.wireguard.messages import TRANSPORT_HEADER_SIZE, TRANSPORT_OVERHEAD, padded_size
 
 GSO_NONE = 0
@@ -22,6 +22,7 @@ _GSO_ECN = 0x80
 _FIN_PSH = 0x09
 _CWR = 0x80
 _MAX_SEGMENTS = 2048
+_MAX_PACKET = 65535
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 
@@ -46,26 +47,30 @@ def _understand(packet: TunPacket) -> _Cut:
     data = memoryview(packet.data)
     kind = packet.gso_type & ~_GSO_ECN
     protocol = {GSO_TCPV4: TCP, GSO_TCPV6: TCP, GSO_UDP_L4: UDP}.get(kind)
-    if protocol is None or len(data) < V4_HEADER:
+    if protocol is None or not V4_HEADER <= len(data) <= _MAX_PACKET:
         raise BadPacket
     v4 = data[0] >> 4 == 4
     transport = packet.csum_start
     if transport < (V4_HEADER if v4 else V6_HEADER) or len(data) < transport + 20:
         raise BadPacket
     header = transport + (8 if protocol == UDP else (data[transport + 12] >> 4) * 4)
-    if len(data) <= header or header - transport < 8 or -(-(len(data) - header) // packet.gso_size) > _MAX_SEGMENTS:
+    least = 8 if protocol == UDP else 20
+    if len(data) <= header or header - transport < least:
+        raise BadPacket
+    if packet.gso_size <= 0 or -(-(len(data) - header) // packet.gso_size) > _MAX_SEGMENTS:
         raise BadPacket
     return _Cut(data, v4, protocol, transport, header, packet.gso_size)
 
 
 def split(packet: TunPacket) -> list[bytes]:
     """The segments of a super-packet as separate packets. Raises `BadPacket`."""
-    return [bytes(view) for view in _views(slots_of_super(packet, 0))]
+    return parts(*slots_of_super(packet, 0))
 
 
-def _views(batch: tuple[Segments, list[int]]) -> Iterator[memoryview]:
-    for slot, size in zip(batch[0], batch[1], strict=True):
-        yield slot[TRANSPORT_HEADER_SIZE : TRANSPORT_HEADER_SIZE + size]
+def parts(slots: Segments, sizes: Sequence[int]) -> list[bytes]:
+    """What unsealed slots hold."""
+    begin = TRANSPORT_HEADER_SIZE
+    return [bytes(slot[begin : begin + size]) for slot, size in zip(slots, sizes, strict=True)]
 
 
 def slots_of_super(packet: TunPacket, mtu: int) -> tuple[Segments, list[int]]:
@@ -153,17 +158,23 @@ def _write_udp(cut: _Cut, buffer: bytearray, stride: int, sizes: Sequence[int]) 
         at += step
 
 
+def checksum_fits(packet: TunPacket) -> bool:
+    """Whether the checksum that is left to us lies inside the packet."""
+    size = len(packet.data)
+    return packet.csum_start < size and packet.csum_start + packet.csum_offset + 2 <= size
+
+
 def with_checksum(packet: TunPacket) -> bytes:
     """A plain packet whose transport checksum the kernel left to us. Raises `BadPacket`."""
+    if not checksum_fits(packet):
+        raise BadPacket
     data = bytearray(packet.data)
     field = packet.csum_start + packet.csum_offset
-    if packet.csum_start >= len(data) or field + 2 > len(data):
-        raise BadPacket
     _U16.pack_into(data, field, checksum(ones_sum(data[packet.csum_start :])))
     return bytes(data)
 
 
-def slots_of_run(packets: Sequence[bytes | memoryview], mtu: int) -> Segments:
+def slots_of_run(packets: Sequence[Buffer], mtu: int) -> Segments:
     """Packets of one padded size (the last may be shorter) as unsealed slots."""
     stride = TRANSPORT_OVERHEAD + padded_size(len(packets[0]), mtu)
     last = TRANSPORT_OVERHEAD + padded_size(len(packets[-1]), mtu)
@@ -174,14 +185,14 @@ def slots_of_run(packets: Sequence[bytes | memoryview], mtu: int) -> Segments:
     return Segments(buffer, stride)
 
 
-def runs(packets: Sequence[bytes | memoryview], mtu: int) -> Iterator[Sequence[bytes | memoryview]]:
+def runs(packets: Sequence[TunPacket], mtu: int) -> Iterator[Sequence[TunPacket]]:
     """Cut a sequence into runs that one segmented send can carry: equal padded sizes, the last may be smaller."""
     begin = 0
     for index in range(1, len(packets) + 1):
         if index == len(packets):
             yield packets[begin:index]
             return
-        first, before, size = (padded_size(len(packets[at]), mtu) for at in (begin, index - 1, index))
+        first, before, size = (padded_size(len(packets[at].data), mtu) for at in (begin, index - 1, index))
         if size > first or before < first:
             yield packets[begin:index]
             begin = index

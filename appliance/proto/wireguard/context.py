@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from appliance.proto.wireguard.cipher import CipherFactory, PythonCipher
 from appliance.proto.wireguard.events import Event, Outgoing
 from appliance.proto.wireguard.handshake import InitiatorState, LocalIdentity
 from appliance.proto.wireguard.keypair import Keypair
@@ -47,6 +48,7 @@ class Context:
     counters: Counter[str] = field(default_factory=Counter)
     heard: dict[NodePublicKey, tuple[Source, int]] = field(default_factory=dict)
     first_packet: Callable[[NodePublicKey], bytes | None] | None = None
+    make_cipher: CipherFactory = PythonCipher
 
     def free_index(self) -> int:
         """A random session index that nothing uses."""

@@ -154,7 +154,15 @@ class Session:
         self._jar.receive_reply(reply, now)
 
     def _install(self, keys: TransportKeys, indices: tuple[int, int], *, initiator: bool, now: float) -> Keypair:
-        keypair = Keypair(self, keys, indices, initiator=initiator, created=now, settings=self._context.settings)
+        keypair = Keypair(
+            self,
+            keys,
+            indices,
+            initiator=initiator,
+            created=now,
+            settings=self._context.settings,
+            make_cipher=self._context.make_cipher,
+        )
         self._context.indices[keypair.local_index] = keypair
         if initiator:
             self._discard(self.previous)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from appliance.proto.wireguard.cipher import CipherFactory, PythonCipher
 from appliance.proto.wireguard.context import Context, PendingHandshake
 from appliance.proto.wireguard.cookies import CookieChecker
 from appliance.proto.wireguard.events import Event, Outgoing
@@ -72,10 +73,13 @@ class Tunnel:
         mtu: int = 0,
         last_timestamp: bytes = ZERO,
         greatest: Mapping[NodePublicKey, bytes] | None = None,
+        make_cipher: CipherFactory = PythonCipher,
     ) -> None:
         self._settings = settings or Settings()
         timestamps = TimestampSource(last_timestamp)
-        self._context = Context(LocalIdentity(private), self._settings, random, wall_ns, timestamps, mtu)
+        self._context = Context(
+            LocalIdentity(private), self._settings, random, wall_ns, timestamps, mtu, make_cipher=make_cipher
+        )
         self._checker = CookieChecker(self._context.local.public, self._settings, random)
         self._load = LoadMeter(self._settings)
         self._limiter = SourceLimiter(self._settings)
@@ -204,10 +208,14 @@ class Tunnel:
             self._context.counters["message_limit"] += 1
             return False
         keypair.seal_slots(slots, stride)
+        self.data_sealed(keypair, now)
+        return True
+
+    def data_sealed(self, keypair: Keypair, now: float) -> None:
+        """Timers after user data was sealed with a key pair."""
         session = keypair.session
         session.data_sent(keypair, now)
         self._schedule(session)
-        return True
 
     def datagrams_to_send(self, now: float) -> list[Outgoing]:
         """Messages made since the last call, in order. `now` is unused: timers run in `handle_timer` alone."""
@@ -226,19 +234,14 @@ class Tunnel:
         """
         opened: list[Opened] = []
         counters = self._context.counters
-        indices = self._context.indices
         touched: dict[Keypair, tuple[int, bool]] = {}
         for packet in packets:
             if len(packet) < TRANSPORT_OVERHEAD or packet[0] != TRANSPORT:
                 self.receive_handshake(bytes(packet), source, now)
                 continue
             _, index, counter = TRANSPORT_HEADER.unpack_from(packet)
-            keypair = indices.get(index)
-            if not isinstance(keypair, Keypair):
-                counters["unknown_index"] += 1
-                continue
-            if keypair not in touched and now - keypair.created >= self._settings.reject_after_time_s:
-                counters["expired_key"] += 1
+            keypair = self.opening_keypair(index, now)
+            if keypair is None:
                 continue
             if not keypair.may_open(counter):
                 counters["replay"] += 1
@@ -255,6 +258,29 @@ class Tunnel:
             keypair.session.transport_received(keypair, source, size, now, data=data)
             self._schedule(keypair.session)
         return opened
+
+    def opening_keypair(self, index: int, now: float) -> Keypair | None:
+        """The key pair to open messages to `index` with, for `data_opened`; without one, one drop is counted."""
+        keypair = self._context.indices.get(index)
+        if not isinstance(keypair, Keypair):
+            self._context.counters["unknown_index"] += 1
+            return None
+        if now - keypair.created >= self._settings.reject_after_time_s:
+            self._context.counters["expired_key"] += 1
+            return None
+        return keypair
+
+    def data_opened(
+        self, keypair: Keypair, source: Source, size: int, now: float, *, data: bool, replays: int, forged: int
+    ) -> None:
+        """Timers and counters after a run of messages was opened elsewhere; `size`: bytes of the authentic ones."""
+        if replays:
+            self._context.counters["replay"] += replays
+        if forged:
+            self._context.counters["bad_ciphertext"] += forged
+        if size:
+            keypair.session.transport_received(keypair, source, size, now, data=data)
+            self._schedule(keypair.session)
 
     def receive_datagram(self, data: bytes, source: Source, now: float) -> list[Opened]:
         """One WireGuard message of any type."""

@@ -2,49 +2,56 @@ import struct
 
 import pytest
 
-from appliance.engine.userspace.segmentation import BadPacket, runs, slots_of_run, slots_of_super, split, with_checksum
+from appliance.engine.userspace.packet_step import PacketStep
+from appliance.engine.userspace.segmentation import BadPacket, parts, runs, slots_of_run, with_checksum
 from appliance.ports.packets import TunPacket
 from tests.contract.packets import reference_sum, super_tcp, super_udp, udp, valid
 
 V4 = ("100.64.0.1", "100.64.0.2")
 V6 = ("fd7a::1", "fd7a::2")
+
+
+def cut(step: PacketStep, packet: TunPacket) -> list[bytes]:
+    return parts(*step.cut(packet, 0))
+
+
 PAYLOAD = bytes(range(256)) * 17 + b"odd"
 
 
 @pytest.mark.parametrize("pair", [V4, V6], ids=["v4", "v6"])
-def test_ok__tcp_segments(pair: tuple[str, str]) -> None:
+def test_ok__tcp_segments(step: PacketStep, pair: tuple[str, str]) -> None:
     packet = super_tcp(*pair, PAYLOAD, 1000, sequence=0xFFFFFF00, flags=0x99, options=bytes(12), identity=0xFFFE)
-    parts = split(packet)
+    segments = cut(step, packet)
     head = packet.header_bytes
     tcp = packet.csum_start
-    assert b"".join(part[head:] for part in parts) == PAYLOAD
-    assert all(valid(part) for part in parts)
-    assert [len(part) - head for part in parts] == [1000, 1000, 1000, 1000, 355]
-    sequences = [struct.unpack_from(">I", part, tcp + 4)[0] for part in parts]
+    assert b"".join(part[head:] for part in segments) == PAYLOAD
+    assert all(valid(part) for part in segments)
+    assert [len(part) - head for part in segments] == [1000, 1000, 1000, 1000, 355]
+    sequences = [struct.unpack_from(">I", part, tcp + 4)[0] for part in segments]
     assert sequences == [(0xFFFFFF00 + 1000 * n) & 0xFFFFFFFF for n in range(5)]
-    assert [part[tcp + 13] for part in parts] == [0x90, 0x10, 0x10, 0x10, 0x19]
+    assert [part[tcp + 13] for part in segments] == [0x90, 0x10, 0x10, 0x10, 0x19]
     if pair is V4:
-        assert [struct.unpack_from(">H", part, 4)[0] for part in parts] == [0xFFFE, 0xFFFF, 0, 1, 2]
+        assert [struct.unpack_from(">H", part, 4)[0] for part in segments] == [0xFFFE, 0xFFFF, 0, 1, 2]
 
 
 @pytest.mark.parametrize("pair", [V4, V6], ids=["v4", "v6"])
-def test_ok__udp_segments(pair: tuple[str, str]) -> None:
+def test_ok__udp_segments(step: PacketStep, pair: tuple[str, str]) -> None:
     packet = super_udp(*pair, PAYLOAD, 1111)
-    parts = split(packet)
-    assert b"".join(part[packet.header_bytes :] for part in parts) == PAYLOAD
-    assert all(valid(part) for part in parts)
+    segments = cut(step, packet)
+    assert b"".join(part[packet.header_bytes :] for part in segments) == PAYLOAD
+    assert all(valid(part) for part in segments)
 
 
-def test_ok__slots_leave_room_and_pad() -> None:
-    slots, sizes = slots_of_super(super_tcp(*V4, bytes(2500), 1000), 1280)
+def test_ok__slots_leave_room_and_pad(step: PacketStep) -> None:
+    slots, sizes = step.cut(super_tcp(*V4, bytes(2500), 1000), 1280)
     assert slots.size == 32 + 1040
     assert sizes == [1040, 1040, 540]
     assert [len(slot) for slot in slots] == [1072, 1072, 32 + 544]
     assert all(not any(slot[:16]) and not any(slot[-16:]) for slot in slots)
 
 
-def test_ok__one_segment() -> None:
-    (part,) = split(super_tcp(*V4, b"x" * 10, 1000))
+def test_ok__one_segment(step: PacketStep) -> None:
+    (part,) = cut(step, super_tcp(*V4, b"x" * 10, 1000))
     assert valid(part)
 
 
@@ -70,9 +77,9 @@ def test_ok__checksum_left_to_us() -> None:
         TunPacket(b"\x45" + bytes(31) + b"\x50" + bytes(60000), gso_type=1, gso_size=1, csum_start=20),
     ],
 )
-def test_fail__nonsense_from_the_device(packet: TunPacket) -> None:
+def test_fail__nonsense_from_the_device(step: PacketStep, packet: TunPacket) -> None:
     with pytest.raises(BadPacket):
-        split(packet)
+        cut(step, packet)
 
 
 def test_fail__checksum_outside_the_packet() -> None:
@@ -84,8 +91,9 @@ def test_fail__checksum_outside_the_packet() -> None:
 
 def test_ok__runs_of_one_segmented_send() -> None:
     sizes = [100, 110, 112, 40, 500, 500, 16, 16, 20]
-    cut = [[len(packet) for packet in run] for run in runs([bytes(size) for size in sizes], 1280)]
-    assert cut == [[100, 110, 112, 40], [500, 500, 16], [16], [20]]
+    packets = [TunPacket(bytes(size)) for size in sizes]
+    found = [[len(packet.data) for packet in run] for run in runs(packets, 1280)]
+    assert found == [[100, 110, 112, 40], [500, 500, 16], [16], [20]]
     assert list(runs([], 1280)) == []
 
 

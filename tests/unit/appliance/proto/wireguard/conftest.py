@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from appliance.crypto.x25519 import clamp
+from appliance.engine.userspace.packet_step import PacketStep
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.wireguard import Opened, Outgoing, Settings, Tunnel, TunnelPeer
+from appliance.proto.wireguard.cipher import CipherFactory, PythonCipher
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey, PresharedKey
 
@@ -20,13 +22,19 @@ WALL_NS = 1_700_000_000 * 10**9
 class Pair:
     """`a` and `b` know each other. `run` carries what waits; `keep(message)` False loses a message."""
 
-    def __init__(self, settings: Settings, psk: PresharedKey | None = None, seed: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        psk: PresharedKey | None = None,
+        seed: int = 1,
+        make_cipher: CipherFactory = PythonCipher,
+    ) -> None:
         self.now = 1000.0
         self.wall_ns = WALL_NS
         random = SeededRandomness(seed)
         key_a, key_b = NodePrivateKey(clamp(random.bytes(32))), NodePrivateKey(clamp(random.bytes(32)))
-        self.a = Tunnel(key_a, random, lambda: self.wall_ns, settings=settings)
-        self.b = Tunnel(key_b, random, lambda: self.wall_ns, settings=settings)
+        self.a = Tunnel(key_a, random, lambda: self.wall_ns, settings=settings, make_cipher=make_cipher)
+        self.b = Tunnel(key_b, random, lambda: self.wall_ns, settings=settings, make_cipher=make_cipher)
         self.a.configure(TunnelPeer(self.b.public, psk), self.now)
         self.b.configure(TunnelPeer(self.a.public, psk), self.now)
         self.got: dict[NodePublicKey, list[bytes]] = {self.a.public: [], self.b.public: []}
@@ -84,9 +92,9 @@ class Pair:
 
 
 @pytest.fixture
-def make_pair() -> Callable[..., Pair]:
+def make_pair(step: PacketStep) -> Callable[..., Pair]:
     def make(psk: PresharedKey | None = None, seed: int = 1, **settings: float) -> Pair:
-        return Pair(Settings(**settings), psk, seed)  # type: ignore[arg-type]  # each test names real fields
+        return Pair(Settings(**settings), psk, seed, step.make_cipher)  # type: ignore[arg-type]  # each test names real fields
 
     return make
 
