@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a fresh Debian 12 machine ready: Debian packages and the Python environment in .venv.
+# Makes a fresh Debian 12 machine ready: Debian packages, the Python environment in .venv, the native packet step.
 # usage: tools/setup.sh demo|test      Takes seconds when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,4 +68,5 @@ install_python() {
 started=$SECONDS
 install_packages
 install_python
+tools/build_native.sh
 say "ready ($((SECONDS - started)) s)"

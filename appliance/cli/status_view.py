@@ -59,8 +59,10 @@ def _head_rows(status: Status, now: datetime) -> Iterator[tuple[str, Text]]:
     yield "control", _control(status)
     yield "DERP", _derp(status)
     if status.interface:
+        form = f", {status.engine_form}" if status.engine_form else ""
         place = ", rootless" if status.rootless else ""
-        yield "tunnel", Text(f"{status.interface}, {status.engine} engine{place}, UDP port {status.port or 'any'}")
+        engine = f"{status.engine} engine{form}{place}"
+        yield "tunnel", Text(f"{status.interface}, {engine}, UDP port {status.port or 'any'}")
     if node.advertised_routes:
         yield "serves", _served(node.advertised_routes, node.approved_routes)
 

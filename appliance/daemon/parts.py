@@ -92,7 +92,10 @@ class HostLinks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """Made once per process, in this order; nothing here knows the gateway's state machine."""
+    """Made once per process, in this order; nothing here knows the gateway's state machine.
+
+    `engine_form`: `native` or `pure` of the userspace engine.
+    """
 
     config: Config
     clock: Clock
@@ -111,3 +114,4 @@ class Core:
     rootless: bool = False
     sockets: OpenSocket = open_socket
     """Makes the sockets of the overlay."""
+    engine_form: str = ""

@@ -42,7 +42,7 @@ from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
 from appliance.drivers.proxy import rules_from
 from appliance.drivers.streams import SocketDialer
-from appliance.engine.userspace.engine import UserspaceEngine
+from appliance.engine.userspace import UserspaceEngine, choose_step
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.handout import HandoutServer
 from appliance.localapi.mesh_schema import handout_socket
@@ -100,7 +100,8 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall, mesh)
         await server.start()
         stack.push_async_callback(server.stop)
-        log.info("started", interface=core.engine.interface, ports=[str(port) for port in core.engine.local_ports()])
+        ports = [str(port) for port in core.engine.local_ports()]
+        log.info("started", interface=core.engine.interface, form=core.engine_form, ports=ports)
         watch = NetworkWatch(placement.network)
         with watch.telling():
             again = await serve(core, gateway, [applier, keeper, handout, watch], manager, stop)
@@ -123,6 +124,7 @@ async def start_core(
     peer_handshakes = keep_peer_handshakes(store, profile, clock, _report_state_error(health))
     saved = load_netmap(netmap_document(store, profile.folder))
     router = placement.make_router(bus)
+    step = choose_step(config.tunnel.native)
     engine = UserspaceEngine(
         placement.open_tun(config.tunnel),
         placement.open_udp,
@@ -131,6 +133,7 @@ async def start_core(
         port=config.tunnel.port,
         last_timestamp=timestamps.load(),
         greatest_timestamps=peer_handshakes.load(),
+        step=step,
     )
     stack.push_async_callback(engine.close)
     await engine.start()
@@ -171,6 +174,7 @@ async def start_core(
         peer_handshakes=peer_handshakes,
         links=links,
         engine=engine,
+        engine_form=step.form,
         magicsock=magicsock,
         router=router,
         dialer=dialer,

@@ -49,6 +49,8 @@ class LinuxTunPort:
         self._mtu = mtu
         self._header = _VNET.size if vnet else 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Used again by the next call: fresh memory of this size for each packet costs more than reading it.
+        self._buffers: list[bytearray] = []
         self.dropped = 0
 
     @property
@@ -74,20 +76,23 @@ class LinuxTunPort:
 
     def receive(self, limit: int = 64) -> list[TunPacket]:
         packets: list[TunPacket] = []
-        for _ in range(limit):
+        for number in range(limit):
+            if number == len(self._buffers):
+                self._buffers.append(bytearray(self._header + _MAX_PACKET))
+            raw = self._buffers[number]
             try:
-                raw = os.read(self._fd, self._header + _MAX_PACKET)
+                size = os.readv(self._fd, (raw,))
             except (BlockingIOError, InterruptedError):
                 break
-            if not self._header:
-                packets.append(TunPacket(raw))
-            elif len(raw) > self._header:
-                packets.append(self._parse(raw))
+            if size > self._header:
+                packets.append(self._parse(raw, size))
         return packets
 
-    def _parse(self, raw: bytes) -> TunPacket:
+    def _parse(self, raw: bytearray, size: int) -> TunPacket:
+        data = memoryview(raw)[self._header : size]
+        if not self._header:
+            return TunPacket(data)
         flags, gso_type, header_bytes, gso_size, csum_start, csum_offset = _VNET.unpack_from(raw)
-        data = memoryview(raw)[self._header :]
         if not gso_type and not flags & _NEEDS_CSUM:
             return TunPacket(data)
         return TunPacket(

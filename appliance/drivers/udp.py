@@ -39,7 +39,8 @@ class LinuxUdpPort:
         name = sock.getsockname()
         self._local = AddrPort(name[0], name[1])
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._buffer = bytearray(_MAX_DATAGRAM)
+        # Used again by the next call: fresh memory of this size for each batch costs more than receiving it.
+        self._buffers: list[bytearray] = []
         self._segmenting = offload
         self.dropped = 0
         if offload:
@@ -65,23 +66,22 @@ class LinuxUdpPort:
 
     def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
         batches: list[tuple[AddrPort, Segments]] = []
+        used = 0
         for _ in range(limit):
+            if used == len(self._buffers):
+                self._buffers.append(bytearray(_MAX_DATAGRAM))
+            buffer = self._buffers[used]
             try:
-                size, control, _, source = self._socket.recvmsg_into((self._buffer,), _CONTROL_BYTES)
+                size, control, _, source = self._socket.recvmsg_into((buffer,), _CONTROL_BYTES)
             except BlockingIOError:
                 break
             except (ConnectionRefusedError, ConnectionResetError, InterruptedError):
                 continue
             if size:
-                batches.append((AddrPort(source[0], source[1]), Segments(self._take(size), _gro_size(control) or size)))
+                used += size > _SMALL
+                data = memoryview(buffer)[:size] if size > _SMALL else buffer[:size]
+                batches.append((AddrPort(source[0], source[1]), Segments(data, _gro_size(control) or size)))
         return batches
-
-    def _take(self, size: int) -> bytearray | memoryview:
-        """What was received, for the caller to keep: small ones are copied, large ones take the buffer with them."""
-        if size <= _SMALL:
-            return self._buffer[:size]
-        taken, self._buffer = self._buffer, bytearray(_MAX_DATAGRAM)
-        return memoryview(taken)[:size]
 
     def send(self, to: AddrPort, batch: Segments) -> None:
         if not batch.buffer:

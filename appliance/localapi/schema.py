@@ -151,6 +151,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     interface: str = ""
     engine: str = ""
     rootless: bool = False
+    engine_form: str = ""
     port: int = 0
     self_node: SelfStatus = SelfStatus()
     control: ControlStatus = ControlStatus()

@@ -49,7 +49,7 @@ class UdpPort(Protocol):
         ...
 
     def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
-        """Up to `limit` batches; empty when nothing waits. Buffers belong to the caller."""
+        """Up to `limit` batches; empty when nothing waits. Buffers are the caller's until the next call."""
         ...
 
     def send(self, to: AddrPort, batch: Segments) -> None:
@@ -87,7 +87,7 @@ class TunPort(Protocol):
     def set_reader(self, callback: Callable[[], None] | None) -> None: ...
 
     def receive(self, limit: int = 64) -> list[TunPacket]:
-        """Up to `limit` packets that the host sends into the tunnel."""
+        """Up to `limit` packets that the host sends into the tunnel; their data stands until the next call."""
         ...
 
     def send(self, packets: Sequence[TunPacket]) -> None:

@@ -17,6 +17,7 @@ from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, Segments, TunPacket, one
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.underlay import PeerActivity, PeerPath
+from appliance.proto.wireguard import Settings
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey
 
@@ -99,7 +100,14 @@ class Node:
         self.taken: set[int] = set()
         self.sink = RecordingSink(self._relay, clock=world.clock)
         self.engine = UserspaceEngine(
-            self.tun, self._open, world.clock, world.randomness, port=PORT, loop=world.loop, step=world.step
+            self.tun,
+            self._open,
+            world.clock,
+            world.randomness,
+            port=PORT,
+            settings=world.settings,
+            loop=world.loop,
+            step=world.step,
         )
         self.engine.set_sink(self.sink)
 
@@ -137,6 +145,7 @@ class World:
 
     def __init__(self, seed: int = 1, step: PacketStep | None = None) -> None:
         self.step = step
+        self.settings = Settings()
         self.clock = VirtualClock()
         self.randomness = SeededRandomness(seed)
         self.loop = VirtualLoop(self.clock)

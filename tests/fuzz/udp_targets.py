@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from appliance.crypto.x25519 import clamp, public_key, x25519_public
-from appliance.engine.userspace import inner
-from appliance.engine.userspace.coalescing import coalesce
+from appliance.engine.userspace import choose_step, inner
+from appliance.engine.userspace.packet_step import PacketStep, PureStep
+from appliance.native import load
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.derp.client import DerpClient
 from appliance.proto.derp.frames import encode_frame, parse_frame
@@ -28,25 +29,27 @@ from appliance.proto.stun import encode_request, encode_response, parse_request,
 from appliance.proto.tsmp import packet as tsmp
 from appliance.proto.wireguard import Tunnel, TunnelPeer
 from appliance.proto.wireguard import messages as wireguard
-from appliance.proto.wireguard.source import Source
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.keys import DerpPrivateKey, DiscoPrivateKey, NodePrivateKey, NodePublicKey
 from tests.fuzz.corpus import vectors
 from tests.fuzz.runner import Target
 
-SOURCE: Source = AddrPort("192.0.2.1", 41641)
+SOURCE = AddrPort("192.0.2.1", 41641)
 
 
 # --- WireGuard ------------------------------------------------------------------------------------------------------
 
 
-class _Pair:
-    """Two ends with a session between them; made anew when hostile input may have worn it out."""
+class Pair:
+    """Two ends with a session between them, with ciphers of one form of the packet step."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: PacketStep) -> None:
         random = SeededRandomness("fuzz")
-        self.ends = [Tunnel(NodePrivateKey(clamp(random.bytes(32))), random, lambda: 10**18) for _ in range(2)]
+        self.ends = [
+            Tunnel(NodePrivateKey(clamp(random.bytes(32))), random, lambda: 10**18, make_cipher=step.make_cipher)
+            for _ in range(2)
+        ]
         for one, other in (self.ends, self.ends[::-1]):
             one.configure(TunnelPeer(other.public), 0.0)
         self.now = 0.0
@@ -60,19 +63,21 @@ class _Pair:
                 self.ends[1 - step % 2].receive_datagram(out.data, SOURCE, self.now)
 
 
-_pair = _Pair()
+STEPS: list[PacketStep] = [PureStep()] if load() is None else [PureStep(), choose_step("on")]
+_pairs = [Pair(step) for step in STEPS]
 
 
 def run_wireguard(data: bytes) -> None:
     with suppress(DecodeError):
         parsed = wireguard.parse_message(data)
         assert wireguard.parse_message(wireguard.encode_message(parsed)) == parsed
-    receiver = _pair.ends[1]
-    receiver.receive_datagram(data, SOURCE, _pair.now)
-    receiver.receive_batch([memoryview(bytearray(data)), memoryview(bytearray(data[:20]))], SOURCE, _pair.now)
-    receiver.datagrams_to_send(_pair.now)
-    while receiver.next_event() is not None:
-        pass
+    for pair in _pairs:
+        receiver = pair.ends[1]
+        receiver.receive_datagram(data, SOURCE, pair.now)
+        receiver.receive_batch([memoryview(bytearray(data)), memoryview(bytearray(data[:20]))], SOURCE, pair.now)
+        receiver.datagrams_to_send(pair.now)
+        while receiver.next_event() is not None:
+            pass
 
 
 def _handshake_seeds() -> list[bytes]:
@@ -119,8 +124,10 @@ def run_inner(data: bytes) -> None:
         with suppress(DecodeError):
             tsmp.parse_packet(view)
     total = sum(len(packet) for packet in packets)
-    joined = coalesce(packets)
-    assert sum(len(item.data) for item in joined) <= total
+    forms = [step.join(packets) for step in STEPS]
+    assert all(sum(len(item.data) for item in joined) <= total for joined in forms)
+    plain = [[(bytes(item.data), item.gso_size, item.header_bytes) for item in joined] for joined in forms]
+    assert all(joined == plain[0] for joined in plain), "the forms of the packet step disagree"
 
 
 # --- disco, STUN, Geneve --------------------------------------------------------------------------------------------

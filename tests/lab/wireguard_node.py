@@ -15,6 +15,8 @@ from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
+import uvloop
+
 from appliance.drivers.tun import open_tun
 from appliance.drivers.udp import open_udp_ports
 from appliance.engine.userspace import UserspaceEngine, choose_step
@@ -108,4 +110,4 @@ async def run() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run())
+    uvloop.run(run())

@@ -45,6 +45,7 @@ STATUS = Status(
     state=BackendState.RUNNING,
     interface="waypost0",
     engine="userspace",
+    engine_form="native",
     port=41641,
     self_node=SelfStatus(
         name="gw-a.mesh.example",

@@ -135,9 +135,9 @@ impl Template<'_> {
     fn slots<'b>(&self, data: &'b [u8], out: &'b mut [u8]) -> impl Iterator<Item = (&'b mut [u8], &'b [u8])> {
         let payloads = data[self.plan.header..].chunks(self.plan.step);
         let size = self.plan.header;
-        out.chunks_mut(self.plan.stride).zip(payloads).map(move |(slot, payload)| {
-            (&mut slot[SLOT_HEADER..SLOT_HEADER + size + payload.len()], payload)
-        })
+        out.chunks_mut(self.plan.stride)
+            .zip(payloads)
+            .map(move |(slot, payload)| (&mut slot[SLOT_HEADER..SLOT_HEADER + size + payload.len()], payload))
     }
 
     fn write_ip(&self, segment: &mut [u8], number: usize) {
@@ -175,7 +175,6 @@ impl Template<'_> {
             segment[tcp + 13] = flag;
             let length = (segment.len() - tcp) as u32;
             let numbers = (sequence >> 16) + (sequence & 0xFFFF) + u32::from(flag) + length;
-            // The header may end on an odd half-word only for IPv4 options that do not exist: lengths are multiples of 4.
             put16(segment, tcp + 16, field(base + numbers + ones_sum(payload)));
             sequence = sequence.wrapping_add(self.plan.step as u32);
         }

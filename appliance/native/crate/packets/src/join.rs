@@ -116,9 +116,9 @@ impl<'a> Joiner<'a> {
     }
 
     fn push(&mut self, packet: &'a [u8], segment: Option<Segment>) {
-        let (next_sequence, push) = segment.as_ref().map_or((0, 0), |segment| {
-            (segment.sequence.wrapping_add(segment.payload as u32), segment.flags & PSH)
-        });
+        let (next_sequence, push) = segment
+            .as_ref()
+            .map_or((0, 0), |segment| (segment.sequence.wrapping_add(segment.payload as u32), segment.flags & PSH));
         self.items.push(Joined {
             first: packet,
             more: Vec::new(),
@@ -199,7 +199,8 @@ impl<'a> Joined<'a> {
     }
 
     fn write(&self, out: &mut [u8]) -> Packet {
-        let plain = Packet { size: self.size, received: self.received, count: 1 + self.more.len(), ..Packet::default() };
+        let plain =
+            Packet { size: self.size, received: self.received, count: 1 + self.more.len(), ..Packet::default() };
         let (place, mut rest) = out.split_at_mut(self.first.len());
         place.copy_from_slice(self.first);
         let own = match &self.segment {
@@ -278,7 +279,8 @@ mod tests {
     fn ok_neighbours_become_one_with_their_payload() {
         let parts: Vec<_> = (0..3).map(|n| tcp(1, 1 + n * 100, &[n as u8; 100], ACK)).collect();
         let (packets, bytes) = join(&parts);
-        let whole = Packet { size: 340, received: 420, count: 3, gso_type: 1, gso_size: 100, header: 40, csum_start: 20 };
+        let whole =
+            Packet { size: 340, received: 420, count: 3, gso_type: 1, gso_size: 100, header: 40, csum_start: 20 };
         assert_eq!(packets, [whole]);
         assert_eq!(ones_sum(&bytes[..20]), 0);
         let payload: Vec<u8> = (0..3u8).flat_map(|n| [n; 100]).collect();

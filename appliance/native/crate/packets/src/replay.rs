@@ -60,7 +60,7 @@ mod tests {
         let (mut seen, mut greatest, mut state) = (HashSet::new(), 0u64, 7u64);
         for _ in 0..50_000 {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let leap = (state >> 60 == 0).then_some((state >> 33) % 2000).unwrap_or((state >> 33) % 9);
+            let leap = if state >> 60 == 0 { (state >> 33) % 2000 } else { (state >> 33) % 9 };
             let counter = (greatest + leap).saturating_sub((state >> 40) % 230);
             let old = !seen.is_empty() && counter <= greatest && greatest - counter >= 192;
             let expected = !old && !seen.contains(&counter);

@@ -28,7 +28,7 @@ pub fn borrow(buffer: &PyBuffer<u8>) -> PyResult<&[u8]> {
 }
 
 /// The bytes of a writable buffer.
-pub fn borrow_mut(buffer: &PyBuffer<u8>) -> PyResult<&mut [u8]> {
+pub fn borrow_mut(buffer: &mut PyBuffer<u8>) -> PyResult<&mut [u8]> {
     check(buffer)?;
     if buffer.readonly() {
         return Err(PyTypeError::new_err("a writable buffer is needed"));
@@ -36,12 +36,12 @@ pub fn borrow_mut(buffer: &PyBuffer<u8>) -> PyResult<&mut [u8]> {
     if buffer.len_bytes() == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: as above, and writable; each call of the module borrows a buffer at most once (see `borrow_all_mut`).
+    // SAFETY: as above, and writable; borrowed once, since `buffer` is borrowed mutably and `borrow_all_mut` compares.
     Ok(unsafe { slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) })
 }
 
 /// The bytes of several writable buffers with their segment sizes. Raises when two of them overlap.
-pub fn borrow_all_mut(batches: &[(PyBuffer<u8>, usize)]) -> PyResult<Vec<(&mut [u8], usize)>> {
+pub fn borrow_all_mut(batches: &mut [(PyBuffer<u8>, usize)]) -> PyResult<Vec<(&mut [u8], usize)>> {
     let mut places: Vec<(usize, usize)> =
         batches.iter().map(|(buffer, _)| (buffer.buf_ptr() as usize, buffer.len_bytes())).collect();
     places.retain(|(_, size)| *size != 0);
@@ -49,5 +49,5 @@ pub fn borrow_all_mut(batches: &[(PyBuffer<u8>, usize)]) -> PyResult<Vec<(&mut [
     if places.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
         return Err(PyValueError::new_err("buffers overlap"));
     }
-    batches.iter().map(|(buffer, size)| Ok((borrow_mut(buffer)?, *size))).collect()
+    batches.iter_mut().map(|(buffer, size)| Ok((borrow_mut(buffer)?, *size))).collect()
 }

@@ -74,20 +74,20 @@ impl Transport {
         self.0.may_open(counter)
     }
 
-    fn seal_slots(&self, py: Python<'_>, slots: PyBuffer<u8>, stride: usize) -> PyResult<()> {
+    fn seal_slots(&self, py: Python<'_>, mut slots: PyBuffer<u8>, stride: usize) -> PyResult<()> {
         let size = slots.len_bytes();
         if stride < SLOT_OVERHEAD || (size % stride != 0 && size % stride < SLOT_OVERHEAD) {
             return Err(PyValueError::new_err("a slot is too short"));
         }
         let first = self.reserve(size.div_ceil(stride))?;
-        let slots = borrow_mut(&slots)?;
+        let slots = borrow_mut(&mut slots)?;
         py.detach(|| self.0.seal_slots(slots, stride, first));
         Ok(())
     }
 
     /// Decrypt one transport message in place; false when it is forged or a repetition.
-    fn open(&self, py: Python<'_>, message: PyBuffer<u8>, counter: u64) -> PyResult<bool> {
-        let message = borrow_mut(&message)?;
+    fn open(&self, py: Python<'_>, mut message: PyBuffer<u8>, counter: u64) -> PyResult<bool> {
+        let message = borrow_mut(&mut message)?;
         Ok(py.detach(|| self.0.open(message, counter).is_some()))
     }
 
@@ -131,12 +131,12 @@ impl Transport {
     fn open_run<'py>(
         &self,
         py: Python<'py>,
-        batches: Vec<(PyBuffer<u8>, usize)>,
+        mut batches: Vec<(PyBuffer<u8>, usize)>,
         offset: usize,
         skip: usize,
         join: bool,
     ) -> PyResult<Received<'py>> {
-        let mut buffers = borrow_all_mut(&batches)?;
+        let mut buffers = borrow_all_mut(&mut batches)?;
         let (opened, joiner) = py.detach(|| {
             let opened = self.0.open_run(&mut buffers, offset, skip.min(64));
             let packets = opened.packets.iter().map(|(buffer, begin, end)| &buffers[*buffer].0[*begin..*end]);
@@ -163,7 +163,6 @@ fn offload_of((gso_type, gso_size, csum_start): (u8, usize, usize)) -> Offload {
 /// Packets that become slots of one stride.
 struct Run<'a> {
     packets: Vec<(&'a [u8], Offload)>,
-    mtu: usize,
     stride: usize,
     total: usize,
 }
@@ -181,7 +180,7 @@ impl<'a> Run<'a> {
         if packets[..before].iter().any(|packet| slot(packet) != stride) || last > stride {
             return Err(PyValueError::new_err("packets of a run have one padded size"));
         }
-        Ok(Self { packets, mtu, stride, total: stride * before + last })
+        Ok(Self { packets, stride, total: stride * before + last })
     }
 
     fn payload(&self) -> usize {
@@ -189,7 +188,6 @@ impl<'a> Run<'a> {
     }
 
     fn write(&self, out: &mut [u8]) -> Result<(), BadPacket> {
-        debug_assert!(self.mtu == 0 || self.stride <= SLOT_OVERHEAD + self.mtu.max(65535));
         for (slot, (packet, offload)) in out.chunks_mut(self.stride).zip(&self.packets) {
             let place = &mut slot[SLOT_HEADER..SLOT_HEADER + packet.len()];
             place.copy_from_slice(packet);
