@@ -11,6 +11,7 @@ from tests.lab.namespaces import LabError, enter_user_namespace
 
 BENCHES = (
     "userspace_tcp",
+    "udp_small",
     "proxy_tcp",
     "time_to_path",
     "gateway_memory",
