@@ -24,7 +24,7 @@ wanted=$({
   sha256sum tools/build_native.sh
   rustc --version --verbose
   uname -m
-  ldd --version 2>&1 | head -n 1
+  getconf GNU_LIBC_VERSION || true
 } | sha256sum | cut -d' ' -f1)
 
 if [ -f "$module" ] && [ "$(cat build/native/stamp 2>/dev/null)" = "$wanted" ]; then
