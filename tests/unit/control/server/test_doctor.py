@@ -22,6 +22,8 @@ from control.server.settings import ServerSettings
 from control.tls.identity import ServerTls
 from tests.lab.control_process import free_port
 
+pytestmark = [pytest.mark.timeout(60)]
+
 
 def free_udp_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -31,6 +31,8 @@ from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 from tests.lab.control_node import VERSION, ConnectionEnded, ControlNode, server_key
 
+pytestmark = [pytest.mark.timeout(60)]
+
 PROMPT_S = 3.0
 """A bystander's request may take so long on a busy machine; alone it takes a few milliseconds."""
 

@@ -21,6 +21,8 @@ from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 from tests.lab.control_node import ControlNode, server_key
 
+pytestmark = [pytest.mark.timeout(60)]
+
 CHALLENGE = "x" * 43
 
 

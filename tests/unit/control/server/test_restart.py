@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.ports.clock import VirtualClock
 from appliance.ports.randomness import SeededRandomness
@@ -20,6 +22,8 @@ from control.service.service import open_service
 from control.service.settings import ServiceSettings
 from tests.lab.control_node import ConnectionEnded, ControlNode, server_key
 from tests.lab.control_process import free_port
+
+pytestmark = [pytest.mark.timeout(60)]
 
 ROUTE = "192.168.7.0/24"
 
