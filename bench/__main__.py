@@ -18,6 +18,7 @@ BENCHES = (
     "control_nodes",
     "control_fanout",
     "control_reconnect",
+    "policy_compile",
     "loop_stall",
     "filter_rules",
     "netmap_apply",
