@@ -18,6 +18,7 @@ SERVER: dict[str, Parser] = {
     "data_dir": values.path,
     "database": values.text,
     "noise_key": values.path,
+    "random_addresses": values.flag,
     "listen": values.listen,
     "url": values.text,
     "domain": values.text,

@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": ("control.cli.serve:serve", "Run the control server."),
     "users": ("control.cli.users:users", "Create, list, rename, delete users."),
     "preauthkeys": ("control.cli.preauthkeys:preauthkeys", "Create, list, revoke keys with which nodes join."),
+    "apikeys": ("control.cli.apikeys:apikeys", "Create, list, revoke keys of the management API."),
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "policy": ("control.cli.policy_questions:policy", "Check, set, test, compare, explain the policy."),

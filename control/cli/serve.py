@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     help="postgresql://user@host/name where several processes serve one mesh; its password comes from PGPASSFILE, "
     "PGPASSWORD or the config file.  [default: a file in --data-dir]",
 )
+@click.option(
+    "--random-addresses/--sequential-addresses",
+    default=None,
+    help="Where new nodes' overlay addresses come from.  [default: sequential]",
+)
 @click.option("--noise-key", help="File with the server's key: that of the server replaced, or of its other processes.")
 @click.option("--listen", help="Address and port for nodes.  [default: [::]:8080, both IP versions]")
 @click.option("--url", help="Address of this server for people's browsers, as https://control.example.")

@@ -64,6 +64,14 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     description: str = ""
 
 
+class NewApiKey(msgspec.Struct, forbid_unknown_fields=True):
+    """`life_s` null = no expiry."""
+
+    scopes: list[str]
+    life_s: float | None = None
+    description: str = ""
+
+
 class NewOwner(msgspec.Struct, forbid_unknown_fields=True):
     user: str
 
@@ -150,6 +158,9 @@ class AdminServer:
                 web.post("/v1/nodes/{name}/c2n", self._ask_node),
                 web.get("/v1/counters", self._counters),
                 web.get("/v1/audit", self._list_audit),
+                web.get("/v1/apikeys", self._list_api_keys),
+                web.post("/v1/apikeys", self._create_api_key),
+                web.post("/v1/apikeys/{key}/revoke", self._revoke_api_key),
                 web.post("/v1/page", self._page_code),
                 web.get("/v1/routes", self._list_routes),
                 web.post("/v1/nodes/{name}/routes/approve", self._approve_routes),
@@ -224,6 +235,23 @@ class AdminServer:
     async def _revoke_key(self, request: web.Request) -> web.Response:
         key = await self._service.keys.revoke(_actor(request), request.match_info["key"])
         return _json(present.key_json(key, self._service.view(), self._service.wall_now()))
+
+    # API keys
+
+    async def _list_api_keys(self, request: web.Request) -> web.Response:
+        keys = await self._service.api_keys.list(_actor(request))
+        return _json([present.api_key_json(key, self._service.wall_now()) for key in keys])
+
+    async def _create_api_key(self, request: web.Request) -> web.Response:
+        body = await _body(request, NewApiKey)
+        record, text = await self._service.api_keys.create(
+            _actor(request), scopes=body.scopes, life=_life(body.life_s), description=body.description
+        )
+        return _json({**present.api_key_json(record, self._service.wall_now()), "key": text}, 201)
+
+    async def _revoke_api_key(self, request: web.Request) -> web.Response:
+        key = await self._service.api_keys.revoke(_actor(request), request.match_info["key"])
+        return _json(present.api_key_json(key, self._service.wall_now()))
 
     # Logins that wait
 

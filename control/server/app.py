@@ -216,6 +216,7 @@ async def _open_service(
     settings: ServerSettings, url: str, derp_map: DerpMap, clock: Clock, randomness: Randomness
 ) -> ControlService:
     wanted = ServiceSettings(
+        random_addresses=settings.random_addresses,
         domain=settings.domain,
         derp_map=derp_map,
         url=url,

@@ -41,6 +41,7 @@ class ServerSettings:
     domain: DNS suffix of all nodes. policy_file: read at every start; None = the stored policy stays.
     key_expiry: life of node keys of untagged nodes; None = for ever.
     database: URL of the database; "" = a SQLite file in `data_dir`.
+    random_addresses: new nodes get addresses from a random place of the pool.
     noise_key: the server's own key, taken over from another server or process; None = the one in `data_dir`.
     derp_map_urls, derp_map_files: further regions, asked again every `derp_map_refresh_s`.
     map_settings: DNS, notices and versions that all nodes are told of.
@@ -63,6 +64,7 @@ class ServerSettings:
     url: str = ""
     database: str = ""
     noise_key: Path | None = None
+    random_addresses: bool = False
     derp_map_urls: tuple[str, ...] = ()
     derp_map_files: tuple[Path, ...] = ()
     derp_map_refresh_s: float = 3 * 3600.0

@@ -32,13 +32,17 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """`name` goes into the audit log."""
+    """`name` goes into the audit log. `scopes`, where given, allow less than the role does."""
 
     name: str
     role: Role
+    scopes: frozenset[Permission] | None = None
 
     def require(self, permission: Permission) -> None:
-        """Raises `DeniedError` if the role does not hold it."""
+        """Raises `DeniedError` if role or scopes do not hold it."""
+        if self.scopes is not None and permission not in self.scopes:
+            mend = "make an API key with this scope"
+            raise DeniedError(f"{self.name} may not {permission}: its scopes do not hold it", mend=mend)
         if permission not in _ALLOWED[self.role]:
             mend = "ask an administrator of the tailnet"
             raise DeniedError(f"{self.name} may not {permission} with the role {self.role}", mend=mend)

@@ -108,6 +108,10 @@ class Core:
         self.compiled = CompiledPolicy(self.policy, self.model.users.values(), self.model.nodes.values())
         self.model.set_policy(self.compiled)
 
+    def draw(self) -> int | None:
+        """Where to look for a free address; None = after the last one given."""
+        return int.from_bytes(self.randomness.bytes(16), "big") if self.settings.random_addresses else None
+
     def owner_of(self, node: NodeRecord) -> UserRecord | None:
         return None if node.user_id is None else self.model.users.get(node.user_id)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from control.service.pending import PendingLogin
     from control.service.routes import RouteState
     from control.state.mesh import MeshView
-    from control.state.records import AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
+    from control.state.records import ApiKeyRecord, AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -159,4 +159,18 @@ def _mesh_node(node: NodeRecord, view: MeshView) -> dict[str, Any]:
         "approved_routes": [str(route) for route in node.approved_routes],
         "attributes": node.attributes,
         "online": view.is_online(node.id),
+    }
+
+
+def api_key_json(key: ApiKeyRecord, wall_now: datetime) -> dict[str, Any]:
+    """Without the secret."""
+    return {
+        "id": key.id,
+        "prefix": key.prefix,
+        "scopes": [*key.scopes],
+        "author": key.author,
+        "description": key.description,
+        "created": _time(key.created),
+        "expiry": _time(key.expiry),
+        "state": key.state(wall_now),
     }

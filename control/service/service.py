@@ -17,6 +17,7 @@ from appliance.ports.randomness import SystemRandomness
 from appliance.types.errors import StateError
 from control.policy.document import parse_policy
 from control.service.actor import local_admin
+from control.service.api_keys import ApiKeyOperations
 from control.service.archive import DATABASE_FILE
 from control.service.audit import AuditOperations
 from control.service.core import Core
@@ -79,6 +80,7 @@ class ControlService:
         self._registrar = Registrar(core, self._pending)
         self.counters = Counters()
         self.audit = AuditOperations(core)
+        self.api_keys = ApiKeyOperations(core)
         self.imports = ImportOperations(core)
         self.users = UserOperations(core)
         self.keys = PreAuthKeyOperations(core, self.users)

@@ -19,6 +19,7 @@ class ServiceSettings:
     key_expiry: life of node keys of untagged nodes; None = for ever.
     ephemeral_timeout_s: an ephemeral node is deleted after this much silence.
     online_grace_s: a node stays online this long after its last map stream closed.
+    random_addresses: new nodes get addresses from a random place of the pool instead of the next ones.
     flush_interval_s: endpoints and last-seen times are written this seldom; identity is written at once.
     set_dns_command: program and arguments that publish a TXT record, name and value follow; () = none.
     token_audiences: for whom nodes may get identity tokens; `*` = anybody, () = no tokens.
@@ -31,5 +32,6 @@ class ServiceSettings:
     ephemeral_timeout_s: float = 120.0
     online_grace_s: float = 10.0
     flush_interval_s: float = 60.0
+    random_addresses: bool = False
     set_dns_command: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Which overlay address comes next; pure (node-os spec 1.1, policy-and-management spec section 3).
 
 Addresses are given in ascending order from the last one given, so that a freed one is not given again before the
-whole pool has been used.
+whole pool has been used; or from a random place, so that they tell nothing of the order in which nodes joined.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class Pool(Generic[A]):
         self._first = first
         self._last = last
         self._reserved = reserved
+
+    def at(self, draw: int) -> A:
+        """A place in the range for a random number; the address after it may be given."""
+        return self._make(self._first - 1 + draw % (self._last - self._first + 1))
 
     def after(self, last_given: A | None) -> A | None:
         """The next address that may be given after `last_given` (None = none yet); None at the pool's end."""

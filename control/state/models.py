@@ -110,6 +110,22 @@ pre_auth_keys = Table(
     sqlite_autoincrement=True,
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _tailnet(),
+    Column("prefix", String(32), nullable=False, unique=True),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("description", String(255), nullable=False, default=""),
+    Column("author", String(255), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expiry", UtcTime),
+    Column("revoked", UtcTime),
+    sqlite_autoincrement=True,
+)
+
 nodes = Table(
     "nodes",
     metadata,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TailnetId = NewType("TailnetId", int)
 PreAuthKeyId = NewType("PreAuthKeyId", int)
+ApiKeyId = NewType("ApiKeyId", int)
 
 DEFAULT_TAILNET = TailnetId(1)
 """The one tailnet of a plain installation."""
@@ -182,6 +183,26 @@ class PreAuthKeyRecord:
         if self.expiry is not None and self.expiry <= wall_now:
             return "expired"
         return "used" if self.used is not None and not self.reusable else "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """A key of the management API without its secret. `scopes` name what it may do, `author` who made it."""
+
+    id: ApiKeyId
+    prefix: str
+    scopes: tuple[str, ...]
+    author: str
+    created: datetime
+    expiry: datetime | None
+    revoked: datetime | None = None
+    description: str = ""
+
+    def state(self, wall_now: datetime) -> str:
+        """`valid`, `expired` or `revoked`."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expiry is not None and self.expiry <= wall_now else "valid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from appliance.proto.control.messages import Hostinfo, decode, encode
 from appliance.types.addresses import AddrPort, Prefix, parse_addr_port
 from appliance.types.errors import DecodeError, StateError
 from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
-from control.state.records import NodeRecord, PreAuthKeyRecord, Role, UserRecord
+from control.state.records import ApiKeyRecord, NodeRecord, PreAuthKeyRecord, Role, UserRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,3 +107,8 @@ def user_record(row: Mapping[str, Any]) -> UserRecord:
 def key_record(row: Mapping[str, Any]) -> PreAuthKeyRecord:
     names = (field.name for field in fields(PreAuthKeyRecord) if field.name != "tags")
     return PreAuthKeyRecord(tags=tuple(json.loads(row["tags"])), **{name: row[name] for name in names})
+
+
+def api_key_record(row: Mapping[str, Any]) -> ApiKeyRecord:
+    names = (field.name for field in fields(ApiKeyRecord) if field.name != "scopes")
+    return ApiKeyRecord(scopes=tuple(json.loads(row["scopes"])), **{name: row[name] for name in names})

@@ -13,8 +13,17 @@ from sqlalchemy import Column, Table, delete, func, insert, select, text, update
 from appliance.types.errors import StateError
 from control.state import models
 from control.state.addresses import Pool, pool_v4, pool_v6
-from control.state.records import AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyId, PreAuthKeyRecord, UserRecord
-from control.state.rows import all_node_columns, key_record, node_columns, node_record, user_record
+from control.state.records import (
+    ApiKeyId,
+    ApiKeyRecord,
+    AuditRecord,
+    NodeRecord,
+    PolicyRecord,
+    PreAuthKeyId,
+    PreAuthKeyRecord,
+    UserRecord,
+)
+from control.state.rows import all_node_columns, api_key_record, key_record, node_columns, node_record, user_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -182,13 +191,16 @@ class Transaction:
 
     # Addresses
 
-    async def give_ipv4(self) -> IPv4Address:
-        return await self._give(4, pool_v4(), IPv4Address, models.nodes.c.ipv4)
+    async def give_ipv4(self, draw: int | None = None) -> IPv4Address:
+        """The next one after the last one given; with `draw`, a random number, the first free from there."""
+        return await self._give(4, pool_v4(), IPv4Address, models.nodes.c.ipv4, draw)
 
-    async def give_ipv6(self) -> IPv6Address:
-        return await self._give(6, pool_v6(), IPv6Address, models.nodes.c.ipv6)
+    async def give_ipv6(self, draw: int | None = None) -> IPv6Address:
+        return await self._give(6, pool_v6(), IPv6Address, models.nodes.c.ipv6, draw)
 
-    async def _give(self, family: int, pool: Pool[A], make: type[A], column: Column[Any]) -> A:
+    async def _give(self, family: int, pool: Pool[A], make: type[A], column: Column[Any], draw: int | None) -> A:
+        if draw is not None:
+            return await self._next_free(pool, pool.at(draw), column)
         counters = models.address_counters
         where = (counters.c.tailnet_id == self._tailnet) & (counters.c.family == family)
         last = (await self._connection.execute(select(counters.c.last_given).where(where))).scalar()
@@ -240,6 +252,27 @@ class Transaction:
 
     async def revoke_key(self, key_id: PreAuthKeyId, now: datetime) -> None:
         await self._update(models.pre_auth_keys, key_id, {"revoked": now})
+
+    # API keys
+
+    async def api_keys(self) -> list[ApiKeyRecord]:
+        return [api_key_record(row) for row in await self._all(models.api_keys)]
+
+    async def api_key_by_prefix(self, prefix: str) -> tuple[ApiKeyRecord, bytes] | None:
+        """The key and the hash of its secret."""
+        table = models.api_keys
+        query = select(table).where(table.c.tailnet_id == self._tailnet, table.c.prefix == prefix)
+        row = (await self._connection.execute(query)).mappings().first()
+        return None if row is None else (api_key_record(dict(row)), row["secret_hash"])
+
+    async def add_api_key(self, key: ApiKeyRecord, secret_hash: bytes) -> ApiKeyId:
+        names = ("prefix", "author", "description", "created", "expiry")
+        values = {name: getattr(key, name) for name in names}
+        values |= {"scopes": json.dumps(key.scopes), "secret_hash": secret_hash}
+        return ApiKeyId(await self._insert(models.api_keys, values))
+
+    async def revoke_api_key(self, key_id: ApiKeyId, now: datetime) -> None:
+        await self._update(models.api_keys, key_id, {"revoked": now})
 
     # Policy
 

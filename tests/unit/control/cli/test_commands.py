@@ -19,6 +19,8 @@ from appliance.types.errors import StateError
 from appliance.types.keys import MachinePublicKey, NodePublicKey
 from control.cli.main import run
 from control.server.admin import AdminServer, admin_socket
+from control.service.actor import Permission
+from control.service.errors import DeniedError
 from control.service.service import ControlService, open_service
 from control.service.settings import ServiceSettings
 
@@ -302,3 +304,22 @@ async def test_ok__import_headscale(shell, tmp_path):
     assert "not taken: pre-auth key 2" in printed
     assert (folder / "noise.key").read_text().strip() == "privkey:" + "42" * 32
     assert await asyncio.to_thread(run, arguments) == 1
+
+
+async def test_ok__api_keys(shell):
+    text, _ = await shell.run(
+        "apikeys", "create", "--scopes", "read,nodes", "--expiration", "30d", "--description", "ci"
+    )
+    text = text.strip()
+    actor = await shell.service.api_keys.actor_of(text)
+    assert actor.scopes == {Permission.READ, Permission.NODES}
+    (listed,) = await shell.json("apikeys", "list")
+    assert (listed["scopes"], listed["state"], listed["description"]) == (["nodes", "read"], "valid", "ci")
+    assert text.rpartition("-")[2] not in json.dumps(listed)
+    table, _ = await shell.run("apikeys", "list")
+    assert "nodes,read" in table
+    await shell.run("apikeys", "revoke", text)
+    with pytest.raises(DeniedError, match="revoked"):
+        await shell.service.api_keys.actor_of(text)
+    _, err = await shell.run("apikeys", "create", "--scopes", "everything", code=1)
+    assert "no scope" in err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.types.addresses import CHROMEOS_V4, SERVICE_V4, VIA_V6, is_overlay
@@ -30,6 +30,7 @@ def test_ok__the_end_is_the_end():
     ]
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.integers(int(IPv4Address("100.64.0.0")), int(IPv4Address("100.127.255.255"))))
 def test_ok__always_above_and_never_reserved(last):
     found = pool_v4().after(IPv4Address(last))
@@ -38,3 +39,12 @@ def test_ok__always_above_and_never_reserved(last):
         assert is_overlay(found)
         assert found != SERVICE_V4
         assert found not in CHROMEOS_V4
+
+
+def test_ok__a_random_place_is_inside_and_never_reserved():
+    for pool in (pool_v4(), pool_v6()):
+        for draw in (0, 1, 2**127, 2**128 - 1, 12345):
+            found = pool.after(pool.at(draw))
+            assert found is None or is_overlay(found)
+    small = pool_v4(IPv4Network("100.100.100.96/30"))
+    assert {str(small.after(small.at(draw))) for draw in range(8)} == {"100.100.100.97", "100.100.100.98"}

@@ -1,0 +1,78 @@
+"""`waypost-control apikeys`."""
+
+from __future__ import annotations
+
+import click
+
+from control.cli.client import AdminClient
+from control.cli.options import (
+    NEVER,
+    duration,
+    json_option,
+    show_json,
+    show_result,
+    show_table,
+    socket_option,
+    split_list,
+    when,
+)
+
+
+@click.group()
+def apikeys() -> None:
+    """Keys with which programs manage the mesh."""
+
+
+@apikeys.command()
+@click.option(
+    "--scopes", multiple=True, required=True, help="Of read, users, keys, nodes, routes, policy; joined by commas."
+)
+@click.option("--expiration", callback=duration, default="90d", show_default=True, help="12h, 30d or never.")
+@click.option("--description", default="", help="What it is for.")
+@json_option
+@socket_option
+def create(client: AdminClient, scopes: tuple[str, ...], expiration: float, description: str, as_json: bool) -> None:
+    """Create a key. Its text is shown now and never again."""
+    body = {
+        "scopes": split_list(scopes),
+        "life_s": None if expiration == NEVER else expiration,
+        "description": description,
+    }
+    made = client.call("POST", "apikeys", body=body)
+    show_result(as_json, made, made["key"])
+
+
+@apikeys.command("list")
+@json_option
+@socket_option
+def list_keys(client: AdminClient, as_json: bool) -> None:
+    """List the keys, without their secrets."""
+    found = client.call("GET", "apikeys")
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            str(key["id"]),
+            key["prefix"],
+            ",".join(key["scopes"]),
+            key["author"],
+            when(key["expiry"], "never"),
+            key["state"],
+            key["description"],
+        )
+        for key in found
+    ]
+    columns = ("id", "key", "scopes", "made by", "expires", "state", "description")
+    show_table(columns, rows, "no API keys: waypost-control apikeys create --scopes read")
+
+
+@apikeys.command()
+@click.argument("key")
+@json_option
+@socket_option
+def revoke(client: AdminClient, key: str, as_json: bool) -> None:
+    """Revoke KEY, given by its id or the first part of its text."""
+    public = key.strip().removeprefix("wpkey-api-").partition("-")[0] or key
+    revoked = client.call("POST", "apikeys", public, "revoke")
+    show_result(as_json, revoked, f"API key {revoked['prefix']} revoked")

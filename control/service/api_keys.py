@@ -1,0 +1,92 @@
+"""Keys of the management API: create, list, revoke, and who a key stands for.
+
+A key is `wpkey-api-` + 12 hex digits (public) + `-` + 48 hex digits (secret, 192 bits). Only the SHA-256 of the secret
+is stored; the text is shown once. A key holds the scopes that it was made with and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from control.service.actor import Actor, Permission
+from control.service.errors import DeniedError, NotFoundError, ServiceError
+from control.state.records import ApiKeyId, ApiKeyRecord, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from control.service.core import Core
+
+PREFIX = "wpkey-api-"
+_TEXT = re.compile(r"wpkey-api-([0-9a-f]{12})-([0-9a-f]{48})")
+SCOPES = {permission.name.lower(): permission for permission in Permission}
+"""Scope by name: read, users, keys, nodes, routes, policy."""
+
+
+class ApiKeyOperations:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def list(self, actor: Actor) -> tuple[ApiKeyRecord, ...]:
+        actor.require(Permission.READ)
+        async with self._core.read() as tx:
+            return tuple(await tx.api_keys())
+
+    async def create(
+        self, actor: Actor, *, scopes: Sequence[str], life: timedelta | None, description: str = ""
+    ) -> tuple[ApiKeyRecord, str]:
+        """A key and its text, which cannot be had again. Nobody gives a scope that he does not hold."""
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            shown = ", ".join(unknown) or "none given"
+            raise ServiceError(f"no scope of an API key: {shown}", mend=f"use {', '.join(SCOPES)}")
+        actor.require(Permission.KEYS)
+        for scope in scopes:
+            actor.require(SCOPES[scope])
+        if life is not None and life.total_seconds() <= 0:
+            raise ServiceError("the key would be expired already", mend="give a positive --expiration, as 1h or 90d")
+        prefix, secret = self._core.randomness.bytes(6).hex(), self._core.randomness.bytes(24).hex()
+        async with self._core.change(actor) as draft:
+            expiry = None if life is None else draft.now + life
+            key = ApiKeyRecord(
+                ApiKeyId(0), prefix, tuple(sorted(set(scopes))), actor.name, draft.now, expiry,
+                description=description[:255],
+            )  # fmt: skip
+            key = replace(key, id=await draft.tx.add_api_key(key, _hash(secret)))
+            await draft.audit("apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry})
+        return key, f"{PREFIX}{prefix}-{secret}"
+
+    async def revoke(self, actor: Actor, key: str) -> ApiKeyRecord:
+        """By id or public part; it ends at once."""
+        actor.require(Permission.KEYS)
+        wanted = key.strip().removeprefix(PREFIX).partition("-")[0]
+        async with self._core.change(actor) as draft:
+            for record in await draft.tx.api_keys():
+                if wanted in (record.prefix, str(record.id)):
+                    await draft.tx.revoke_api_key(record.id, draft.now)
+                    await draft.audit("apikey.revoke", f"apikey:{record.prefix}")
+                    return replace(record, revoked=draft.now)
+        raise NotFoundError(f'no such API key: "{wanted}"', mend="list them: waypost-control apikeys list")
+
+    async def actor_of(self, text: str) -> Actor:
+        """Who brings this key. Raises `DeniedError` for one that is unknown, wrong, expired or revoked."""
+        match = _TEXT.fullmatch(text.strip())
+        found = None
+        if match is not None:
+            async with self._core.read() as tx:
+                found = await tx.api_key_by_prefix(match.group(1))
+        if match is None or found is None or not hmac.compare_digest(found[1], _hash(match.group(2))):
+            raise DeniedError("this API key is not known", mend="make one: waypost-control apikeys create")
+        state = found[0].state(self._core.clock.wall_now())
+        if state != "valid":
+            raise DeniedError(f"this API key is {state}", mend="make another one: waypost-control apikeys create")
+        return Actor(f"apikey:{found[0].prefix}", Role.OWNER, frozenset(SCOPES[scope] for scope in found[0].scopes))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
