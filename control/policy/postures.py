@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 AttributeValue = str | float | bool
 MAX_ASSERTIONS = 64
+MAX_ASSERTION_LETTERS = 1024
 
 _ASSERTION = re.compile(
     r"\s*(?P<name>[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+)\s*"
@@ -63,9 +64,9 @@ class Posture:
 
 def parse_assertion(text: str) -> Assertion:
     """`node:os == 'linux'` and the like. Raises `ValueError` with what is wrong."""
-    match = _ASSERTION.fullmatch(text)
+    match = _ASSERTION.fullmatch(text) if len(text) <= MAX_ASSERTION_LETTERS else None
     if match is None:
-        raise ValueError(f"not an assertion: {text!r}; write attribute OP value, as node:os == 'linux'")
+        raise ValueError(f"not an assertion: {text[:80]!r}; write attribute OP value, as node:os == 'linux'")
     operator = " ".join(match["operator"].upper().split())
     values = _values(operator, match["value"])
     name = match["name"]

@@ -106,6 +106,12 @@ def networks_of(ranges: Iterable[Versioned]) -> tuple[Prefix, ...]:
     return tuple(found)
 
 
+def union(ranges: Iterable[Versioned]) -> list[Versioned]:
+    """The same addresses by the fewest ranges, IPv4 first."""
+    parts = list(ranges)
+    return [(version, span) for version in (4, 6) for span in joined(part for one, part in parts if one == version)]
+
+
 def without(ranges: Iterable[Versioned], removed: Iterable[Versioned]) -> list[Versioned]:
     """The ranges without every address of `removed`."""
     left = list(ranges)

@@ -60,6 +60,7 @@ class Reach:
         self._policy = policy
         self._attributes = attributes
         self._sets: dict[int, AddressSet] = {}
+        self._rules_toward: dict[Target, list[CompiledRule]] = {}
         self._owners = {
             address: lone_owner(node) for node in policy.nodes for address in (int(node.ipv4), int(node.ipv6))
         }
@@ -78,19 +79,22 @@ class Reach:
 
     def letting(self, source: Prefix, target: Target) -> Iterator[CompiledRule]:
         """Packet rules that let `source` through to the target, in order; grants with `via` are left out."""
-        for rule in self._policy.rules.rules:
-            if self.lets(rule, source, target):
+        for rule in self._toward(target):
+            from_source = self.source_set(rule.source).overlaps(source)
+            if from_source and (not rule.is_self or self._same_owner(source, target)):
                 yield rule
 
-    def lets(self, rule: CompiledRule, source: Prefix, target: Target) -> bool:
-        """Whether this rule does."""
-        if rule.is_app or rule.rule.via or not self._open(rule, target):
-            return False
-        if not self.source_set(rule.source).overlaps(source):
-            return False
-        if rule.is_self:
-            return self._same_owner(source, target)
-        return any(self.reaches(dst.selector, target.prefixes) for dst in rule.rule.destinations)
+    def _toward(self, target: Target) -> list[CompiledRule]:
+        """Rules that let somebody through to the target; found once for all sources."""
+        known = self._rules_toward.get(target)
+        if known is None:
+            known = self._rules_toward[target] = [
+                rule
+                for rule in self._policy.rules.rules
+                if not rule.is_app and not rule.rule.via and self._open(rule, target)
+                if rule.is_self or any(self.reaches(dst.selector, target.prefixes) for dst in rule.rule.destinations)
+            ]
+        return known
 
     def _open(self, rule: CompiledRule, target: Target) -> bool:
         if not target.protocols & (frozenset(rule.rule.protocol) or DEFAULT_PROTOCOLS):

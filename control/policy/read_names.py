@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from control.policy.postures import MAX_ASSERTIONS, Assertion, Posture, parse_assertion
 from control.policy.problems import did_you_mean
-from control.policy.ranges import Range, networks_of, prefix_range, without
+from control.policy.ranges import Range, networks_of, prefix_range, union, without
 from control.policy.selectors import TAG, Kind, parse_network
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from control.policy.reader import Reader
     from control.policy.selectors import Selector
 
+MAX_NESTING = 32
+"""IP sets inside each other."""
 APPROVERS = frozenset({Kind.USER, Kind.DOMAIN, Kind.GROUP, Kind.TAG, Kind.MEMBER, Kind.ROLE})
 APPROVERS_MEND = "users, groups, tags, autogroup:member and roles are"
 
@@ -131,13 +133,16 @@ class IpSetReader:
             part = self._item(name, item, place)
             ranges = without(ranges, part) if removes else [*ranges, *part]
         self._open.discard(name)
-        self._done[name] = ranges
-        return ranges
+        self._done[name] = union(ranges)
+        return self._done[name]
 
     def _item(self, name: str, text: str, place: Place) -> list[tuple[int, Range]]:
         what = f'ipsets["{name}"]: '
         if text in self._open:
             self._reader.problem(place, f'{what}"{text}" contains itself', "break the circle")
+            return []
+        if text in self._members and len(self._open) >= MAX_NESTING:
+            self._reader.problem(place, f"{what}nested deeper than {MAX_NESTING} sets", "join some of them")
             return []
         if text in self._members:
             return self._ranges(text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from appliance.types.netmap import CapGrant, FilterRule, PortRange
+from control.policy.problems import PolicyError
 from control.policy.ranges import INTERNET, WILDCARD
 from tests.unit.control.policy.mesh import ALL4, LAN, MESH, Box, compiled
 
@@ -184,3 +186,19 @@ def test_ok__selectors_of_nodes(selector):
         [*MESH, Box(8, None, ("tag:s",), (ip_network("192.168.0.0/24"),))],
     )
     assert policy.visible_peers(8) == found | ({8} & found)
+
+
+def test_fail__ipsets_inside_each_other_are_bounded():
+    doubled = {f"ipset:s{number}": [f"ipset:s{number + 1}"] * 2 for number in range(20)} | {"ipset:s20": ["10.0.0.7"]}
+    policy = compiled(
+        f'"ipsets": {json.dumps(doubled)}, "grants": [{{"src": ["b@"], "dst": ["ipset:s0"], "ip": ["*"]}}]'
+    )
+    assert policy.filter_rules(9)[0].dst_ports == (PortRange("10.0.0.7"),)
+    deep = {f"ipset:s{number}": [f"ipset:s{number + 1}"] for number in range(3000)} | {"ipset:s3000": ["10.0.0.7"]}
+    with pytest.raises(PolicyError, match="nested deeper than 32 sets"):
+        compiled(f'"ipsets": {json.dumps(deep)}, "grants": []')
+
+
+def test_fail__a_long_assertion_is_refused_at_once():
+    with pytest.raises(PolicyError, match="not an assertion"):
+        compiled(f'"postures": {{"posture:x": ["node:os == {" " * 200000}x"]}}, "grants": []')
