@@ -16,13 +16,13 @@ def packets_per_s(sender: Namespace, receiver: Namespace) -> float:
     """Thousands of datagrams a second that arrived."""
     server = receiver.start("iperf3", "iperf3", "--server", "--one-off", "--bind", "10.77.0.2", "--forceflush")
     server.wait_for_output("listening")
-    load = ("--udp", "--bandwidth", "0", "--length", str(PAYLOAD), "--time", str(SECONDS), "--omit", "1")
+    load = ("--udp", "--bandwidth", "0", "--length", str(PAYLOAD), "--time", str(SECONDS + 1))
     result = command(sender, "iperf3", "--client", "10.77.0.2", *load, "--json")
     server.stop()
     server.log.unlink()
     if result.code:
         raise LabError(f"iperf3: {result.stdout[-300:]}")
-    total = result.json()["end"]["sum"]
+    total = result.json()["end"]["sum_received"]
     return float(total["packets"] - total["lost_packets"]) / float(total["seconds"]) / 1e3
 
 
