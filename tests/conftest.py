@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.postgres import Postgres, running_postgres
+from tests.lab.postgres import Postgres, SharedPostgres
 from tests.packet_steps import bulk, step
 
 __all__ = ["bulk", "step"]
 
-SERVER_START_S = 60
-"""A busy machine takes its time to make a PostgreSQL; the first test of a process waits for it."""
+DATABASE_TEST_S = 60
+"""A busy machine takes its time for what needs several processes."""
+SHARED_POSTGRES = pytest.StashKey[SharedPostgres]()
+
+
+def needs_postgres(item: pytest.Item) -> bool:
+    names = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    on_sqlite = callspec is not None and callspec.params.get("database_text") == "sqlite"
+    return "postgres" in names or ("database_text" in names and not on_sqlite)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SHARED_POSTGRES] = SharedPostgres()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[SHARED_POSTGRES].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         named = {"postgres", "database_text"} & set(getattr(item, "fixturenames", ()))
         if named and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(SERVER_START_S))
+            item.add_marker(pytest.mark.timeout(DATABASE_TEST_S))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Make the server before the first test's own limit begins: cut short, it would fail all tests of the process."""
+    if needs_postgres(item):
+        item.config.stash[SHARED_POSTGRES].prepare()
+    return (yield)
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(request: pytest.FixtureRequest) -> Postgres:
     """One server per test process, started when the first test asks."""
-    with running_postgres() as server:
-        yield server
+    return request.config.stash[SHARED_POSTGRES].server()
 
 
 @pytest.fixture(scope="session")

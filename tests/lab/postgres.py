@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,14 @@ from tests.lab.processes import Process, wait_until
 
 USER = "postgres"
 TEMPLATE = "waypost_template"
-QUICK = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB")
+QUICK = (
+    *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "shared_buffers=16MB"),
+    *("-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0"),
+)
 """Nothing here outlives the machine: durability against power cuts is PostgreSQL's own matter."""
+PATIENCE_S = 240
+"""For a step that takes a second on an idle machine."""
+ATTEMPTS = 3
 
 
 EMPTY = """
@@ -73,7 +79,7 @@ class Postgres:
         self.process = Process.start(
             "postgres", as_user([str(bin_dir() / "postgres"), "-D", str(self.folder / "data"), *options]), self.folder
         )
-        wait_until(self._answers, 60, "PostgreSQL to answer")
+        wait_until(self._answers, PATIENCE_S, "PostgreSQL to answer")
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -84,14 +90,19 @@ class Postgres:
         """Ends every connection at once, as an administrator's restart does."""
         assert self.process is not None
         self.process.popen.send_signal(signal.SIGINT)
-        self.process.popen.wait(20)
+        self.process.popen.wait(PATIENCE_S)
 
     def create(self, *, empty: bool = False) -> str:
         """URL of a new database."""
         self.databases += 1
         name = f"test{self.databases}"
-        self._run("createdb", *(() if empty else ("--template", TEMPLATE)), name)
+        template = () if empty else ("--template", TEMPLATE)
+        wait_until(lambda: self._made(*template, name), PATIENCE_S, "PostgreSQL to make a database")
         return self.url(name)
+
+    def _made(self, *arguments: str) -> bool:
+        """A template can be copied when the last connection to it has ended, which a busy machine delays."""
+        return self._run("createdb", *arguments, accept="being accessed by other users") == 0
 
     def empty(self, url: str) -> None:
         """Every table but the note of its form; much quicker than another database."""
@@ -100,11 +111,38 @@ class Postgres:
     def drop(self, url: str) -> None:
         self._run("dropdb", "--force", _name(url))
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> int:
+    def _run(self, program: str, *arguments: str, check: bool = True, accept: str | None = None) -> int:
+        """The exit code; `accept`: words of the one refusal that is no failure."""
         command = [str(bin_dir() / program), "-h", str(self.folder), "-U", self.user, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
-        assert done.returncode == 0 or not check, done.stderr
+        expected = not check or (accept is not None and accept in done.stderr)
+        assert done.returncode == 0 or expected, done.stderr
         return done.returncode
+
+
+class SharedPostgres:
+    """The server of a test process, made when it is needed first."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._server: Postgres | None = None
+        self._failures: list[Exception] = []
+
+    def prepare(self) -> None:
+        """Make it unless it is there, with some patience. What fails is told by `server`, to the tests that need it."""
+        while self._server is None and len(self._failures) < ATTEMPTS:
+            try:
+                self._server = self._stack.enter_context(running_postgres())
+            except Exception as error:  # whatever it is, it must fail these tests and no other
+                self._failures.append(error)
+
+    def server(self) -> Postgres:
+        if self._server is None:
+            raise AssertionError("there is no PostgreSQL to test with") from self._failures[-1]
+        return self._server
+
+    def close(self) -> None:
+        self._stack.close()
 
 
 @contextmanager
