@@ -265,7 +265,7 @@ class ControlClient:
         self._store.begin_stream()
         session = self._session = MapSession(connection, self._clock, self._sleep, self._take_message)
         try:
-            await session.run(MAP_PATH, wire.encode(self._local.map_stream(keys.public)))
+            await session.run(MAP_PATH, wire.encode(self._local.map_stream(keys.public, self._store.session)))
         except ControlError:
             if not session.dropped:
                 raise

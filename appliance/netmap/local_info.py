@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from appliance.proto.control import messages as wire
+from appliance.proto.control.delta import MapSessionMark
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import Endpoint
+
+FRESH = MapSessionMark()
 
 
 class LocalInfo:
@@ -52,11 +55,13 @@ class LocalInfo:
         request.omit_peers = True
         return request
 
-    def map_stream(self, node_key: NodePublicKey) -> wire.MapRequest:
-        """Ask for the map stream."""
+    def map_stream(self, node_key: NodePublicKey, former: MapSessionMark = FRESH) -> wire.MapRequest:
+        """Ask for the map stream: where the `former` one ended, if the server still knows it, else from the start."""
         request = self._request(node_key)
         request.stream = True
         request.compress = "zstd"
+        request.map_session_handle = former.handle or wire.NEW_SESSION
+        request.map_session_seq = former.seq
         return request
 
     def _request(self, node_key: NodePublicKey) -> wire.MapRequest:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from appliance.netmap.server_time import ServerTime
 from appliance.proto.control import convert
-from appliance.proto.control.delta import Applied, WireNetmap
+from appliance.proto.control.delta import Applied, MapSessionMark, WireNetmap
 from appliance.proto.control.messages import MapResponse, parse_time
 from appliance.types.addresses import Address, is_single
 from appliance.types.errors import DecodeError
@@ -102,8 +102,20 @@ class NetmapStore(NetmapView):
         """A new map stream begins; what is known stays in use until its first message."""
         self._wire.begin_stream()
 
+    @property
+    def session(self) -> MapSessionMark:
+        """What a request for the next stream may resume."""
+        return self._wire.session
+
     def apply(self, response: MapResponse, wall_now: datetime) -> NetmapDiff:
         """Apply one message. Raises `DecodeError` when it cannot be one of this stream's; the stream is to be ended."""
+        try:
+            return self._apply(response, wall_now)
+        except DecodeError:
+            self._wire.session = MapSessionMark()
+            raise
+
+    def _apply(self, response: MapResponse, wall_now: datetime) -> NetmapDiff:
         self._note_time(response, wall_now)
         applied = self._wire.apply(response, wall_now)
         if applied.keep_alive:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from appliance.proto.control import messages as wire
+from appliance.types.ids import NodeId
 from appliance.types.keys import DiscoPublicKey
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from appliance.types.ids import NodeId
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
 
@@ -100,11 +100,15 @@ def _role_caps(view: MeshView, record: NodeRecord) -> tuple[str, ...]:
 
 
 class PeerNodes:
-    """Peers as viewers see them. The common part is made once per record and presence, whoever looks."""
+    """Peers as viewers see them. The common part is made once per record and presence, whoever looks; so is its JSON.
+
+    `encode` copies that JSON into each map: a full map of 1,000 peers is then a matter of joining bytes.
+    """
 
     def __init__(self, view: MeshView) -> None:
         self._view = view
         self._common: dict[NodeId, tuple[NodeRecord, bool, tuple[object, ...], wire.Node]] = {}
+        self._json: dict[NodeId, tuple[wire.Node, msgspec.Raw]] = {}
         self._policy = view.policy
 
     def peer(self, viewer: NodeId, node_id: NodeId) -> wire.Node:
@@ -120,11 +124,33 @@ class PeerNodes:
     def forget(self, node_id: NodeId) -> None:
         """A removed node needs no memory."""
         self._common.pop(node_id, None)
+        self._json.pop(node_id, None)
+
+    def encode(self, response: wire.MapResponse) -> bytes:
+        """The message as JSON; its peers must come from `peer`."""
+        if not response.peers and not response.peers_changed:
+            return wire.encode(response)
+        peers = [self._encoded(node) for node in response.peers]
+        changed = [self._encoded(node) for node in response.peers_changed]
+        return wire.encode(msgspec.structs.replace(response, peers=peers, peers_changed=changed))
+
+    def _encoded(self, node: wire.Node) -> msgspec.Raw:
+        """Kept while the node is the common part; a form for one viewer is not worth it."""
+        node_id = NodeId(node.id)
+        known = self._json.get(node_id)
+        if known is not None and known[0] is node:
+            return known[1]
+        made = msgspec.Raw(wire.encode(node))
+        common = self._common.get(node_id)
+        if common is not None and common[3] is node:
+            self._json[node_id] = (node, made)
+        return made
 
     def _common_part(self, node_id: NodeId) -> wire.Node:
         if self._view.policy is not self._policy:
             self._policy = self._view.policy
             self._common.clear()
+            self._json.clear()
         record = self._view.nodes[node_id]
         online = self._view.is_online(node_id)
         routes = self._view.primary_routes(node_id)

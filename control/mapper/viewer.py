@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from appliance.proto.control import messages as wire
@@ -82,6 +83,14 @@ class Viewer:
         self._ssh_told: wire.SshPolicy | None = None
         self._removed: NodeRecord | None = None
         self.gone = False
+        self.handle = ""
+        """Of the session, if the client can resume it; then the last message of each batch bears a number."""
+        self.seq = 0
+
+    def can_resume(self, handle: str, seq: int, version: int) -> bool:
+        """Whether the client that lost this session's stream has taken in all that it was sent."""
+        known = bool(self.handle) and compare_digest(handle.encode(), self.handle.encode())
+        return known and seq == self.seq and version == self._version and not self.gone
 
     @property
     def has_pending(self) -> bool:
@@ -90,8 +99,11 @@ class Viewer:
 
     # the first messages
 
-    def full_map(self, wall_now: datetime) -> list[wire.MapResponse]:
-        """Everything, for a new stream; peers beyond the first 2000 follow as `PeersChanged`."""
+    def full_map(self, wall_now: datetime, seq: int = 0) -> list[wire.MapResponse]:
+        """Everything, for a new stream; peers beyond the first 2000 follow as `PeersChanged`.
+
+        `seq` numbers the batch, the same for all viewers of a round where it grew for each of them.
+        """
         record = self._view.nodes[self.node_id]
         peers = sorted(self._view.visible_peers(self.node_id))
         self._known = set(peers)
@@ -109,8 +121,23 @@ class Viewer:
         self._add_filter(first, force=True)
         self._ssh_told = None
         self._add_ssh(first)
+        first.map_session_handle = self.handle
         rest = range(PEERS_PER_MESSAGE, len(peers), PEERS_PER_MESSAGE)
-        return [first, *self._peers_changed([peers[start : start + PEERS_PER_MESSAGE] for start in rest])]
+        more = self._peers_changed([peers[start : start + PEERS_PER_MESSAGE] for start in rest])
+        return self._numbered([first, *more], seq)
+
+    def resumed(self, wall_now: datetime, seq: int) -> list[wire.MapResponse]:
+        """For a new stream of a client that has taken in everything so far: only what changed since."""
+        self._self_due = True
+        messages = self.take(wall_now, seq)
+        if messages:
+            messages[0].map_session_handle = self.handle
+        return messages
+
+    def _numbered(self, messages: list[wire.MapResponse], seq: int) -> list[wire.MapResponse]:
+        if self.handle and messages:
+            self.seq = messages[-1].seq = max(seq, self.seq + 1)  # told twice in one round: two numbers
+        return messages
 
     def _forget_pending(self) -> None:
         self._pending.clear()
@@ -162,7 +189,7 @@ class Viewer:
 
     # telling
 
-    def take(self, wall_now: datetime) -> list[wire.MapResponse]:
+    def take(self, wall_now: datetime, seq: int = 0) -> list[wire.MapResponse]:
         """The messages that bring the viewer up to date; [] when nothing differs for it."""
         record = self._view.nodes.get(self.node_id)
         if record is None:
@@ -190,7 +217,8 @@ class Viewer:
             return []
         first.control_time = wire.format_time(wall_now)
         rest = range(PEERS_PER_MESSAGE, len(groups), PEERS_PER_MESSAGE)
-        return [first, *self._peers_changed([groups[start : start + PEERS_PER_MESSAGE] for start in rest])]
+        more = self._peers_changed([groups[start : start + PEERS_PER_MESSAGE] for start in rest])
+        return self._numbered([first, *more], seq)
 
     def _farewell(self, wall_now: datetime) -> list[wire.MapResponse]:
         self.gone = True

@@ -38,6 +38,9 @@ TURN_S = 0.02
 """Longest time that telling streams may hold the loop."""
 KEEP_ALIVE_S = 50.0
 KEEP_ALIVE_SPREAD_S = 9.0
+RESUME_S = 90.0
+"""How long a session waits for its client to come back, longer than the pauses between a client's attempts."""
+_HANDLE_SIZE = 16
 STALLED_S = 120.0
 """A stream that takes nothing for so long is dead: nodes give up after the same time."""
 
@@ -71,7 +74,8 @@ class MapSession:
 class Framers:
     """The two forms of a map stream, shared by all sessions; a message for many is compressed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, peers: PeerNodes) -> None:
+        self._peers = peers
         self._framers = {True: MapFramer(compress=True), False: MapFramer(compress=False)}
         self._recent: dict[tuple[bool, bytes], bytes] = {}
         self.counters: Counter[str] = Counter()
@@ -80,7 +84,7 @@ class Framers:
         return self._framers[request.compress == "zstd"]
 
     def frame(self, framer: MapFramer, response: wire.MapResponse) -> bytes:
-        message = wire.encode(response)
+        message = self._peers.encode(response)
         key = (framer is self._framers[True], message)
         frame = self._recent.get(key)
         if frame is None:
@@ -109,9 +113,12 @@ class SessionHub:
         self._clock = clock
         self._randomness = randomness
         self._peers = PeerNodes(service.view())
-        self._framers = Framers()
+        self._framers = Framers(self._peers)
         self._sessions: dict[NodeId, MapSession] = {}
         self._by_connection: dict[TunnelConnection, dict[int, MapSession]] = {}
+        self._parked: dict[NodeId, tuple[Viewer, float]] = {}
+        """Sessions without a stream, and until when they are kept: by node, so no more than there are nodes."""
+        self._seq = 0
         self._dirty: dict[MapSession, None] = {}
         self._blocked: dict[TunnelConnection, set[MapSession]] = {}
         self._flush_timer: asyncio.Handle | None = None
@@ -146,13 +153,13 @@ class SessionHub:
         self, connection: TunnelConnection, stream_id: int, node: NodeRecord, request: wire.MapRequest
     ) -> MapSession:
         """Start a stream with the full map. The newest stream of a node wins."""
-        viewer = Viewer(self._service.view(), self._peers, node.id, request.version, self._settings)
+        former = self._sessions.get(node.id)
+        viewer, messages = self._begin(node, request, former)
         session = MapSession(connection, stream_id, viewer, self._framers.of(request))
         session.keep_alive = request.keep_alive
-        former = self._sessions.get(node.id)
         self._sessions[node.id] = session
         self._by_connection.setdefault(connection, {})[stream_id] = session
-        self._send(session, viewer.full_map(self._clock.wall_now()))
+        self._send(session, messages)
         self._framers.forget()
         self._service.session_started(node.id)
         self.counters["streams_opened"] += 1
@@ -160,6 +167,22 @@ class SessionHub:
             self._close(former)
         log.info("node connected", node=node.given_name, id=node.id, remote=connection.remote_ip)
         return session
+
+    def _begin(
+        self, node: NodeRecord, request: wire.MapRequest, former: MapSession | None
+    ) -> tuple[Viewer, list[wire.MapResponse]]:
+        """Go on where the client's last stream ended, if it has all of that; else tell everything."""
+        self._seq += 1
+        parked, _ = self._parked.pop(node.id, (None, 0.0))
+        viewer = former.viewer if former is not None else parked
+        handle, seq = request.map_session_handle, request.map_session_seq
+        if viewer is not None and viewer.can_resume(handle, seq, request.version):
+            self.counters["streams_resumed"] += 1
+            return viewer, viewer.resumed(self._clock.wall_now(), self._seq)
+        viewer = Viewer(self._service.view(), self._peers, node.id, request.version, self._settings)
+        if handle:
+            viewer.handle = self._randomness.bytes(_HANDLE_SIZE).hex()
+        return viewer, viewer.full_map(self._clock.wall_now(), self._seq)
 
     def stream_gone(self, connection: TunnelConnection, stream_id: int) -> None:
         """A stream was reset; `stream_id` 0: all of this connection are gone."""
@@ -190,6 +213,8 @@ class SessionHub:
             del self._by_connection[session.connection]
         if self._sessions.get(session.node_id) is session:
             del self._sessions[session.node_id]
+            if session.viewer.handle and not session.viewer.gone:
+                self._parked[session.node_id] = (session.viewer, self._clock.now() + RESUME_S)
         self._dirty.pop(session, None)
         self._blocked.get(session.connection, set()).discard(session)
         session.end()
@@ -205,14 +230,24 @@ class SessionHub:
         for session in self._concerned(change):
             session.viewer.note(change)
             self._dirty[session] = None
+        for viewer in self._parked_concerned(change):
+            viewer.note(change)
         if self._dirty:
             self._schedule(BATCH_S)
 
     def _concerned(self, change: Change) -> list[MapSession]:
         if change.everything:
             return list(self._sessions.values())
-        node_ids = change.viewers | change.refiltered
+        node_ids = change.viewers | change.refiltered | change.ssh
         return [session for node_id in node_ids if (session := self._sessions.get(node_id)) is not None]
+
+    def _parked_concerned(self, change: Change) -> list[Viewer]:
+        if not self._parked:
+            return []
+        if change.everything:
+            return [viewer for viewer, _ in self._parked.values()]
+        node_ids = change.viewers | change.refiltered | change.ssh
+        return [parked[0] for node_id in node_ids if (parked := self._parked.get(node_id)) is not None]
 
     def writable(self, connection: TunnelConnection) -> None:
         """A connection can take data again."""
@@ -230,7 +265,9 @@ class SessionHub:
         """Tell streams until the turn is used up; the rest follows in the next turn."""
         self._flush_timer = None
         deadline = self._loop.time() + TURN_S
-        self._round_time = self._round_time or self._clock.wall_now()
+        if self._round_time is None:
+            self._round_time = self._clock.wall_now()
+            self._seq += 1
         while self._dirty and self._loop.time() < deadline:
             session = next(iter(self._dirty))
             del self._dirty[session]
@@ -245,7 +282,7 @@ class SessionHub:
         if not session.is_writable():
             self._block(session)
             return
-        self._send(session, session.viewer.take(self._round_time or self._clock.wall_now()))
+        self._send(session, session.viewer.take(self._round_time or self._clock.wall_now(), self._seq))
         if session.viewer.gone:
             self._close(session)
 
@@ -276,8 +313,10 @@ class SessionHub:
         session.keep_alive_due = self._clock.now() + KEEP_ALIVE_S + spread
 
     def tick(self) -> None:
-        """Keep-alives that are due, and the end of connections that take nothing any more."""
+        """Keep-alives that are due, and the end of connections and lost sessions that nobody wants any more."""
         now = self._clock.now()
+        for node_id in [node_id for node_id, (_, until) in self._parked.items() if until <= now]:
+            del self._parked[node_id]
         for session in tuple(self._sessions.values()):
             if session.stalled_since is not None and now - session.stalled_since >= STALLED_S:
                 self.counters["streams_stalled"] += 1

@@ -56,6 +56,14 @@ class Applied:
     dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MapSessionMark:
+    """Where a map session stands, for a request that resumes it: the server's handle, the last whole batch taken in."""
+
+    handle: str = ""
+    seq: int = 0
+
+
 class WireNetmap:
     """State of one map stream after another. `peers` and `users` by id; `chunks` of the packet filter by name."""
 
@@ -64,6 +72,7 @@ class WireNetmap:
         self.peers: dict[int, Node] = {}
         self._reset()
         self._fresh = True
+        self.session = MapSessionMark()
 
     def _reset(self) -> None:
         self.users: dict[int, UserProfile] = {}
@@ -80,7 +89,10 @@ class WireNetmap:
         self.dial_plan: ControlDialPlan | None = None
 
     def begin_stream(self) -> None:
-        """A new stream begins: its first state message replaces everything; `Applied` still tells the difference."""
+        """A new stream begins: its first state message replaces everything; `Applied` still tells the difference.
+
+        Unless it bears the handle of the session that `session` named: then it goes on where the former stream ended.
+        """
         self._fresh = True
 
     def packet_filter(self) -> list[FilterRule]:
@@ -117,8 +129,12 @@ class WireNetmap:
         self.dial_plan = response.control_dial_plan or self.dial_plan
         if response.keep_alive:
             return applied
+        mark, self.session = self.session, MapSessionMark()  # what fails half-way is not resumed
+        if self._fresh and response.map_session_handle and response.map_session_handle == mark.handle:
+            self._fresh = False
         if self._fresh:
             self._reset_for(response, applied)
+            mark = MapSessionMark(response.map_session_handle)
         self._apply_peers(response, wall_now, applied)
         self._apply_node(response, applied)
         self._apply_users(response, applied)
@@ -126,6 +142,7 @@ class WireNetmap:
         self._apply_filter(response, applied)
         self._apply_settings(response, applied)
         self._fresh = False
+        self.session = MapSessionMark(mark.handle, response.seq or mark.seq)
         return applied
 
     def _reset_for(self, response: MapResponse, applied: Applied) -> None:

@@ -36,6 +36,8 @@ from appliance.types.errors import DecodeError, DecodeReason
 ZERO_TIME = "0001-01-01T00:00:00Z"
 LOGOUT_EXPIRY = "1970-01-01T00:02:03Z"
 """`RegisterRequest.expiry` of a logout (section 7.3)."""
+NEW_SESSION = "new"
+"""`MapRequest.map_session_handle` of a client that can resume and has nothing to resume yet."""
 CAPABILITY_VERSION = 130
 """What we announce everywhere (section 16)."""
 MIN_CAPABILITY_VERSION = 80

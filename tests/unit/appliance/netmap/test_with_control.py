@@ -137,6 +137,22 @@ async def test_ok__restart_keeps_the_address(server: RunningServer, pair: tuple[
     await again.stop()
 
 
+async def test_ok__a_lost_connection_goes_on_where_it_ended(
+    server: RunningServer, pair: tuple[Gateway, Gateway]
+) -> None:
+    one, two = pair
+    await until(lambda: one.peer("gw2") is not None and two.peer("gw1") is not None)
+    await until(lambda: one.client.is_acknowledged and two.client.is_acknowledged)
+    for number in range(1, 4):
+        streams = server.hub.counters["streams_opened"]
+        one.client.link_changed()
+        await until(lambda: server.hub.counters["streams_opened"] > streams and one.client.is_connected)  # noqa: B023  # awaited at once
+        endpoint = AddrPort("192.0.2.7", 41640 + number)
+        two.client.update(endpoints=(Endpoint(endpoint, EndpointType.STUN),))
+        await until(lambda: one.peer("gw2").endpoints == (endpoint,))  # noqa: B023  # awaited at once
+    assert server.hub.counters["streams_resumed"] >= 1, "only what was under way when the connection ended costs a map"
+
+
 async def test_fail__bad_and_used_keys(server: RunningServer) -> None:
     once = await auth_key(server)
     first, second = Gateway(server.port, "gw1"), Gateway(server.port, "gw2")

@@ -1,8 +1,9 @@
-"""Map streams on a virtual clock: batching, keep-alives, slow readers, newest wins."""
+"""Map streams on a virtual clock: batching, keep-alives, slow readers, newest wins, lost streams resumed."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -13,12 +14,13 @@ import pytest
 from appliance.ports.clock import VirtualClock
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.control import messages as wire
+from appliance.proto.control.delta import MapSessionMark, WireNetmap
 from appliance.proto.control.mapstream import KEEP_ALIVE_RAW, MapStreamReader
 from appliance.types.addresses import AddrPort, Prefix
 from appliance.types.ids import NodeId, StableNodeId, UserId
 from appliance.types.keys import MachinePublicKey, NodePublicKey
 from appliance.types.netmap import DerpMap, FilterRule
-from control.server.sessions import STALLED_S, MapSession, SessionHub
+from control.server.sessions import RESUME_S, STALLED_S, MapSession, SessionHub
 from control.state.changes import Change, ChangeBus, NodeChange
 from control.state.mesh import MeshModel
 from control.state.records import NodeRecord, UserRecord
@@ -308,3 +310,147 @@ async def test_ok__what_many_are_told_alike_is_framed_once(bench: Bench) -> None
     while bench.hub.counters["frames_sent"] < sent + len(connections):
         await asyncio.sleep(0.01)
     assert bench.hub.counters["frames_made"] == made + 1
+
+
+# resuming
+
+
+class Client:
+    """A client's netmap over several streams; `lose` breaks the connection with what is under way."""
+
+    def __init__(self, bench: Bench, number: int) -> None:
+        self.bench = bench
+        self.number = number
+        self.netmap = WireNetmap()
+        self.connection = Connection()
+
+    def open(self) -> list[wire.MapResponse]:
+        mark = self.netmap.session
+        request = wire.MapRequest(
+            version=130,
+            keep_alive=True,
+            stream=True,
+            map_session_handle=mark.handle or wire.NEW_SESSION,
+            map_session_seq=mark.seq,
+        )
+        self.netmap.begin_stream()
+        self.connection = Connection()
+        record = self.bench.service.model.nodes[NodeId(self.number)]
+        self.bench.hub.open(self.connection, 1, record, request)  # type: ignore[arg-type]  # the twin
+        return self.read()
+
+    def read(self) -> list[wire.MapResponse]:
+        found = self.connection.take()
+        for message in found:
+            self.netmap.apply(message, NOW)
+        return found
+
+    def lose(self) -> None:
+        self.connection.sent.clear()
+        self.bench.hub.stream_gone(self.connection, 0)  # type: ignore[arg-type]  # the twin
+
+    def known(self) -> dict[int, tuple[str, ...]]:
+        return {number: tuple(peer.endpoints) for number, peer in self.netmap.peers.items()}
+
+
+def truth(bench: Bench, number: int) -> dict[int, tuple[str, ...]]:
+    peers = (node for node in bench.service.model.nodes.values() if node.id != number)
+    return {node.id: tuple(str(endpoint) for endpoint in node.endpoints) for node in peers}
+
+
+async def test_ok__a_lost_stream_goes_on_where_it_ended(bench: Bench) -> None:
+    client = Client(bench, 1)
+    (first,) = client.open()
+    assert first.map_session_handle
+    assert first.seq
+    client.lose()
+    bench.service.put(make_record(2, port=5))
+    bench.service.put(make_record(3))
+    (again,) = client.open()
+    assert again.map_session_handle == first.map_session_handle
+    assert not again.peers, "only what changed meanwhile"
+    assert again.node is not None, "clients end a stream that begins without their own node"
+    assert [node.id for node in again.peers_changed] == [3]
+    assert client.known() == truth(bench, 1)
+    assert bench.hub.counters["streams_resumed"] == 1
+    bench.service.put(make_record(2, port=6))
+    await bench.flushed()
+    client.read()
+    assert client.known() == truth(bench, 1)
+    bench.assert_no_errors()
+
+
+async def test_ok__before_the_server_noticed_the_loss(bench: Bench) -> None:
+    client = Client(bench, 1)
+    client.open()
+    former = client.connection
+    assert not client.open()[0].peers
+    assert former.ended == {1}
+    assert len(bench.hub) == 1
+
+
+async def test_fail__what_was_sent_in_vain_is_told_again(bench: Bench) -> None:
+    client = Client(bench, 1)
+    client.open()
+    bench.service.put(make_record(2, port=5))
+    await bench.flushed()
+    client.lose()
+    (again,) = client.open()
+    assert [peer.id for peer in again.peers] == [2]
+    assert client.known() == truth(bench, 1)
+    assert bench.hub.counters["streams_resumed"] == 0
+
+
+@pytest.mark.parametrize("handle", ["x" * 32, "ä", "new"])
+async def test_fail__somebody_elses_or_an_old_handle(bench: Bench, handle: str) -> None:
+    client, other = Client(bench, 1), Client(bench, 2)
+    client.open()
+    other.open()
+    for stolen in (handle, other.netmap.session.handle):
+        mark = client.netmap.session
+        client.lose()
+        client.netmap.session = MapSessionMark(stolen, mark.seq)
+        assert client.open()[0].peers, "a full map"
+    client.lose()
+    bench.clock.advance(RESUME_S + 1)
+    bench.hub.tick()
+    assert client.open()[0].peers
+    assert bench.hub.counters["streams_resumed"] == 0
+
+
+async def test_ok__stock_clients_get_neither_handle_nor_number(bench: Bench) -> None:
+    connection = Connection()
+    bench.open(1, connection)
+    bench.service.put(make_record(2, port=3))
+    await bench.flushed()
+    assert {(message.map_session_handle, message.seq) for message in connection.take()} == {("", 0)}
+    bench.hub.stream_gone(connection, 0)  # type: ignore[arg-type]  # the twin
+    assert not bench.hub._parked
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_ok__any_losses_end_with_the_truth(bench: Bench, seed: int) -> None:
+    """Model: random changes, connections lost at random moments with and without what was sent last."""
+    rng = random.Random(seed)
+    client = Client(bench, 1)
+    client.open()
+    for _ in range(80):
+        number = rng.choice((2, 3, 4, 5))
+        match rng.randrange(6):
+            case 0 if NodeId(number) in bench.service.model.nodes:
+                bench.service.remove(number)
+            case 1 | 2:
+                bench.service.put(make_record(number, rng.randrange(1, 99)))
+            case 3:
+                await bench.flushed()
+            case 4:
+                client.read()
+            case _:
+                if rng.random() < 0.5:
+                    client.read()
+                client.lose()
+                client.open()
+    await bench.flushed()
+    client.read()
+    assert client.known() == truth(bench, 1)
+    bench.assert_no_errors()

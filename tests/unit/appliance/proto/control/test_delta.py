@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from appliance.proto.control import messages as wire
-from appliance.proto.control.delta import WireNetmap
+from appliance.proto.control.delta import MapSessionMark, WireNetmap
 from appliance.types.errors import DecodeError
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -212,3 +212,41 @@ def test_ok__a_delta_costs_the_same_with_many_peers() -> None:
         return best
 
     assert cost(20_000) < 0.001
+
+
+def resumable(*peers: wire.Node) -> WireNetmap:
+    netmap = WireNetmap()
+    netmap.apply(wire.MapResponse(node=make_node(1), peers=list(peers), map_session_handle="h", seq=4), NOW)
+    assert netmap.session == MapSessionMark("h", 4)
+    return netmap
+
+
+def test_ok__a_session_goes_on_in_the_next_stream() -> None:
+    netmap = resumable(make_node(2), make_node(3))
+    netmap.apply(wire.MapResponse(peers_removed=[3]), NOW)
+    assert netmap.session.seq == 4, "the batch is not whole"
+    netmap.apply(wire.MapResponse(keep_alive=True), NOW)
+    netmap.apply(wire.MapResponse(domain="example", seq=7), NOW)
+    assert netmap.session == MapSessionMark("h", 7)
+    netmap.begin_stream()
+    more = wire.MapResponse(node=make_node(1), peers_changed=[make_node(4)], map_session_handle="h", seq=9)
+    applied = netmap.apply(more, NOW)
+    assert (applied.full, applied.added, sorted(netmap.peers)) == (False, {4}, [2, 4])
+    assert netmap.session == MapSessionMark("h", 9)
+
+
+def test_ok__another_session_begins_anew() -> None:
+    netmap = resumable(make_node(2))
+    netmap.begin_stream()
+    applied = netmap.apply(wire.MapResponse(node=make_node(1), map_session_handle="other", seq=5), NOW)
+    assert (applied.full, applied.removed, netmap.session) == (True, {2}, MapSessionMark("other", 5))
+    netmap.begin_stream()
+    assert netmap.apply(wire.MapResponse(node=make_node(1)), NOW).full
+    assert netmap.session == MapSessionMark()
+
+
+def test_fail__a_resumed_stream_needs_the_node_too() -> None:
+    netmap = resumable(make_node(2))
+    netmap.begin_stream()
+    with pytest.raises(DecodeError):
+        netmap.apply(wire.MapResponse(peers_changed=[make_node(4)], map_session_handle="h", seq=9), NOW)
