@@ -1,4 +1,4 @@
-"""X.509 for servers that pin or present themselves: making self-signed certificates, reading the few fields needed.
+"""X.509 for servers that pin or present themselves: self-signed certificates, requests to an authority, and reading.
 
 Keys come from seeds given as bytes; signatures are made by the library. Chains are checked by the TLS library.
 """
@@ -51,7 +51,7 @@ def self_signed(names: Sequence[str], not_before: datetime, not_after: datetime,
     """ECDSA P-256 server certificate (derp spec 5.4) for IP addresses and DNS names, the first one its CN."""
     if len(seed) != SEED_SIZE or not names:
         raise ValueError("a certificate needs a seed of 48 bytes and a name")
-    private = ec.derive_private_key(int.from_bytes(seed[:40], "big") % (_P256_ORDER - 1) + 1, ec.SECP256R1())
+    private = _derive(seed)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     usage = x509.KeyUsage(
         digital_signature=True, key_encipherment=True, content_commitment=False, data_encipherment=False,
@@ -72,6 +72,34 @@ def self_signed(names: Sequence[str], not_before: datetime, not_after: datetime,
         .sign(private, hashes.SHA256())
     )
     return CertificatePair(certificate.public_bytes(Encoding.PEM), _private_pem(private))
+
+
+def _derive(seed: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(seed[:40], "big") % (_P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def private_key(seed: bytes) -> bytes:
+    """A P-256 key from 48 random bytes, as PEM (PKCS #8)."""
+    if len(seed) != SEED_SIZE:
+        raise ValueError("a key needs a seed of 48 bytes")
+    return _private_pem(_derive(seed))
+
+
+def signing_request(names: Sequence[str], private_key_pem: bytes) -> bytes:
+    """A request to an authority (PKCS #10, PEM) for these DNS names and IP addresses. Raises `DecodeError`."""
+    try:
+        private = load_pem_private_key(private_key_pem, password=None)
+    except (ValueError, TypeError):
+        raise DecodeError(DecodeReason.BAD_VALUE, "private key") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise DecodeError(DecodeReason.BAD_VALUE, "private key: not on P-256")
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    return request.public_bytes(Encoding.PEM)
 
 
 def _general_name(name: str) -> x509.GeneralName:

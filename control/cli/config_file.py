@@ -99,9 +99,11 @@ def _config(sections: dict[str, Any]) -> ServeConfig:
 def _with_sections(settings: ServerSettings, sections: Mapping[str, Any]) -> ServerSettings:
     """What comes from the file only."""
     from control.mapper.settings import ClientRelease, DnsRecord, DnsSettings, MapSettings, Notice
+    from control.tls.order import AcmeSettings
 
     derp_map = sections.get("derp_map", {})
     metrics = sections.get("metrics", {})
+    tls = {name: value for name, value in sections.get("tls", {}).items() if name != "accept_terms"}
     command = sections.get("certificates", {}).get("set_dns_command", ())
     records = tuple(DnsRecord(**record) for record in sections.get("dns.records", ()))
     return replace(
@@ -110,6 +112,7 @@ def _with_sections(settings: ServerSettings, sections: Mapping[str, Any]) -> Ser
         derp_map_files=derp_map.get("files", ()),
         derp_map_refresh_s=derp_map.get("refresh", settings.derp_map_refresh_s),
         set_dns_command=command,
+        acme=AcmeSettings(directory=tls.pop("acme"), **tls) if tls else None,
         token_audiences=sections.get("id_tokens", {}).get("audiences", ()),
         metrics_listen=metrics.get("listen"),
         metrics_token_file=metrics.get("token_file"),

@@ -70,6 +70,14 @@ SECTIONS: dict[str, dict[str, Parser]] = {
     "gateways": RELEASE,
     "certificates": {"set_dns_command": values.many(values.text)},
     "id_tokens": {"audiences": values.many(values.text)},
+    "tls": {
+        "acme": values.secure_url,
+        "accept_terms": values.flag,
+        "names": values.many(values.host),
+        "contact": values.many(values.mail_address),
+        "challenge_listen": values.listen,
+        "ca_file": values.path,
+    },
     "metrics": {"listen": values.listen, "token_file": values.path},
 }
 LISTS: dict[str, tuple[dict[str, Parser], tuple[str, ...]]] = {
@@ -102,6 +110,8 @@ class SectionReader:
             section = self._section(document, name)
             records = section.pop("records", []) if name == "dns" else []
             found[name] = self._table(f"{name}.", section, keys)
+            if name == "tls" and section:
+                self._check_authority(section)
             if name == "dns":
                 found["dns.records"] = self._list("dns.records", records)
         found["notices"] = self._list("notices", document.get("notices", []))
@@ -127,6 +137,15 @@ class SectionReader:
             elif name == "dns.records":
                 self._check_record(f"{name}[{number}]", table)
         return [table for table in tables if all(key in table for key in needed)]
+
+    def _check_authority(self, section: dict[str, Any]) -> None:
+        """An authority is asked for names, and only by somebody who took its terms."""
+        for key in ("acme", "names"):
+            if not section.get(key):
+                self._note(f"tls.{key}", f"tls.{key} is missing", "give the authority's directory URL and the names")
+        if section.get("accept_terms") is not True:
+            mend = "read the authority's terms and write accept_terms = true"
+            self._note("tls.accept_terms", "tls.accept_terms is not set", mend)
 
     def _check_record(self, place: str, record: dict[str, Any]) -> None:
         kind = record.setdefault("type", "AAAA" if ":" in record.get("value", "") else "A")

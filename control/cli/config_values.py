@@ -19,6 +19,7 @@ Parser = Callable[[Any], Any]
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[^\s]*)?")
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){1,3}")
+_MAIL = re.compile(r"[^@\s,]{1,64}@[A-Za-z0-9.-]{1,253}")
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 MAX_ENTRIES = 1000
 
@@ -82,6 +83,26 @@ def level(value: Any) -> str:
 def url(value: Any) -> str:
     if not _URL.fullmatch(text(value)):
         raise ValueError("write a URL as https://host/path")
+    return str(value)
+
+
+def secure_url(value: Any) -> str:
+    if not text(value).startswith("https://"):
+        raise ValueError("write a URL as https://host/path")
+    return url(value)
+
+
+def host(value: Any) -> str:
+    """A DNS name or an IP address, in its usual form."""
+    try:
+        return str(ip_address(text(value)))
+    except ValueError:
+        return domain(value)
+
+
+def mail_address(value: Any) -> str:
+    if not _MAIL.fullmatch(text(value)):
+        raise ValueError("write a mail address as ops@example.org")
     return str(value)
 
 

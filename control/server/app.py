@@ -18,11 +18,12 @@ from appliance.types.errors import ConfigError
 from appliance.types.netmap import DerpMap
 from control.derp.server import limit_tls_buffers
 from control.noise.upgrade import NoiseUpgrade
+from control.server.acme import AcmeTls
 from control.server.derp_maps import DerpMaps
-from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host
+from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host, relay_text
 from control.server.endpoints import add_plain_routes, add_token_routes
 from control.server.front import Front
-from control.server.housekeeping import Housekeeping, renew_derp_map, tick
+from control.server.housekeeping import Housekeeping, refresh_certificates, renew_derp_map, tick
 from control.server.login_page import add_login_page
 from control.server.machine import MachineApi
 from control.server.metrics import MetricsPage, metrics_routes, read_token
@@ -101,13 +102,14 @@ async def running(
     """The whole server inside one block. Raises `ApplianceError` when something cannot be opened."""
     clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
     identity = load_identity(settings.data_dir, randomness, settings.noise_key)
-    front_tls = _front_tls(settings, clock, randomness)
+    acme = AcmeTls(settings, settings.acme, clock, randomness) if settings.acme is not None else None
+    front_tls = acme.tls if acme is not None else _front_tls(settings, clock, randomness)
     async with AsyncExitStack() as stack:
         routes = Routes()
         host = _derp_host(settings)
         derp = None
         if host is not None:
-            derp = EmbeddedDerp(settings, host, identity.derp, clock, randomness)
+            derp = EmbeddedDerp(settings, host, identity.derp, clock, randomness, front_tls)
             stack.push_async_callback(derp.stop)
             await derp.start(routes)
         derp_maps = DerpMaps(
@@ -143,15 +145,20 @@ async def running(
         service.counters.add("reports", lambda: service.reports.counters)
         context = front_tls.context if front_tls is not None else None
         port = await _listen(stack, front, settings, context)
-        await _listen_metrics(stack, tasks, settings, MetricsPage(service, hub, front_tls))
         name = _public_name(settings, host)
         fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
             await stack.enter_async_context(companion(service))
         reload = reload or asyncio.Event()
-        tasks.spawn(
-            tick(Housekeeping(service, hub, noise, derp, front_tls or fallback, derp_maps, clock, beat, reload))
-        )
+        house = Housekeeping(service, hub, noise, derp, front_tls or fallback, derp_maps, clock, beat, reload)
+        if acme is not None:
+            stack.callback(acme.close)
+            house.renewer = await acme.start(
+                public_url(settings, host), tasks.spawn, lambda: refresh_certificates(house)
+            )
+            service.counters.add("acme", lambda: acme.counters)
+        await _listen_metrics(stack, tasks, settings, MetricsPage(service, hub, front_tls, house.renewer))
+        tasks.spawn(tick(house))
         if derp_maps.needs_refresh:
             tasks.spawn(renew_derp_map(derp_maps, service, settings.derp_map_refresh_s))
         log.info(
@@ -189,7 +196,7 @@ def _derp_host(settings: ServerSettings) -> str | None:
     """Where nodes find the relay; None = there is none."""
     if settings.derp_host is None:
         return None
-    host = settings.derp_host or own_address()
+    host = relay_text(settings)
     if host is None:
         log.warning("no relay: this host has no address that others could reach", mend="give one with --derp-host")
     return host
@@ -199,7 +206,7 @@ def public_url(settings: ServerSettings, host: str | None) -> str:
     """Where people's browsers find this server. `host` is the relay's, if there is one."""
     if settings.url:
         return settings.url.rstrip("/")
-    scheme = "https" if settings.tls_certificate is not None else "http"
+    scheme = "https" if settings.has_tls else "http"
     name = _public_name(settings, host)
     shown = f"[{name}]" if ":" in name else name
     port = settings.listen.port
@@ -209,6 +216,8 @@ def public_url(settings: ServerSettings, host: str | None) -> str:
 def _public_name(settings: ServerSettings, host: str | None) -> str:
     if settings.url:
         return urlsplit(settings.url).hostname or settings.listen.ip
+    if settings.acme is not None:
+        return settings.acme.names[0]
     return (relay_host(host)[0] if host else None) or own_address() or settings.listen.ip
 
 

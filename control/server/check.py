@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 from typing import TYPE_CHECKING
 
 from appliance.ports.clock import SystemClock
@@ -30,6 +31,9 @@ def check_files(settings: ServerSettings) -> list[ApplianceError]:
     if settings.tls_certificate is not None and settings.tls_key is not None:
         pair = settings.tls_certificate, settings.tls_key
         checks.append(lambda: ServerTls.from_files(*pair, SystemClock(), SystemRandomness()))
+    if settings.acme is not None and settings.acme.ca_file is not None:
+        authorities = settings.acme.ca_file
+        checks.append(lambda: _check_authorities(authorities))
     if settings.policy_file is not None:
         policy = settings.policy_file
         checks.append(lambda: _check_policy(policy))
@@ -57,6 +61,15 @@ def _check_policy(file: Path) -> None:
     except PolicyError as error:
         mend = error.mend or f"see: waypost-control policy check {file}"
         raise ConfigError(f"policy {file}: {error.text}", mend=mend) from error
+
+
+def _check_authorities(file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError as error:
+        raise ConfigError(
+            f"tls.ca_file: cannot use {file}: {error.strerror or error}", mend="give PEM certificates"
+        ) from error
 
 
 def _check_command(command: tuple[str, ...]) -> None:

@@ -27,7 +27,9 @@ from appliance.types.errors import ApplianceError, DecodeError
 from control.server.app import public_url
 from control.server.check import check_files
 from control.server.doctor_host import check_database, clock_is_kept
-from control.server.embedded_derp import own_address, relay_host
+from control.server.embedded_derp import relay_host, relay_text
+from control.tls.order import AcmeFolder
+from control.tls.renewal import read_status
 
 if TYPE_CHECKING:
     from control.server.settings import ServerSettings
@@ -75,12 +77,16 @@ async def _settings(settings: ServerSettings) -> Finding:
 
 
 async def _certificate(settings: ServerSettings) -> Finding:
-    if settings.tls_certificate is None:
+    file = settings.tls_certificate
+    if settings.acme is not None:
+        file = AcmeFolder(settings.data_dir, settings.acme.directory).certificate
+    if file is None:
         return Finding("tls", "skipped", "the server speaks plain HTTP; the control protocol is encrypted by itself")
+    mend = "give the full chain as PEM" if settings.acme is None else "see the check acme"
     try:
-        facts = read_pem(settings.tls_certificate.read_bytes())
+        facts = read_pem(file.read_bytes())
     except (OSError, DecodeError) as error:
-        return Finding("tls", "failed", f"{settings.tls_certificate}: {error}", "give the full chain as PEM")
+        return Finding("tls", "failed", f"{file}: {error}", mend)
     left = facts.not_after - datetime.now(UTC)
     name = urlsplit(settings.url).hostname
     if left < timedelta(0):
@@ -92,12 +98,28 @@ async def _certificate(settings: ServerSettings) -> Finding:
     return Finding("tls", "ok", f"the certificate holds until {facts.not_after:%Y-%m-%d}")
 
 
+async def _acme(settings: ServerSettings) -> Finding:
+    """What became of the last order."""
+    if settings.acme is None:
+        return Finding("acme", "skipped", "no authority is asked for certificates")
+    folder = AcmeFolder(settings.data_dir, settings.acme.directory)
+    try:
+        status = read_status(folder.status)
+    except OSError as error:
+        return Finding("acme", "failed", f"{folder.status}: {error.strerror}", "run it as the server's user or root")
+    if not status.failures:
+        return Finding("acme", "ok", "the last order of a certificate went well")
+    names = ", ".join(settings.acme.names)
+    mend = f"let port 80 of {names} lead to {settings.acme.challenge_listen}; then: systemctl reload waypost-control"
+    return Finding("acme", "failed", f"{status.failures} orders in a row failed, the last: {status.error}", mend)
+
+
 async def _listening(settings: ServerSettings) -> Finding:
     """The server's own port answers with its key."""
     listen = settings.listen
     host = "127.0.0.1" if ip_address(listen.ip).is_unspecified else listen.ip
     shown = f"[{host}]" if ":" in host else host
-    scheme = "https" if settings.tls_certificate is not None else "http"
+    scheme = "https" if settings.has_tls else "http"
     error = await _ask_key(f"{scheme}://{shown}:{listen.port}", verify=False)
     if error:
         mend = "start it: systemctl start waypost-control; its log: journalctl -u waypost-control"
@@ -107,7 +129,7 @@ async def _listening(settings: ServerSettings) -> Finding:
 
 async def _reachable(settings: ServerSettings) -> Finding:
     """The public URL leads to a control server, checked as clients do."""
-    url = public_url(settings, settings.derp_host or own_address())
+    url = public_url(settings, relay_text(settings))
     error = await _ask_key(url, verify=True)
     if not error:
         return Finding("reachability", "ok", f"{url} leads to a control server")
@@ -150,9 +172,9 @@ async def _relay(settings: ServerSettings) -> Finding:
     """The embedded relay takes TLS connections."""
     if settings.derp_host is None:
         return Finding("derp", "skipped", "no embedded relay")
-    on_front = settings.tls_certificate is not None
+    on_front = settings.has_tls
     port = settings.listen.port if on_front else settings.derp_listen.port
-    host = relay_host(settings.derp_host or own_address() or "127.0.0.1")[0]
+    host = relay_host(relay_text(settings) or "127.0.0.1")[0]
     try:
         async with asyncio.timeout(TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port, ssl=_unverified())
@@ -166,7 +188,7 @@ async def _relay(settings: ServerSettings) -> Finding:
 async def _stun(settings: ServerSettings) -> Finding:
     if settings.derp_host is None or not settings.stun_port:
         return Finding("stun", "skipped", "no STUN server")
-    host = relay_host(settings.derp_host or own_address() or "127.0.0.1")[0]
+    host = relay_host(relay_text(settings) or "127.0.0.1")[0]
     if await _stun_answers(host, settings.stun_port):
         return Finding("stun", "ok", f"STUN answers at {host} port {settings.stun_port}")
     mend = f"open UDP port {settings.stun_port} to this machine"
@@ -211,6 +233,7 @@ CHECKS: dict[str, Check] = {
     "settings": _settings,
     "port": _listening,
     "tls": _certificate,
+    "acme": _acme,
     "reachability": _reachable,
     "derp": _relay,
     "stun": _stun,

@@ -1,4 +1,4 @@
-"""The embedded relay and STUN server: on the front listener with TLS files, else on an own pinned listener."""
+"""The embedded relay and STUN server: on the front listener where that speaks TLS, else on an own pinned listener."""
 
 from __future__ import annotations
 
@@ -41,7 +41,13 @@ class EmbeddedDerp:
     """One region of one relay. `start`, then `derp_map`; `stop` at the end."""
 
     def __init__(
-        self, settings: ServerSettings, host: str, private: DerpPrivateKey, clock: Clock, randomness: Randomness
+        self,
+        settings: ServerSettings,
+        host: str,
+        private: DerpPrivateKey,
+        clock: Clock,
+        randomness: Randomness,
+        front_tls: ServerTls | None = None,
     ) -> None:
         self._settings = settings
         self._host, self._addresses = relay_host(host)
@@ -50,7 +56,8 @@ class EmbeddedDerp:
         self._stun = StunServer()
         self._tls: ServerTls | None = None
         self._port = 0
-        if settings.tls_certificate is None:
+        self._front_tls = front_tls
+        if front_tls is None:
             file = settings.data_dir / CERTIFICATE_FILE
             self._tls = ServerTls.self_signed(
                 file, [self._host, *map(str, self._addresses)], clock, randomness, self._server.public_key
@@ -82,11 +89,12 @@ class EmbeddedDerp:
     def derp_map(self) -> DerpMap:
         """The region as nodes are told of it."""
         region_id = self._settings.derp_region
+        tls = self._tls or self._front_tls
         node = DerpNode(
             name=f"{region_id}a",
             region_id=region_id,
             host_name=self._host,
-            cert_name=self._tls.cert_name if self._tls is not None else "",
+            cert_name=tls.cert_name if tls is not None else "",
             ipv4=_family(self._addresses, 4),
             ipv6=_family(self._addresses, 6),
             stun_port=self._settings.stun_port or -1,
@@ -156,6 +164,12 @@ def _family(addresses: tuple[Address, ...], version: int) -> str:
     if not addresses:
         return ""
     return next((str(address) for address in addresses if address.version == version), NO_ADDRESS)
+
+
+def relay_text(settings: ServerSettings) -> str | None:
+    """Where nodes find the relay of this host: as set, else the certificate's name, else the host's own address."""
+    named = settings.acme.names[0] if settings.acme is not None else None
+    return settings.derp_host or named or own_address()
 
 
 def own_address() -> str | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from control.server.sessions import SessionHub
     from control.service.service import ControlService
     from control.tls.identity import ServerTls
+    from control.tls.renewal import Renewer
 
 log = structlog.get_logger("control.server")
 
@@ -41,6 +42,7 @@ class Housekeeping:
     clock: Clock
     beat: Callable[[], None] | None
     reload: asyncio.Event
+    renewer: Renewer | None = None
 
 
 async def tick(house: Housekeeping) -> None:
@@ -67,16 +69,18 @@ async def _refresh(house: Housekeeping) -> None:
     """Certificates by the hour; everything that may be replaced from outside when asked."""
     asked = house.reload.is_set()
     house.reload.clear()
-    _refresh_certificates(house)
+    refresh_certificates(house)
     if asked:
+        if house.renewer is not None:
+            house.renewer.ask()
         house.service.set_derp_map(await house.derp_maps.refresh())
         log.info("certificates and DERP maps were looked at again")
 
 
-def _refresh_certificates(house: Housekeeping) -> None:
-    if house.front_tls is not None:
-        house.front_tls.refresh()
-    if house.derp is not None and house.derp.refresh():
+def refresh_certificates(house: Housekeeping) -> None:
+    """Present what was renewed; nodes are told where they know a relay by its certificate."""
+    changed = house.front_tls is not None and house.front_tls.refresh()
+    if house.derp is not None and (house.derp.refresh() or changed):
         house.service.set_derp_map(house.derp_maps.joined())
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from control.server.sessions import SessionHub
     from control.service.service import ControlService
     from control.tls.identity import ServerTls
+    from control.tls.renewal import Renewer
 
 PATH = "/metrics"
 MIN_TOKEN = 16
@@ -33,10 +34,13 @@ _VALUE = re.compile(r'"([^"]*)"')
 class MetricsPage(Collector):
     """What Prometheus reads of one process."""
 
-    def __init__(self, service: ControlService, hub: SessionHub, tls: ServerTls | None) -> None:
+    def __init__(
+        self, service: ControlService, hub: SessionHub, tls: ServerTls | None, renewer: Renewer | None = None
+    ) -> None:
         self._service = service
         self._hub = hub
         self._tls = tls
+        self._renewer = renewer
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -59,6 +63,9 @@ class MetricsPage(Collector):
         if self._tls is not None:
             until = self._tls.not_after.timestamp()
             yield _gauge("certificate_not_after_seconds", "End of the front certificate, Unix time.", until)
+        if self._renewer is not None:
+            failures = self._renewer.status.failures
+            yield _gauge("certificate_failed_orders", "Orders of a certificate that failed in a row.", failures)
         yield self._events()
 
     def _events(self) -> CounterMetricFamily:

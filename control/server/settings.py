@@ -12,6 +12,7 @@ from appliance.types.errors import ConfigError
 from appliance.types.ids import RegionId
 from control.mapper.settings import MapSettings
 from control.state.engines import database_url
+from control.tls.order import AcmeSettings
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -30,10 +31,10 @@ DEFAULT_TLS_FALLBACK = AddrPort("::", 443)
 class ServerSettings:
     """What one process serves, and where.
 
-    listen: front listener; plain HTTP, or TLS when both files are given.
+    listen: front listener; plain HTTP, or TLS when both files are given or `acme` says which authority gives them.
     derp_host: name or address under which nodes reach the embedded relay; further addresses of the same host may
-        follow after commas (one per IP version counts); "" = this host's own address, None = no relay. With TLS files
-        the relay answers on the front listener and the name must be in the certificate.
+        follow after commas (one per IP version counts); "" = this host's own address, None = no relay. Where
+        the front speaks TLS the relay answers there, and the name must be in the certificate.
     tls_fallback: where a plain front listener answers over TLS too, self-signed, for stock clients; None = nowhere.
     derp_listen: the relay's own TLS listener (self-signed, pinned) when the front listener is plain HTTP.
     stun_port: UDP port beside the relay; 0 = none.
@@ -53,6 +54,7 @@ class ServerSettings:
     listen: AddrPort = DEFAULT_LISTEN
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    acme: AcmeSettings | None = None
     tls_fallback: AddrPort | None = DEFAULT_TLS_FALLBACK
     derp_host: str | None = ""
     derp_listen: AddrPort = DEFAULT_DERP_LISTEN
@@ -79,6 +81,11 @@ class ServerSettings:
             raise ConfigError(
                 "a TLS certificate needs its key and the other way round", mend="give both --tls-cert and --tls-key"
             )
+        if self.acme is not None and self.tls_certificate is not None:
+            raise ConfigError(
+                "the certificate cannot come from files and from an authority",
+                mend="leave out server.tls_cert and server.tls_key, or tls.acme",
+            )
         if self.url and not _URL.fullmatch(self.url):
             raise ConfigError(f"{self.url!r} is no URL of a server", mend="write it like https://control.example")
         if self.database:
@@ -95,6 +102,11 @@ class ServerSettings:
                 f"metrics.listen: {self.metrics_listen} is open to others",
                 mend="listen on 127.0.0.1 or [::1], or give metrics.token_file",
             )
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the front listener speaks TLS."""
+        return self.tls_certificate is not None or self.acme is not None
 
 
 def _is_loopback(listen: AddrPort) -> bool:

@@ -36,12 +36,7 @@ _CLOSE_NETWORKS = [
 def is_needed(settings: ServerSettings, host: str) -> bool:
     """Whether stock clients that know this server as `host` would look for TLS beside its plain port."""
     behind_proxy = settings.url.startswith("https:")
-    return (
-        settings.tls_certificate is None
-        and settings.tls_fallback is not None
-        and not behind_proxy
-        and not _is_close(host)
-    )
+    return not settings.has_tls and settings.tls_fallback is not None and not behind_proxy and not _is_close(host)
 
 
 def _is_close(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The server's TLS identity: from files, or self-signed and pinned by hash (derp spec 1.3, 5.4)."""
+"""The server's TLS identity: from files, from an authority, or self-signed and pinned by hash (derp spec 1.3, 5.4)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from appliance.crypto.certificates import (
-    SEED_SIZE,
-    CertificateFacts,
-    CertificatePair,
-    bare_certificate,
-    is_pair,
-    read_pem,
-    self_signed,
-)
+from appliance.crypto.certificates import SEED_SIZE, CertificateFacts, CertificatePair, bare_certificate, read_pem
 from appliance.proto.derp.frames import PROTOCOL_VERSION
 from appliance.proto.derp.upgrade import META_NAME_PREFIX
-from appliance.types.errors import ConfigError, DecodeError
-from control.tls.files import write_private
+from control.tls.sources import CertificateSource, GivenFiles, Issued, SelfSigned, TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,18 +22,8 @@ if TYPE_CHECKING:
     from appliance.types.keys import DerpPublicKey
 
 DERP_PIN_PREFIX = "sha256-raw:"
-VALIDITY = timedelta(days=365)
-RENEW_BEFORE = timedelta(days=30)
 META_VALIDITY = timedelta(days=30)
 META_RENEW_BEFORE = timedelta(days=10)
-BACKDATE = timedelta(days=1)
-"""Clients whose clock is a little slow accept a fresh certificate."""
-
-
-class TlsError(ConfigError):
-    """Certificate or key file is missing, unreadable, or they do not belong together."""
-
-    code = "tls"
 
 
 class ServerTls:
@@ -61,7 +42,7 @@ class ServerTls:
         self._meta = b""
         self._meta_until: datetime | None = None
         self._loaded: CertificateFacts | None = None
-        self._source: _Files | _SelfSigned | None = None
+        self._source: CertificateSource | None = None
 
     @classmethod
     def from_files(
@@ -74,7 +55,7 @@ class ServerTls:
     ) -> ServerTls:
         """Leaf and intermediates, and the key, both PEM. They may be replaced while we run. Raises `TlsError`."""
         made = cls(clock, randomness, derp_key)
-        made._source = _Files(certificate, private_key)
+        made._source = GivenFiles(certificate, private_key)
         made.refresh()
         return made
 
@@ -89,9 +70,30 @@ class ServerTls:
     ) -> ServerTls:
         """A certificate for these IP addresses and DNS names, kept in `file`. Raises `TlsError`."""
         made = cls(clock, randomness, derp_key)
-        made._source = _SelfSigned(file, tuple(names), randomness)
+        made._source = SelfSigned(file, tuple(names), randomness)
         made.refresh()
         return made
+
+    @classmethod
+    def issued(
+        cls,
+        file: Path,
+        stand_in: Path,
+        names: Sequence[str],
+        clock: Clock,
+        randomness: Randomness,
+        derp_key: DerpPublicKey | None = None,
+    ) -> ServerTls:
+        """What an authority gave, in `file`; until then a self-signed one in `stand_in`. Raises `TlsError`."""
+        made = cls(clock, randomness, derp_key)
+        made._source = Issued(file, SelfSigned(stand_in, tuple(names), randomness))
+        made.refresh()
+        return made
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether clients must know the certificate by its hash."""
+        return self._source is not None and self._source.is_pinned
 
     @property
     def pin_sha256(self) -> str:
@@ -101,8 +103,8 @@ class ServerTls:
 
     @property
     def cert_name(self) -> str:
-        """`CertName` for the DERP map: the pin of a self-signed certificate, "" when a CA vouches for it."""
-        return DERP_PIN_PREFIX + self.pin_sha256 if isinstance(self._source, _SelfSigned) else ""
+        """`CertName` for the DERP map: the pin of a self-signed certificate, "" when an authority vouches for it."""
+        return DERP_PIN_PREFIX + self.pin_sha256 if self.is_pinned else ""
 
     @property
     def not_after(self) -> datetime:
@@ -142,66 +144,3 @@ class ServerTls:
             raise TlsError(f"the TLS library refuses the certificate: {error.reason or error}") from error
         finally:
             os.close(descriptor)
-
-
-class _Files:
-    def __init__(self, certificate: Path, private_key: Path) -> None:
-        self._certificate = certificate
-        self._private_key = private_key
-
-    def read(self, now: datetime) -> CertificatePair:
-        pair = CertificatePair(_read(self._certificate), _read(self._private_key))
-        try:
-            belongs = is_pair(pair.certificate_pem, pair.private_key_pem)
-        except DecodeError as error:
-            raise TlsError(
-                f"no PEM certificate and unencrypted key in {self._certificate} and {self._private_key}",
-                mend="give the full chain and its key as PEM files",
-            ) from error
-        if not belongs:
-            raise TlsError(
-                f"{self._private_key} is not the key of {self._certificate}", mend="give the files of one pair"
-            )
-        return pair
-
-
-class _SelfSigned:
-    """Certificate and key in one file of ours; made anew when missing, damaged, for other names or near its end."""
-
-    def __init__(self, file: Path, names: tuple[str, ...], randomness: Randomness) -> None:
-        self._file = file
-        self._names = names
-        self._randomness = randomness
-
-    def read(self, now: datetime) -> CertificatePair:
-        kept = self._kept(now)
-        if kept is not None:
-            return kept
-        made = self_signed(self._names, now - BACKDATE, now - BACKDATE + VALIDITY, self._randomness.bytes(SEED_SIZE))
-        try:
-            write_private(self._file, made.certificate_pem + made.private_key_pem)
-        except OSError as error:
-            raise TlsError(
-                f"cannot keep the certificate in {self._file}: {error.strerror}", mend="make its folder writable"
-            ) from error
-        return made
-
-    def _kept(self, now: datetime) -> CertificatePair | None:
-        try:
-            pem = self._file.read_bytes()
-            facts = read_pem(pem)
-            if not is_pair(pem, pem):
-                return None
-        except (OSError, DecodeError):
-            return None
-        if set(facts.names) != set(self._names) or not facts.not_before <= now < facts.not_after - RENEW_BEFORE:
-            return None
-        start = pem.index(b"-----BEGIN PRIVATE KEY")
-        return CertificatePair(pem[:start], pem[start:])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TlsError(f"cannot read {path}: {error.strerror}", mend="check the path and its owner") from error

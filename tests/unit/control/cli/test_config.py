@@ -35,6 +35,8 @@ def test_ok__every_section_arrives(tmp_path: Path) -> None:
     assert server.map_settings.certificates
     assert server.derp_map_refresh_s == 3600
     assert server.token_audiences == ("vault",)
+    assert server.acme is not None
+    assert (server.acme.names, str(server.acme.challenge_listen)) == (("control.example",), "[::]:80")
     assert str(server.metrics_listen) == "127.0.0.1:9090"
 
 
@@ -78,6 +80,23 @@ latest = "newest"
         "clients.latest",
     }
     assert all(problem["mend"] for problem in found["problems"])
+
+
+def test_fail__an_authority_needs_terms_and_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+version = 1
+[tls]
+acme = "http://authority.example/dir"
+contact = ["nobody"]
+"""
+    assert run(["config", "check", "--json", "--config", str(write(tmp_path, text))]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {problem["place"] for problem in found["problems"]} == {
+        "tls.acme",
+        "tls.names",
+        "tls.accept_terms",
+        "tls.contact",
+    }
 
 
 def test_fail__files_that_settings_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
