@@ -12,6 +12,7 @@ from tests.lab.namespaces import LabError, enter_user_namespace
 BENCHES = (
     "userspace_tcp",
     "udp_small",
+    "peer_relay",
     "proxy_tcp",
     "time_to_path",
     "gateway_memory",

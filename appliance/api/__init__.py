@@ -36,8 +36,12 @@ from appliance.api.values import PluginPanel as PluginPanel
 from appliance.api.values import PluginState as PluginState
 from appliance.api.values import RefreshKind as RefreshKind
 from appliance.api.values import RefusedRoute as RefusedRoute
+from appliance.api.values import RelayOffer as RelayOffer
+from appliance.api.values import RelayRequest as RelayRequest
 from appliance.api.values import Right as Right
 from appliance.api.values import RouteSelection as RouteSelection
 from appliance.api.values import RouteState as RouteState
 from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
+from appliance.ports.packets import Segments as Segments
+from appliance.ports.packets import UdpPort as UdpPort

@@ -27,6 +27,8 @@ from appliance.api.values import (
     NetmapChange,
     OfferedRoute,
     Panel,
+    RelayOffer,
+    RelayRequest,
     RouteSelection,
 )
 
@@ -158,6 +160,26 @@ def appliance_contribute_firewall(host: HostHandle) -> FirewallPart | None:
     keeps it, both are named in a health item.
     Order: plugins that the manifest names in `after` come first.
     Raise: the plugin is degraded, its last good part stays in use, the core continues.
+    Budget: 10 ms.
+    Added: 1.
+    """
+
+
+# ====================================================================================================================
+# Peers
+# ====================================================================================================================
+
+
+@hookspec
+def appliance_relay_request(host: HostHandle, request: RelayRequest) -> RelayOffer | None:
+    """Give two clients a place to meet on this node (peer relay).
+
+    Fires: when a peer asks for it whom the policy grants `tailscale.com/cap/relay` toward this node.
+    Arguments: `request` is immutable; its first disco key that is not the asking peer's is anybody's.
+    Return: an offer, or None for none. The first offer counts. Only plugins inside `waypostd` are asked, because the
+    answer is wanted at once.
+    Order: plugins that the manifest names in `after` come first.
+    Raise: the plugin is degraded, the peer gets no answer, the core continues.
     Budget: 10 ms.
     Added: 1.
     """

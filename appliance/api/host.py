@@ -26,6 +26,7 @@ from appliance.api.values import (
     RefreshKind,
     StatusChange,
 )
+from appliance.ports.packets import UdpPort
 
 MAX_STORE_KEY = 128
 MAX_STORE_VALUE = 256 * 1024
@@ -58,6 +59,28 @@ class HostHandle(Protocol):
         ...
 
     async def facts(self) -> HostFacts: ...
+
+    async def granted(self, stable_id: str) -> tuple[str, ...]:
+        """Names of the application capabilities that the policy grants this peer toward this node; none for others."""
+        ...
+
+    # --- outside the tunnel (right `underlay`)
+
+    async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
+        """UDP ports outside the tunnel, one per IP version, on one number (0: any); the caller closes them.
+
+        What they send never goes through the tunnel. Raises `ApplianceError`, code `port_taken` where it is in use,
+        and for a plugin in a process of its own.
+        """
+        ...
+
+    async def underlay_addresses(self) -> tuple[str, ...]:
+        """IP addresses of this host's interfaces at which others may reach it."""
+        ...
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        """STUN servers of the mesh as "ip:port", nearest region first; a name that does not resolve is left out."""
+        ...
 
     # --- asking the core to act
 

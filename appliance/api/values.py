@@ -48,6 +48,8 @@ class Right(StrEnum):
     """The whole gateway's status, every plugin's panel, changes."""
     ACT = "act"
     """Press the buttons of other plugins' panels."""
+    UNDERLAY = "underlay"
+    """UDP ports outside the tunnel; for plugins inside `waypostd` only."""
 
 
 class LogLevel(StrEnum):
@@ -98,6 +100,35 @@ class NetmapChange:
     self_node: NodeInfo | None = None
     changed: tuple[NodeInfo, ...] = ()
     removed: tuple[str, ...] = ()
+
+
+# --- peer relay -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRequest:
+    """Peer `stable_id`, whom the policy lets use this node as a relay, wants two clients joined.
+
+    `clients` are the disco keys ("discokey:…") of both, the peer's own among them.
+    """
+
+    stable_id: str
+    clients: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOffer:
+    """Where and under which number the two clients of a request can meet.
+
+    `server` is the relay's disco key; `addresses` are "ip:port", at least one; lifetimes are seconds.
+    """
+
+    server: str
+    lamport_id: int
+    vni: int
+    bind_lifetime_s: float
+    steady_lifetime_s: float
+    addresses: tuple[str, ...]
 
 
 # --- routes and firewall --------------------------------------------------------------------------------------------

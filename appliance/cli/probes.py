@@ -39,7 +39,8 @@ def ping(
         if direct and until_direct:
             return
     if until_direct and answered and not as_json:
-        click.echo("no direct path yet; packets go through DERP", err=True)
+        via = "a peer relay" if reply.path.kind == PathKind.PEER_RELAY else "DERP"
+        click.echo(f"no direct path yet; packets go through {via}", err=True)
     if not answered:
         raise click.exceptions.Exit(1)
 

@@ -18,6 +18,7 @@ import structlog
 from appliance.api.values import AttachedPrefix, NetmapChange, RefreshKind, RouteSelection
 from appliance.daemon.overlay import OverlayPeers, routing_changed
 from appliance.daemon.parts import Core
+from appliance.daemon.relay_desk import RelayDesk
 from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
@@ -63,6 +64,7 @@ class ChangeApplier:
         self._situation = situation
         self._on_hostinfo = on_hostinfo
         self._overlay = OverlayPeers(core.magicsock.disco_key_of)
+        self._relays = RelayDesk(core.magicsock, situation, plugins.hooks.relay_request)
         self._diffs: deque[NetmapDiff] = deque()
         self._refresh: set[RefreshKind] = set()
         self._repairs: set[bool] = set()
@@ -148,6 +150,7 @@ class ChangeApplier:
             self._selection = RouteSelection()
             await self._core.engine.apply(EngineDiff(replace=True))
             self._core.magicsock.apply(NetmapDiff(full=True))
+            self._relays.clear()
             self._core.magicsock.set_derp_map(DerpMap())
             self._core.magicsock.set_private_key(None)
             self._plugins.netmap_changed(NetmapChange(full=True))
@@ -184,6 +187,7 @@ class ChangeApplier:
             self._core.magicsock.set_derp_map(view.derp_map)
         await self._core.engine.apply(self._overlay.apply(diff))
         self._core.magicsock.apply(diff, view.self_node if diff.self_changed or diff.full else None)
+        self._relays.apply(diff)
         self._plugins.netmap_changed(snapshots.change(diff, view.self_node, view.users))
         return routing_changed(diff)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +10,13 @@ from appliance.config.schema import Config
 from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.magicsock.service import MagicsockService
 from appliance.ports.clock import Clock
 from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
+from appliance.ports.packets import UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.ports.streams import StreamDialer
 from appliance.ports.tsmp import TsmpPort
@@ -114,4 +116,6 @@ class Core:
     rootless: bool = False
     sockets: OpenSocket = open_socket
     """Makes the sockets of the overlay."""
+    open_udp: Callable[[int], Sequence[UdpPort]] = open_udp_ports
+    """Opens ports of the underlay."""
     engine_form: str = ""

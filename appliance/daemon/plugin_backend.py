@@ -30,11 +30,15 @@ from appliance.daemon.applier import Situation
 from appliance.daemon.parts import HostLinks
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
+from appliance.daemon.relay_desk import granted
+from appliance.daemon.stun_servers import stun_servers
 from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
+from appliance.ports.packets import UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.types.addresses import Address
 from appliance.types.errors import ApplianceError
@@ -78,6 +82,8 @@ class PluginBackend:
         self._log = structlog.get_logger("plugin")
         self._listeners = PluginListeners(self._own_addresses, sockets)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
+        self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
+        """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
         self.gateway: StatusSource | None = None
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
         self.feed = ChangeFeed()
@@ -161,6 +167,22 @@ class PluginBackend:
     def facts(self) -> HostFacts:
         connected = self._situation.view is not None and self._situation.view.self_node is not None
         return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected)
+
+    def granted(self, stable_id: str) -> tuple[str, ...]:
+        view = self._situation.view
+        node = view.peer_by_stable_id(StableNodeId(stable_id)) if view is not None else None
+        return granted(view, node) if node is not None else ()
+
+    def open_udp(self, port: int) -> Sequence[UdpPort]:
+        return self.open_underlay(port)
+
+    def underlay_addresses(self) -> tuple[str, ...]:
+        return tuple(str(address) for address in self._links.endpoint_addresses() if not address.is_loopback)
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        view = self._situation.view
+        own = view.self_node if view is not None else None
+        return await stun_servers(view.derp_map, own.home_derp) if view is not None and own is not None else ()
 
     def request_refresh(self, kind: Kind, reason: str) -> None:
         self._log.debug("refresh requested", kind=str(kind), reason=reason)

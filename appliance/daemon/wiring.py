@@ -180,6 +180,7 @@ async def start_core(
         dialer=dialer,
         rootless=placement.rootless,
         sockets=placement.sockets,
+        open_udp=placement.open_udp,
     )
 
 
@@ -199,6 +200,7 @@ def join_gateway(
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh
+    backend.open_underlay = core.open_udp
     lifecycle = Lifecycle(core, store, lambda former: gateway.put_back(former))
     gateway = Gateway(core, plugins, applier, situation, history, lifecycle, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()

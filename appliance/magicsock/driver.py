@@ -17,6 +17,7 @@ from appliance.magicsock.outbox import (
     Publish,
     ReadInterfaces,
     Rebind,
+    RelayAsked,
     ResolveNames,
     SendDatagram,
     SendDerp,
@@ -25,7 +26,7 @@ from appliance.magicsock.outbox import (
 )
 from appliance.ports.clock import Clock
 from appliance.ports.underlay import PeerActivity, Underlay
-from appliance.proto.disco import is_disco
+from appliance.proto.disco import RelayEndpoint, is_disco
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.ids import RegionId
 from appliance.types.keys import NodePublicKey
@@ -53,6 +54,10 @@ class Surroundings(Protocol):
         ...
 
     def ping_answered(self, answer: PingAnswered) -> None: ...
+
+    def relay_asked(self, asked: RelayAsked) -> RelayEndpoint | None:
+        """Where this node relays for a peer; None: it does not."""
+        ...
 
     def timer_changed(self, deadline: float | None) -> None:
         """Call `Driver.timer` at `deadline` (monotonic seconds); replaces the earlier wish."""
@@ -198,6 +203,11 @@ class Driver:
     def _ping_answered(self, action: PingAnswered) -> None:
         self._surroundings.ping_answered(action)
 
+    def _relay_asked(self, action: RelayAsked) -> None:
+        endpoint = self._surroundings.relay_asked(action)
+        if endpoint is not None:
+            self.machine.relay_offered(action, endpoint, self._clock.now())
+
     _handlers: Mapping[type[Action], Callable[..., None]] = {
         SendDatagram: _send_datagram,
         SendDerp: _send_derp,
@@ -209,4 +219,5 @@ class Driver:
         MeasureHttps: _measure_https,
         Publish: _publish,
         PingAnswered: _ping_answered,
+        RelayAsked: _relay_asked,
     }

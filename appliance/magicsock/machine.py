@@ -13,17 +13,18 @@ from typing import Literal
 from appliance.magicsock.context import PathContext, single_overlay_addresses
 from appliance.magicsock.locator import Locator
 from appliance.magicsock.netcheck.home import LastFrameAt
-from appliance.magicsock.outbox import Action, Outbox, Rebind
+from appliance.magicsock.outbox import Action, Outbox, Rebind, RelayAsked
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import PeerTable
 from appliance.magicsock.receiver import DiscoReceiver
+from appliance.magicsock.relays.manager import RelayManager
 from appliance.magicsock.schedule import Schedule
 from appliance.magicsock.status import PathStatus
 from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
 from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
 from appliance.ports.underlay import PeerActivity
-from appliance.proto.disco import DiscoKeys, PacketKind, classify
+from appliance.proto.disco import DiscoKeys, PacketKind, RelayEndpoint, classify
 from appliance.proto.stun import parse_response
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.errors import DecodeError
@@ -34,7 +35,7 @@ from appliance.types.netmap import DerpMap, NetmapDiff, Node
 _UNREACHABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL))
 _SOCKET_BROKEN = frozenset((errno.EPERM, errno.EBADF, errno.ENOTCONN))
 
-Owner = NodePublicKey | Literal["locator", "call-me-maybe"]
+Owner = NodePublicKey | Literal["locator", "call-me-maybe", "relays"]
 
 
 class Magicsock:
@@ -45,7 +46,8 @@ class Magicsock:
         self._outbox = Outbox(keys, randomness)
         self._context = PathContext(self._outbox)
         self._peers = PeerTable(self._context)
-        self._receiver = DiscoReceiver(self._context, self._peers)
+        self._relays = RelayManager(self._context, self._peers)
+        self._receiver = DiscoReceiver(self._context, self._peers, self._relays)
         self.locator = Locator(self._context, last_frame_at)
         self._schedule: Schedule[Owner] = Schedule()
         self._waiting_for_endpoints: dict[NodePublicKey, None] = {}
@@ -103,6 +105,20 @@ class Magicsock:
         self.locator.restun(now)
         self._settle(now)
 
+    def set_relays(self, servers: frozenset[NodePublicKey], *, enabled: bool, now: float) -> None:
+        """Peers that the policy lets us use as relays; `enabled` False: none may be used, whoever offers one."""
+        self._relays.servers, self._relays.enabled = servers, enabled
+        for owner in self._schedule.owners() if servers else ():
+            peer = self._peers.get(owner) if isinstance(owner, NodePublicKey) else None
+            if peer is not None:
+                self._relays.consider(peer, now)
+        self._settle(now)
+
+    def relay_offered(self, asked: RelayAsked, endpoint: RelayEndpoint, now: float) -> None:
+        """This node's own relay takes the two clients of `asked`."""
+        self._relays.offer(asked, endpoint)
+        self._settle(now)
+
     def set_control_connected(self, connected: bool) -> None:
         self.locator.set_control_connected(connected)
 
@@ -110,17 +126,26 @@ class Magicsock:
         """What changed in the netmap; nothing else is touched."""
         first = not self.locator.has_peers
         for key in self._peers.apply(diff, now):
+            self._forget_relays(key, diff)
             self._reschedule(key)
         self.locator.has_peers = bool(len(self._peers))
         if first and self.locator.has_peers:
             self.locator.restun(now)
         self._settle(now)
 
+    def _forget_relays(self, key: NodePublicKey, diff: NetmapDiff) -> None:
+        """A peer that left or restarted is known to no relay any more."""
+        peer = self._peers.get(key)
+        previous = diff.previous.get(peer.node.id) if peer is not None else None
+        if peer is None or (previous is not None and previous.disco_key != peer.node.disco_key):
+            self._relays.forget(key)
+
     def learn_disco_key(self, peer: NodePublicKey, disco_key: DiscoPublicKey, now: float) -> bool:
         """The peer told its disco key through its tunnel (1.8). False: nothing changed."""
         if disco_key == self.disco_public_key or not self._peers.learn(peer, disco_key, now):
             return False
         self._outbox.count("disco_key_learned")
+        self._relays.forget(peer)
         self._reschedule(peer)
         self._settle(now)
         return True
@@ -137,6 +162,7 @@ class Magicsock:
             self._context.generation += 1
             self._last_rebind = now
             self._outbox.emit(Rebind(derp=True))
+            self._relays.reset()
             self._forget_active(now)
         self.locator.link_changed(major, now)
         self._settle(now)
@@ -159,7 +185,7 @@ class Magicsock:
             return
         peer.wanted(now)
         self.locator.active(now)
-        self._touched(peer)
+        self._touched(peer, now)
         self._settle(now)
 
     def activity(self, reports: Sequence[PeerActivity], now: float) -> None:
@@ -170,7 +196,7 @@ class Magicsock:
             peer.activity(report, now)
             if report.tx_bytes or report.rx_bytes:
                 self.locator.active(now)
-            self._touched(peer)
+            self._touched(peer, now)
         self._settle(now)
 
     def send_failed(self, key: NodePublicKey | None, to: AddrPort, code: int | None, now: float) -> None:
@@ -181,7 +207,7 @@ class Magicsock:
             peer = self._peers.get(known) if known is not None else None
             if peer is not None:
                 peer.send_failed(to, now)
-                self._touched(peer)
+                self._touched(peer, now)
         elif code in _SOCKET_BROKEN and key is not None and now - self._last_rebind >= REBIND_INTERVAL:
             self._last_rebind = now
             self._outbox.emit(Rebind(derp=False))
@@ -193,7 +219,10 @@ class Magicsock:
         kind = classify(packet)
         if kind == PacketKind.DISCO:
             for peer in self._receiver.receive(packet, source, now):
-                self._touched(peer)
+                self._touched(peer, now)
+        elif kind == PacketKind.GENEVE_DISCO:
+            for peer in self._relays.receive(packet, source, now):
+                self._touched(peer, now)
         elif kind == PacketKind.STUN:
             self._receive_stun(packet, now)
         else:
@@ -213,7 +242,7 @@ class Magicsock:
 
     def receive_disco_by_derp(self, region: RegionId, source: NodePublicKey, packet: bytes, now: float) -> None:
         for peer in self._receiver.receive_by_derp(packet, region, source, now):
-            self._touched(peer)
+            self._touched(peer, now)
         self._settle(now)
 
     def relay_traffic(self, region: RegionId, source: NodePublicKey, now: float) -> bool:
@@ -223,7 +252,7 @@ class Magicsock:
             self._outbox.count("derp_unknown_source")
             return False
         peer.relay_traffic(region, now)
-        self._touched(peer)
+        self._touched(peer, now)
         self._settle(now)
         return True
 
@@ -231,7 +260,7 @@ class Magicsock:
         peer = self._peers.get(key)
         if peer is not None:
             peer.gone_from_derp(region, now)
-            self._touched(peer)
+            self._touched(peer, now)
 
     def derp_connected(self, region: RegionId, now: float) -> None:
         """A relay accepted us. Only counted: packets that waited for it go by themselves."""
@@ -253,7 +282,7 @@ class Magicsock:
             return False
         peer.ping_for_person(token, now)
         self.locator.active(now)
-        self._touched(peer)
+        self._touched(peer, now)
         self._settle(now)
         return True
 
@@ -283,12 +312,15 @@ class Magicsock:
                 self.locator.handle_timer(now)
             elif owner == "call-me-maybe":
                 self._send_waiting()
+            elif owner == "relays":
+                self._relays.handle_timer(now)
             elif (peer := self._peers.get(owner)) is not None:
                 peer.handle_timer(now)
-                self._touched(peer)
+                self._touched(peer, now)
         self._settle(now)
 
-    def _touched(self, peer: PeerPaths) -> None:
+    def _touched(self, peer: PeerPaths, now: float) -> None:
+        self._relays.consider(peer, now)
         self._schedule.set(peer.node.key, peer.next_timer())
 
     def _reschedule(self, key: NodePublicKey) -> None:
@@ -307,6 +339,7 @@ class Magicsock:
             self.locator.endpoints_news = False
             self._send_waiting()
         self._schedule.set("locator", self.locator.next_timer())
+        self._schedule.set("relays", self._relays.next_timer())
 
     def _call_me_maybe(self, key: NodePublicKey, now: float) -> None:
         """At once when our endpoints are fresh; else after a new STUN answer, but not later than a second."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from appliance.ports.randomness import Randomness
 from appliance.ports.underlay import PeerPath
 from appliance.proto.disco import NONCE_SIZE, DiscoKeys, Message
+from appliance.proto.geneve import PROTOCOL_DISCO, GeneveHeader, encode_header
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import RegionId
@@ -77,12 +78,22 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PingAnswered:
-    """A ping that a person asked for; exactly one of `endpoint` and `region` is set."""
+    """A ping that a person asked for; exactly one of `endpoint` and `region` is set. `vni`: through a peer relay."""
 
     token: int
     latency_s: float
     endpoint: AddrPort | None = None
     region: RegionId | None = None
+    vni: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAsked:
+    """A peer wants this node to relay between these two disco keys; `relay_offered` answers, if it may."""
+
+    peer: NodePublicKey
+    clients: tuple[DiscoPublicKey, DiscoPublicKey]
+    generation: int
 
 
 Action = (
@@ -96,6 +107,7 @@ Action = (
     | MeasureHttps
     | Publish
     | PingAnswered
+    | RelayAsked
 )
 
 
@@ -116,6 +128,14 @@ class Outbox:
         data = self._seal(peer, message)
         if data is not None:
             self.emit(SendDatagram(to, data))
+
+    def disco_via(
+        self, to: AddrPort, vni: int, peer: DiscoPublicKey, message: Message, *, control: bool = False
+    ) -> None:
+        """Seal and send by UDP in Geneve; `control`: to the relay itself, else through it (1.4)."""
+        data = self._seal(peer, message)
+        if data is not None:
+            self.emit(SendDatagram(to, encode_header(GeneveHeader(PROTOCOL_DISCO, vni, control)) + data))
 
     def disco_by_derp(self, node: NodePublicKey, home: RegionId, peer: DiscoPublicKey, message: Message) -> None:
         data = self._seal(peer, message)

@@ -245,12 +245,16 @@ class PeerPaths:
     def _ping(self, to: AddrPort, now: float, token: int | None = None) -> None:
         self._pings.send(self.node, to, now, token)
 
+    def _ping_best(self, best: ProvenPath, now: float, token: int | None = None) -> None:
+        """Along the path itself, through its relay where it has one."""
+        self._pings.send(self.node, best.addr_port, now, token, best.vni)
+
     def ping_for_person(self, token: int, now: float) -> None:
         """Ping the proven path, or everything when there is none; also wakes the session."""
         self._activate(now)
         self._push(now)
         if self.best is not None and self.trusted(now):
-            self._ping(self.best.addr_port, now, token)
+            self._ping_best(self.best, now, token)
             return
         if self.relay_region:
             self._pings.send_by_derp(self.node, now, token)
@@ -280,11 +284,15 @@ class PeerPaths:
             self._want_call_me_maybe(now)
 
     def _is_trusted_best(self, candidate: Candidate, now: float) -> bool:
-        return self.best is not None and self.best.addr_port == candidate.addr_port and self.trusted(now)
+        return self._is_direct_best(candidate.addr_port) and self.trusted(now)
+
+    def _is_direct_best(self, address: AddrPort) -> bool:
+        """A relay may stand at an address that is a candidate too."""
+        return self.best is not None and self.best.direct and self.best.addr_port == address
 
     def _drop(self, address: AddrPort) -> None:
         self.candidates.remove(address)
-        if self.best is not None and self.best.addr_port == address:
+        if self._is_direct_best(address):
             self._set_best(None)
 
     def _want_call_me_maybe(self, now: float) -> None:
@@ -321,17 +329,23 @@ class PeerPaths:
         if self.active(now) and now - self._last_proof >= SILENCE:
             self._raise_doubt(now)
 
-    def receive_pong(self, pong: Pong, now: float, *, by_derp: bool = False) -> bool:
-        """Whether the pong answers a ping of ours; if so the path that was pinged is proven (3.8)."""
-        sent = self._pings.take(pong.tx_id, by_derp)
+    def receive_pong(self, pong: Pong, now: float, *, by_derp: bool = False, vni: int | None = None) -> bool:
+        """Whether the pong answers a ping of ours; if so the path that was pinged is proven (3.8).
+
+        `vni`: it came through a peer relay.
+        """
+        sent = self._pings.take(pong.tx_id, by_derp, vni)
         if sent is None:
             return False
         latency = max(0.0, now - sent.at)
         if sent.token is not None:
             region = self.relay_region if sent.to is None else None
-            self._outbox.emit(PingAnswered(sent.token, latency, sent.to, region))
+            self._outbox.emit(PingAnswered(sent.token, latency, sent.to, region, sent.vni))
         if sent.to is None:
             self.derp_latency_s = latency
+            return True
+        if sent.vni is not None:
+            self._proven(ProvenPath(sent.to, latency, vni=sent.vni), now)
             return True
         candidate = self.candidates.get(sent.to)
         if candidate is not None:
@@ -351,6 +365,16 @@ class PeerPaths:
                 self._search.stop()
             self._doubt.end()
             self._push(now)
+
+    def relay_proven(self, path: ProvenPath, now: float, *, same_relay: bool) -> bool:
+        """The relay manager got a pong through a relay. Whether that is the path now (5.5).
+
+        `same_relay`: the path in use, if it is a relayed one, goes by the same relay, whose newer number counts.
+        """
+        if same_relay and self.best is not None and not self.best.direct:
+            self._set_best(path)
+        self._proven(path, now)
+        return self.best is not None and self.best.same_address(path)
 
     def receive_call_me_maybe(self, message: CallMeMaybe, now: float) -> None:
         """The peer's own list: earlier entries that it lacks are gone; everything is pinged at once (3.6)."""
@@ -382,7 +406,7 @@ class PeerPaths:
         if self.best is None:
             self._doubt.end()
         elif self._doubt.probe(now, self.best.latency_s):
-            self._ping(self.best.addr_port, now)
+            self._ping_best(self.best, now)
         else:
             self._leave_best(now)
 
@@ -430,7 +454,9 @@ class PeerPaths:
 
     def _expire_pings(self, now: float) -> None:
         for ping in self._pings.expire(now):
-            if self.best is not None and ping.to == self.best.addr_port and not self.trusted(now):
+            if self.best is None or self.trusted(now):
+                continue
+            if (ping.to, ping.vni) == (self.best.addr_port, self.best.vni):
                 self._set_best(None)
 
     def _park(self, now: float) -> None:
@@ -443,7 +469,7 @@ class PeerPaths:
     def _heartbeat(self, now: float) -> None:
         self._heartbeat_at = now + HEARTBEAT_INTERVAL
         if self.best is not None:
-            self._ping(self.best.addr_port, now)
+            self._ping_best(self.best, now)
             if self.trusted(now) and not self._doubt.running:
                 self._heartbeat_due = now + max(SILENCE, 3 * self.best.latency_s)
         if self._settled(now) and self.best is not None:

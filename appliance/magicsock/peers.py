@@ -25,12 +25,13 @@ from appliance.types.netmap import NetmapDiff, Node
 class DiscoSender:
     """The nodes that have a disco key (mostly one, 1.1), and what it may still ask of us."""
 
-    __slots__ = ("_seen", "call_me_maybes", "nodes", "pings")
+    __slots__ = ("_seen", "call_me_maybes", "nodes", "pings", "relay_calls")
 
     def __init__(self) -> None:
         self.nodes: dict[NodePublicKey, PeerPaths] = {}
         self.pings = TokenBucket(PING_RATE, PING_BURST)
         self.call_me_maybes = TokenBucket(CALL_ME_MAYBE_RATE, CALL_ME_MAYBE_BURST)
+        self.relay_calls = TokenBucket(CALL_ME_MAYBE_RATE, CALL_ME_MAYBE_BURST)
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def first_sight(self, tx_id: bytes) -> bool:

@@ -15,12 +15,13 @@ TX_ID_SIZE = 12
 
 @dataclass(frozen=True, slots=True)
 class SentPing:
-    """`to` None: by DERP. `token` names the person's request that it serves."""
+    """`to` None: by DERP; `vni`: through the peer relay at `to`. `token` names the person's request that it serves."""
 
     tx_id: bytes
     to: AddrPort | None
     at: float
     token: int | None = None
+    vni: int | None = None
 
 
 class Pings:
@@ -30,27 +31,34 @@ class Pings:
         self._context = context
         self._sent: dict[bytes, SentPing] = {}
 
-    def send(self, node: Node, to: AddrPort, now: float, token: int | None = None) -> None:
-        """By UDP, from the WireGuard port."""
-        if node.disco_key is not None and self._context.node_key is not None:
-            self._context.outbox.disco(to, node.disco_key, self._new(to, now, token))
+    def send(
+        self, node: Node, to: AddrPort, now: float, token: int | None = None, vni: int | None = None
+    ) -> None:
+        """By UDP, from the WireGuard port; with `vni` through the peer relay there."""
+        if node.disco_key is None or self._context.node_key is None:
+            return
+        ping = self._new(to, now, token, vni)
+        if vni is None:
+            self._context.outbox.disco(to, node.disco_key, ping)
+        else:
+            self._context.outbox.disco_via(to, vni, node.disco_key, ping)
 
     def send_by_derp(self, node: Node, now: float, token: int | None = None) -> None:
         if node.disco_key is not None and self._context.node_key is not None:
             ping = self._new(None, now, token)
             self._context.outbox.disco_by_derp(node.key, node.home_derp, node.disco_key, ping)
 
-    def _new(self, to: AddrPort | None, now: float, token: int | None) -> Ping:
+    def _new(self, to: AddrPort | None, now: float, token: int | None, vni: int | None = None) -> Ping:
         if len(self._sent) >= MAX_SENT_PINGS:
             del self._sent[next(iter(self._sent))]
         tx_id = self._context.outbox.randomness.bytes(TX_ID_SIZE)
-        self._sent[tx_id] = SentPing(tx_id, to, now, token)
+        self._sent[tx_id] = SentPing(tx_id, to, now, token, vni)
         return Ping(tx_id, self._context.node_key)
 
-    def take(self, tx_id: bytes, by_derp: bool) -> SentPing | None:
+    def take(self, tx_id: bytes, by_derp: bool, vni: int | None = None) -> SentPing | None:
         """The ping that a pong answers, once; the pong must have come the way that the ping went."""
         ping = self._sent.get(tx_id)
-        if ping is None or (ping.to is None) != by_derp:
+        if ping is None or (ping.to is None) != by_derp or ping.vni != vni:
             return None
         return self._sent.pop(tx_id)
 

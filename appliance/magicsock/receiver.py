@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import DiscoSender, PeerTable
-from appliance.proto.disco import CallMeMaybe, Ping, Pong, sender_key
+from appliance.magicsock.relays.manager import RelayManager
+from appliance.proto.disco import CallMeMaybe, Message, Ping, Pong, sender_key
 from appliance.types.addresses import DERP_MAGIC_V4, AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import RegionId
@@ -20,10 +21,11 @@ _NOBODY: tuple[PeerPaths, ...] = ()
 
 
 class DiscoReceiver:
-    def __init__(self, context: PathContext, peers: PeerTable) -> None:
+    def __init__(self, context: PathContext, peers: PeerTable, relays: RelayManager) -> None:
         self._context = context
         self._outbox = context.outbox
         self._peers = peers
+        self._relays = relays
 
     def receive(self, packet: bytes, source: AddrPort, now: float) -> Sequence[PeerPaths]:
         """A disco packet by UDP. Returns the peers that it touched."""
@@ -59,11 +61,11 @@ class DiscoReceiver:
                     self._outbox.count("disco_pong_unknown")
             case CallMeMaybe():
                 self._call_me_maybe(message, sender, peer, now)
-            case _:
+            case _ if not self._relays.receive_by_derp(message, key, sender, peer, now):
                 self._outbox.count("disco_ignored")
         return (peer,)
 
-    def _open(self, packet: bytes) -> tuple[DiscoPublicKey, DiscoSender, object] | None:
+    def _open(self, packet: bytes) -> tuple[DiscoPublicKey, DiscoSender, Message] | None:
         if self._context.node_key is None:
             self._outbox.count("disco_logged_out")
             return None

@@ -16,13 +16,13 @@ from appliance.magicsock.driver import Driver
 from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.netcheck.report import NetcheckDone, Report
-from appliance.magicsock.outbox import PingAnswered
+from appliance.magicsock.outbox import PingAnswered, RelayAsked
 from appliance.magicsock.status import NetInfo, PathStatus, PingResult
 from appliance.ports.clock import Clock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
 from appliance.ports.underlay import Underlay
-from appliance.proto.disco import DiscoKeys
+from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.types.addresses import Address, AddrPort, unmap
 from appliance.types.events import PathKind
 from appliance.types.ids import RegionId
@@ -84,6 +84,8 @@ class MagicsockService:
         self._netchecks: list[tuple[int, asyncio.Future[Report]]] = []
         self._addresses: tuple[Address, ...] = ()
         self._running = False
+        self.serve_relay: Callable[[RelayAsked], RelayEndpoint | None] = lambda _asked: None
+        """Given where this node may be a relay: the meeting place for a peer that asks, None = it may not have one."""
 
     def _last_frame_at(self, region: RegionId) -> float | None:
         return self._pool.last_frame_at(region)
@@ -146,6 +148,11 @@ class MagicsockService:
 
     def set_static_endpoints(self, endpoints: Sequence[AddrPort]) -> None:
         self._machine.set_static_endpoints(endpoints, self._clock.now())
+        self._drain()
+
+    def set_relays(self, servers: frozenset[NodePublicKey], *, enabled: bool) -> None:
+        """Peers that the policy lets this node use as relays."""
+        self._machine.set_relays(servers, enabled=enabled, now=self._clock.now())
         self._drain()
 
     def set_control_connected(self, connected: bool) -> None:
@@ -215,7 +222,9 @@ class MagicsockService:
             ) from None
         finally:
             del self._pings[token]
-        via = PathKind.DERP if answer.endpoint is None else PathKind.DIRECT
+        via = PathKind.DIRECT if answer.vni is None else PathKind.PEER_RELAY
+        if answer.endpoint is None:
+            via = PathKind.DERP
         return PingResult(peer, via, answer.latency_s, answer.endpoint, answer.region)
 
     async def _ping_until_answered(
@@ -278,6 +287,9 @@ class MagicsockService:
         future = self._pings.get(answer.token)
         if future is not None and not future.done():
             future.set_result(answer)
+
+    def relay_asked(self, asked: RelayAsked) -> RelayEndpoint | None:
+        return self.serve_relay(asked)
 
     def timer_changed(self, deadline: float | None) -> None:
         if self._timer is not None:

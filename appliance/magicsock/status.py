@@ -53,7 +53,7 @@ class PathStatus:
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """`via`: DIRECT with `endpoint`, or DERP with `region`."""
+    """`via`: DIRECT or PEER_RELAY with `endpoint`, or DERP with `region`."""
 
     peer: NodePublicKey
     via: PathKind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.api.changes import ChangeFeed
@@ -21,6 +21,7 @@ from appliance.api.values import (
     RefreshKind,
 )
 from appliance.ports.clock import Clock
+from appliance.ports.packets import UdpPort
 from appliance.ports.randomness import Randomness
 
 
@@ -71,6 +72,22 @@ class HostBackend(Protocol):
         ...
 
     def facts(self) -> HostFacts: ...
+
+    def granted(self, stable_id: str) -> tuple[str, ...]:
+        """Application capabilities of a peer toward this node, by name."""
+        ...
+
+    def open_udp(self, port: int) -> Sequence[UdpPort]:
+        """Outside the tunnel. Raises `ApplianceError`."""
+        ...
+
+    def underlay_addresses(self) -> tuple[str, ...]:
+        """Of the host's interfaces, without the tunnel's."""
+        ...
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        """As "ip:port", nearest region first."""
+        ...
 
     def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         """Ask the contributions anew soon, outside the current call."""

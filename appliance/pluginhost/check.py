@@ -25,6 +25,7 @@ from appliance.api.values import (
     NodeInfo,
     OfferedRoute,
     Placement,
+    RelayRequest,
 )
 from appliance.pluginhost.admission import Site, admit
 from appliance.pluginhost.discovery import GROUP, Candidate, discover
@@ -46,6 +47,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "offered": (OfferedRoute("192.168.20.0/24", "n2"), OfferedRoute("0.0.0.0/0", "n2")),
         "attached": (AttachedPrefix("192.168.10.0/24", "eth0", "192.168.10.1"),),
     },
+    "appliance_relay_request": {"request": RelayRequest("n2", ("discokey:" + "51" * 32, "discokey:" + "52" * 32))},
     "appliance_check_health": {"facts": HostFacts(True, True, True)},
 }
 

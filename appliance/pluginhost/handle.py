@@ -25,6 +25,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
+from appliance.ports.packets import UdpPort
 from appliance.types.errors import StateError
 
 MAX_HEALTH_ITEMS = 32
@@ -91,6 +92,21 @@ class InlineHandle:
 
     async def facts(self) -> HostFacts:
         return self._backend.facts()
+
+    async def granted(self, stable_id: str) -> tuple[str, ...]:
+        return self._backend.granted(stable_id)
+
+    async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
+        self._need(Right.UNDERLAY)
+        return tuple(self._backend.open_udp(port))
+
+    async def underlay_addresses(self) -> tuple[str, ...]:
+        self._need(Right.UNDERLAY)
+        return self._backend.underlay_addresses()
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        self._need(Right.UNDERLAY)
+        return await self._backend.stun_servers()
 
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self._backend.request_refresh(kind, f"{self._plugin}: {reason}")

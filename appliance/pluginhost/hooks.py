@@ -25,6 +25,8 @@ from appliance.api.values import (
     NetmapChange,
     OfferedRoute,
     Panel,
+    RelayOffer,
+    RelayRequest,
     RouteSelection,
 )
 from appliance.pluginhost.errors import BadHookResult, PluginError, PluginRefused, PluginStalled
@@ -147,6 +149,16 @@ class Hooks:
 
     def contribute_firewall(self) -> FirewallPart:
         return merge_firewall(self._contributions("appliance_contribute_firewall", _one(FirewallPart)), self._faults)
+
+    def relay_request(self, request: RelayRequest) -> RelayOffer | None:
+        """The first offer. Plugins of other processes are not asked: their answer would be that of another request."""
+        for name in self._implementers("appliance_relay_request"):
+            if name in self._remotes:
+                continue
+            offer = self._call(name, "appliance_relay_request", _one(RelayOffer), request=request).value
+            if offer is not None:
+                return offer
+        return None
 
     def check_health(self, facts: HostFacts) -> dict[str, tuple[HealthItem, ...]]:
         """Items of each plugin that answered; plugins that failed are missing and keep theirs."""
@@ -297,6 +309,7 @@ RESULT_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "appliance_contribute_routes": _sequence_of(str),
     "appliance_accept_routes": _one(RouteSelection),
     "appliance_contribute_firewall": _one(FirewallPart),
+    "appliance_relay_request": _one(RelayOffer),
     "appliance_check_health": _sequence_of(HealthItem),
     "appliance_status_panel": _one(Panel),
     "appliance_metrics": _sequence_of(Metric),

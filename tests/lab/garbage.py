@@ -2,7 +2,7 @@
 
     python -m tests.lab.garbage KIND TARGET SECONDS      prints one JSON line: what was sent, and how fast
 
-KIND is udp or stun (TARGET ip:port), http, ts2021, noise, derp (TARGET ip:port), localapi, admin (TARGET socket path).
+KIND is udp, stun or relay (TARGET ip:port), http, ts2021, noise, derp (TARGET ip:port), localapi, admin (TARGET socket path).
 A quarter of the bytes is random; the rest are valid messages, truncated and mutated.
 """
 
@@ -69,6 +69,14 @@ def _batches(kinds: tuple[str, ...], random: Random) -> list[tuple[int, bytes]]:
         size = max(1, min(1200, len(random.choice(packets))))
         batches.append((size, b"".join((packet * (size // max(1, len(packet)) + 1))[:size] for packet in packets)))
     return batches
+
+
+DATAGRAMS = {
+    "udp": ("wireguard", "disco", "geneve", "stun"),
+    "stun": ("stun",),
+    "relay": ("relay", "geneve", "disco", "stun"),
+}
+"""Fuzz targets whose seeds are mutated, by kind."""
 
 
 def send_datagrams(kind: str, kinds: tuple[str, ...], target: tuple[str, int], seconds: float) -> Sent:
@@ -248,10 +256,9 @@ async def send_connections(kind: str, target: str, seconds: float) -> Sent:
 
 def main() -> int:
     kind, target, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    if kind in ("udp", "stun"):
+    if kind in DATAGRAMS:
         host, _, port = target.rpartition(":")
-        kinds = ("wireguard", "disco", "geneve", "stun") if kind == "udp" else ("stun",)
-        sent = send_datagrams(kind, kinds, (host, int(port)), seconds)
+        sent = send_datagrams(kind, DATAGRAMS[kind], (host, int(port)), seconds)
     else:
         sent = asyncio.run(send_connections(kind, target, seconds))
     print(json.dumps(asdict(sent)), flush=True)

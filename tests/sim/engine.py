@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from appliance.ports.underlay import PARKED, PeerActivity, PeerPath, UnderlaySink
 from appliance.proto.disco import PacketKind, classify
+from appliance.proto.geneve import HEADER_SIZE, PROTOCOL_WIREGUARD, GeneveHeader, encode_header
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePublicKey
 from tests.sim.network import Host
@@ -91,17 +92,21 @@ class SimEngine:
     def _send_on(self, peer: NodePublicKey, path: PeerPath, packet: bytes) -> None:
         assert self.sink is not None
         if path.direct is not None:
-            self._transmit(peer, path.direct, packet)
+            head = b"" if path.vni is None else encode_header(GeneveHeader(PROTOCOL_WIREGUARD, path.vni))
+            self._transmit(peer, path.direct, head + packet)
         if path.relay:
             self.sink.relay_packets(peer, [packet])
 
     def _receive(self, source: AddrPort, data: bytes) -> None:
-        if classify(data) == PacketKind.WIREGUARD:
+        kind = classify(data)
+        if kind == PacketKind.WIREGUARD:
             self._take(data, source)
+        elif kind == PacketKind.GENEVE_WIREGUARD:
+            self._take(data[HEADER_SIZE:], None, by_peer_relay=True)
         elif self.sink is not None:
             self.sink.datagrams_received([(source, data)])
 
-    def _take(self, packet: bytes, source: AddrPort | None) -> None:
+    def _take(self, packet: bytes, source: AddrPort | None, *, by_peer_relay: bool = False) -> None:
         peer, payload = NodePublicKey(packet[4:36]), packet[36:]
         if payload in self._seen[peer]:
             return  # the replay window
@@ -109,7 +114,9 @@ class SimEngine:
         traffic = self._traffic[peer]
         traffic.rx += len(payload)
         if source is not None:
-            traffic.source, traffic.rx_direct = source, True
+            traffic.source = source
+        if source is not None or by_peer_relay:
+            traffic.rx_direct = True
         self.delivered(peer, payload)
         self._plan_report(peer)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from itertools import pairwise
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.magicsock.driver import Driver
 from appliance.magicsock.machine import Magicsock
-from appliance.magicsock.outbox import PingAnswered
+from appliance.magicsock.outbox import PingAnswered, RelayAsked
 from appliance.magicsock.status import PathStatus
 from appliance.ports.randomness import SeededRandomness
-from appliance.proto.disco import DiscoKeys
+from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.events import EndpointsChanged, HomeDerpChanged, PathChanged, PathKind
 from appliance.types.ids import NodeId, RegionId
@@ -48,6 +48,8 @@ class SimNode:
         self.site: object = None
         self.pings: list[PingAnswered] = []
         self.events: list[object] = []
+        self.relay: Callable[[RelayAsked], RelayEndpoint | None] | None = None
+        """Set where the node relays for others."""
         self._sequence = 0
         self._life = 0
         self._make()
@@ -164,6 +166,9 @@ class SimNode:
 
     def ping_answered(self, answer: PingAnswered) -> None:
         self.pings.append(answer)
+
+    def relay_asked(self, asked: RelayAsked) -> RelayEndpoint | None:
+        return self.relay(asked) if self.relay is not None else None
 
     def timer_changed(self, deadline: float | None) -> None:
         self._timer_wish += 1

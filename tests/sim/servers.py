@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from appliance.magicsock.derp.interface import DerpSink
 from appliance.proto.stun import encode_response, parse_request
+from appliance.proto.control.messages import CAPABILITY_VERSION
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import NodeId, RegionId, StableNodeId
@@ -210,6 +211,7 @@ class Control:
             key,
             disco_key=disco_key,
             addresses=(IPv4Network(overlay),),
+            capability_version=CAPABILITY_VERSION,
         )
         self._members[node_id] = member
         self._known[node_id] = {}

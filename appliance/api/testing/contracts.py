@@ -28,8 +28,12 @@ from appliance.api.values import (
     NetmapChange,
     OfferedRoute,
     Panel,
+    RelayOffer,
+    RelayRequest,
     RouteSelection,
 )
+from appliance.types.addresses import parse_addr_port
+from appliance.types.keys import DiscoPublicKey
 
 SLOW_S = 0.5
 """Ten times the largest budget or more, so that a busy test machine does not fail a good plugin."""
@@ -124,6 +128,25 @@ def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart 
     return part  # type: ignore[no-any-return]  # the round trip held its type
 
 
+def check_relay_request(plugin: object, host: HostHandle, request: RelayRequest) -> RelayOffer | None:
+    """An offer with a number, a key and addresses that parse; the same pair gets the same number again."""
+    offer = call_hook(plugin, "appliance_relay_request", host=host, request=request)
+    if offer is None:
+        return None
+    round_trip(offer, RelayOffer)
+    assert 1 <= offer.vni < 1 << 24, f"VNI {offer.vni} has more than 24 bits or is 0"
+    assert offer.addresses, "an offer needs an address"
+    assert offer.bind_lifetime_s > 0
+    assert offer.steady_lifetime_s > 0
+    DiscoPublicKey.parse(offer.server)
+    for address in offer.addresses:
+        parse_addr_port(address)
+    again = call_hook(plugin, "appliance_relay_request", host=host, request=request)
+    assert again is not None, "the same request was refused the second time"
+    assert again.vni == offer.vni, "the same pair got another number"
+    return offer  # type: ignore[no-any-return]  # the round trip held its type
+
+
 def check_check_health(plugin: object, host: HostHandle, facts: HostFacts) -> tuple[HealthItem, ...]:
     """Unique codes, a text and a mend in each; unknown facts raise nothing."""
     call_hook(plugin, "appliance_check_health", host=host, facts=HostFacts())
@@ -183,6 +206,7 @@ HOOK_CONTRACTS: dict[str, Callable[..., Any]] = {
     "appliance_contribute_routes": check_contribute_routes,
     "appliance_accept_routes": check_accept_routes,
     "appliance_contribute_firewall": check_contribute_firewall,
+    "appliance_relay_request": check_relay_request,
     "appliance_check_health": check_check_health,
     "appliance_status_panel": check_status_panel,
     "appliance_metrics": check_metrics,

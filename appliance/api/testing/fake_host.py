@@ -24,6 +24,8 @@ from appliance.api.values import (
     RefreshKind,
     StatusChange,
 )
+from appliance.ports.packets import MemoryUdpPort, UdpPort
+from appliance.types.addresses import AddrPort
 from appliance.types.errors import StateError
 from appliance.types.events import BackendState
 
@@ -51,6 +53,12 @@ class FakeHost:
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
         self.acts: list[tuple[str, str]] = []
+        self.grants: dict[str, tuple[str, ...]] = {}
+        """Application capabilities by peer."""
+        self.udp_ports: list[MemoryUdpPort] = []
+        """Those that the plugin opened, as twins in memory; a port number of 0 becomes 40000."""
+        self.own_addresses: tuple[str, ...] = ()
+        self.stun: tuple[str, ...] = ()
         self.confirms = 0
 
     @property
@@ -97,6 +105,20 @@ class FakeHost:
 
     async def facts(self) -> HostFacts:
         return self.host_facts
+
+    async def granted(self, stable_id: str) -> tuple[str, ...]:
+        return self.grants.get(stable_id, ())
+
+    async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
+        opened = [MemoryUdpPort(AddrPort(ip, port or 40000)) for ip in ("0.0.0.0", "::")]  # noqa: S104  # the port's form
+        self.udp_ports += opened
+        return tuple(opened)
+
+    async def underlay_addresses(self) -> tuple[str, ...]:
+        return self.own_addresses
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        return self.stun
 
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self.refreshes.append((kind, reason))

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 from appliance.api.hookspecs import HOOK_PREFIX
 from appliance.api.testing.contracts import HOOK_CONTRACTS
 from appliance.api.testing.fake_host import FakeHost
-from appliance.api.values import HostFacts, NetmapChange, NodeInfo
+from appliance.api.values import HostFacts, NetmapChange, NodeInfo, RelayRequest
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "appliance_netmap_changed": {"change": NetmapChange(True, NodeInfo("n1", "gateway"), (NodeInfo("n2", "peer"),))},
     "appliance_accept_routes": {"offered": (), "attached": ()},
     "appliance_check_health": {"facts": HostFacts()},
+    "appliance_relay_request": {
+        "request": RelayRequest("n2", ("discokey:" + "51" * 32, "discokey:" + "52" * 32)),
+    },
 }
 
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 from appliance.api import hookspecs
 from appliance.api.host import HostHandle
 
-LOCAL_METHODS = frozenset({"now", "wall_now", "sleep", "changes", "plugin", "request_router_refresh"})
+LOCAL_METHODS = frozenset({"now", "wall_now", "sleep", "changes", "plugin", "request_router_refresh", "open_udp"})
 """Methods of the handle that the plugin's own process answers."""
 SOCKET_METHODS = frozenset({"listen"})
 """Methods that answer with a descriptor."""

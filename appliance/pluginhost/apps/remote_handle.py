@@ -23,7 +23,9 @@ from appliance.api.values import (
     RefreshKind,
     StatusChange,
 )
+from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
+from appliance.ports.packets import UdpPort
 
 Ask = Callable[..., Awaitable[Any]]
 """`ask(method, *arguments)`: the method's result from the other side. Raises `ApplianceError`."""
@@ -57,6 +59,22 @@ class RemoteHandle:
 
     async def facts(self) -> HostFacts:
         found: HostFacts = await self._ask("facts")
+        return found
+
+    async def granted(self, stable_id: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._ask("granted", stable_id)
+        return found
+
+    async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
+        text = f"may not open UDP port {port} from a process of its own"
+        raise PluginError(self._plugin, text, mend="set placement = \"inline\" in its manifest.toml")
+
+    async def underlay_addresses(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._ask("underlay_addresses")
+        return found
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._ask("stun_servers")
         return found
 
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:

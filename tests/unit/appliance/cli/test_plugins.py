@@ -116,6 +116,16 @@ def test_ok__page_asks_the_status_page_for_a_code(daemon: Daemon, capsys: pytest
     assert "not served" in capsys.readouterr().err
 
 
+def test_ok__relay_status_asks_the_peer_relay(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.plugins.reply = RunReply(text='{"sessions": []}')
+    assert run(["--socket", daemon.socket, "relay", "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"sessions": []}
+    assert daemon.plugins.asked == [RunRequest(plugin="peer_relay", command="status", arguments=("--json",))]
+    daemon.plugins.reply = RunReply(text="the relay is off", ok=False)
+    assert run(["--socket", daemon.socket, "relay", "status"]) == 1
+    assert "the relay is off" in capsys.readouterr().err
+
+
 def test_fail__words(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert waypost(daemon, "enable", "ghost") == 1
     assert "installed are: status_page" in capsys.readouterr().err

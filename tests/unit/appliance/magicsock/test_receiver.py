@@ -2,6 +2,7 @@ import pytest
 
 from appliance.magicsock.peers import PeerTable
 from appliance.magicsock.receiver import DiscoReceiver
+from appliance.magicsock.relays.manager import RelayManager
 from appliance.proto.disco import CallMeMaybe, DiscoKeys, Ping, Pong
 from appliance.types.addresses import AddrPort
 from appliance.types.ids import RegionId
@@ -18,7 +19,7 @@ class Receiving:
         self.node = rig.node()
         self.table = PeerTable(rig.context)
         self.table.apply(NetmapDiff(changed={self.node.id: self.node}), rig.now)
-        self.receiver = DiscoReceiver(rig.context, self.table)
+        self.receiver = DiscoReceiver(rig.context, self.table, RelayManager(rig.context, self.table))
         self.peer = self.table.get(self.node.key)
 
     def udp(self, message, source=SOURCE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -26,7 +26,9 @@ from appliance.api.values import (
     PluginPanel,
     RefreshKind,
 )
+from appliance.ports.packets import MemoryUdpPort, UdpPort
 from appliance.ports.randomness import SeededRandomness
+from appliance.types.addresses import AddrPort
 from appliance.types.events import BackendState
 
 
@@ -77,6 +79,18 @@ class MemoryBackend:
 
     def facts(self) -> HostFacts:
         return HostFacts()
+
+    def granted(self, stable_id: str) -> tuple[str, ...]:
+        return ()
+
+    def open_udp(self, port: int) -> Sequence[UdpPort]:
+        return (MemoryUdpPort(AddrPort("0.0.0.0", port)),)
+
+    def underlay_addresses(self) -> tuple[str, ...]:
+        return ("192.0.2.1",)
+
+    async def stun_servers(self) -> tuple[str, ...]:
+        return ()
 
     def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self.refreshes.append(kind)

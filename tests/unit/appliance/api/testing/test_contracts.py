@@ -18,17 +18,21 @@ from appliance.api import (
     OfferedRoute,
     Panel,
     PanelRow,
+    RelayOffer,
+    RelayRequest,
     RouteSelection,
     hookimpl,
 )
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost
 
+KEY = "discokey:" + "51" * 32
 LAN = AttachedPrefix("192.168.1.0/24", "eth0")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "appliance_configure": {"config": Panel("any frozen value")},
     "appliance_netmap_changed": {"change": NetmapChange()},
     "appliance_accept_routes": {"offered": (OfferedRoute("192.168.1.0/24", "n"),), "attached": (LAN,)},
     "appliance_check_health": {"facts": HostFacts()},
+    "appliance_relay_request": {"request": RelayRequest("n", (KEY, KEY))},
     "appliance_run_command": {"command": "show"},
 }
 BAD: list[tuple[str, Any]] = [
@@ -41,6 +45,10 @@ BAD: list[tuple[str, Any]] = [
     ("appliance_accept_routes", RouteSelection(accepted=("192.168.1.0/24",))),
     ("appliance_accept_routes", RouteSelection(accepted=("10.0.0.0/8",))),
     ("appliance_contribute_firewall", "something"),
+    ("appliance_relay_request", RelayOffer(KEY, 1, 0, 30, 300, ("203.0.113.5:1",))),
+    ("appliance_relay_request", RelayOffer(KEY, 1, 1, 30, 300, ())),
+    ("appliance_relay_request", RelayOffer(KEY, 1, 1, 30, 300, ("nowhere",))),
+    ("appliance_relay_request", RelayOffer("nodekey:1", 1, 1, 30, 300, ("203.0.113.5:1",))),
     ("appliance_check_health", (HealthItem("code", "text"),)),
     ("appliance_check_health", (HealthItem("Bad Code", "text", "mend"),)),
     ("appliance_status_panel", Panel("t", rows=(PanelRow("a", "<b>x</b>"),))),

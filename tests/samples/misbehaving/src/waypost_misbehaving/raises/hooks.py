@@ -41,6 +41,10 @@ class Raises:
         raise RuntimeError("appliance_netmap_changed")
 
     @hookimpl
+    def appliance_relay_request(self) -> NoReturn:
+        raise RuntimeError("appliance_relay_request")
+
+    @hookimpl
     def appliance_run_command(self) -> NoReturn:
         raise RuntimeError("appliance_run_command")
 

@@ -1,0 +1,124 @@
+"""Peer relays as the policy sees them: which peers this node may use, and who may use this node (spec 5.1, 5.2).
+
+Path finding knows nodes and keys only; the capabilities of the policy are looked up here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from appliance.api.values import RelayOffer, RelayRequest
+from appliance.peerapi.caller import identify
+from appliance.proto.disco import RelayEndpoint
+from appliance.types.addresses import AddrPort, parse_addr_port
+from appliance.types.errors import DecodeError
+from appliance.types.keys import DiscoPublicKey, NodePublicKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from appliance.daemon.applier import Situation
+    from appliance.magicsock.outbox import RelayAsked
+    from appliance.magicsock.service import MagicsockService
+    from appliance.netmap.store import NetmapView
+    from appliance.types.netmap import NetmapDiff, Node
+
+log = structlog.get_logger("relay")
+
+RELAY = "tailscale.com/cap/relay"
+RELAY_TARGET = "tailscale.com/cap/relay-target"
+MIN_CAPABILITY_VERSION = 121
+_NO_CLIENT = ("disable-relay-client", "only-tcp-443")
+
+
+def granted(view: NetmapView | None, node: Node) -> tuple[str, ...]:
+    """Application capabilities of a peer toward this node, by name, judged by the first address that both have."""
+    own = view.self_node if view is not None else None
+    for prefix in node.addresses if own is not None else ():
+        if own is not None and own.address(prefix.version) is not None:
+            caller = identify(view, AddrPort(str(prefix.network_address), 0))
+            return tuple(sorted(caller.capabilities())) if caller is not None else ()
+    return ()
+
+
+class RelayDesk:
+    """`ask` is the plugins' hook."""
+
+    def __init__(
+        self, magicsock: MagicsockService, situation: Situation, ask: Callable[[RelayRequest], RelayOffer | None]
+    ) -> None:
+        self._magicsock = magicsock
+        self._situation = situation
+        self._ask = ask
+        self._servers: frozenset[NodePublicKey] = frozenset()
+        self._enabled = True
+        magicsock.serve_relay = self.serve
+
+    @property
+    def servers(self) -> frozenset[NodePublicKey]:
+        """Peers that this node may use as relays."""
+        return self._servers
+
+    def apply(self, diff: NetmapDiff) -> None:
+        """Called after path finding has the diff. Looks at all peers only when the policy or this node changed."""
+        view = self._situation.view
+        own = view.self_node if view is not None else None
+        if view is None or own is None:
+            return self.clear()
+        enabled = not any(name in own.cap_map for name in _NO_CLIENT)
+        if diff.full or diff.filter_changed or diff.self_changed:
+            servers = frozenset(node.key for node in view.peers.values() if self._serves(view, node))
+        else:
+            gone = {node.key for node in (*diff.removed.values(), *diff.previous.values())}
+            come = {node.key for node in diff.changed.values() if self._serves(view, node)}
+            servers = self._servers - gone - {node.key for node in diff.changed.values()} | come
+        self._use(servers, enabled)
+
+    def clear(self) -> None:
+        """Off the mesh."""
+        self._use(frozenset(), True)
+
+    def _use(self, servers: frozenset[NodePublicKey], enabled: bool) -> None:
+        if (servers, enabled) != (self._servers, self._enabled):
+            self._servers, self._enabled = servers, enabled
+            self._magicsock.set_relays(servers, enabled=enabled)
+
+    def _serves(self, view: NetmapView, node: Node) -> bool:
+        """Cheap where no rule speaks of relays, which is most meshes."""
+        if node.capability_version < MIN_CAPABILITY_VERSION or not _speaks_of_relays(view):
+            return False
+        return RELAY_TARGET in granted(view, node)
+
+    def serve(self, asked: RelayAsked) -> RelayEndpoint | None:
+        """A peer asks this node; the policy decides, then a plugin."""
+        view = self._situation.view
+        node = view.peer_by_key(asked.peer) if view is not None else None
+        if node is None or RELAY not in granted(view, node):
+            log.debug("a peer without the right asks for a relay", peer=asked.peer.short)
+            return None
+        first, second = asked.clients
+        offer = self._ask(RelayRequest(node.stable_id, (str(first), str(second))))
+        return _endpoint(offer, asked.clients) if offer is not None else None
+
+
+def _speaks_of_relays(view: NetmapView) -> bool:
+    return any(RELAY_TARGET in grant.cap_map for rule in view.filter_rules for grant in rule.cap_grants)
+
+
+def _endpoint(offer: RelayOffer, clients: tuple[DiscoPublicKey, DiscoPublicKey]) -> RelayEndpoint | None:
+    """None where the plugin's offer has no wire form."""
+    try:
+        return RelayEndpoint(
+            server=DiscoPublicKey.parse(offer.server),
+            clients=(min(clients), max(clients)),
+            lamport_id=offer.lamport_id,
+            vni=offer.vni,
+            bind_lifetime_ns=int(offer.bind_lifetime_s * 1e9),
+            steady_lifetime_ns=int(offer.steady_lifetime_s * 1e9),
+            addresses=tuple(parse_addr_port(text) for text in offer.addresses),
+        )
+    except (DecodeError, ValueError) as error:
+        log.warning("a relay's offer is wrong", error=str(error))
+        return None

@@ -1,0 +1,89 @@
+"""One allocation of a relay: two clients, each with at most one address that proved itself (spec 5.3, 5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.types.addresses import AddrPort
+from appliance.types.keys import DiscoPublicKey
+
+BIND_LIFETIME_S = 30.0
+STEADY_LIFETIME_S = 300.0
+
+HANDSHAKES_A_SECOND = 20.0
+HANDSHAKE_BURST = 40.0
+"""Own: opened handshake messages of one session; each costs a Diffie-Hellman step at most once and a box."""
+
+
+@dataclass(slots=True)
+class Leg:
+    """A client's side. `generation` is that of its handshake in progress, 0 = none."""
+
+    key: DiscoPublicKey
+    bound: AddrPort | None = None
+    last_seen: float = 0.0
+    generation: int = 0
+
+
+class Session:
+    """`legs` are in the order of their keys. `owner` names the node that asked for the allocation."""
+
+    __slots__ = ("_at", "_tokens", "allocated_at", "bytes", "lamport_id", "legs", "owner", "packets", "vni")
+
+    def __init__(
+        self, vni: int, lamport_id: int, owner: str, clients: tuple[DiscoPublicKey, DiscoPublicKey], now: float
+    ) -> None:
+        first, second = sorted(clients)
+        self.vni = vni
+        self.lamport_id = lamport_id
+        self.owner = owner
+        self.legs = (Leg(first), Leg(second))
+        self.allocated_at = now
+        self.packets = 0
+        self.bytes = 0
+        self._tokens = HANDSHAKE_BURST
+        self._at = now
+
+    @property
+    def clients(self) -> tuple[DiscoPublicKey, DiscoPublicKey]:
+        return self.legs[0].key, self.legs[1].key
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides are bound."""
+        return self.legs[0].bound is not None and self.legs[1].bound is not None
+
+    def leg_of(self, key: DiscoPublicKey) -> tuple[Leg, Leg] | None:
+        """The leg of this key and the other one; None for a stranger."""
+        first, second = self.legs
+        if key == first.key:
+            return first, second
+        return (second, first) if key == second.key else None
+
+    def toward(self, source: AddrPort, now: float) -> AddrPort | None:
+        """Where packets of `source` go; None while not both sides are bound, and for any other source."""
+        first, second = self.legs
+        if first.bound is None or second.bound is None:
+            return None
+        if source == first.bound:
+            first.last_seen = now
+            return second.bound
+        if source == second.bound:
+            second.last_seen = now
+            return first.bound
+        return None
+
+    def may_shake_hands(self, now: float) -> bool:
+        """Whether one more handshake message may be opened now."""
+        self._tokens = min(HANDSHAKE_BURST, self._tokens + max(0.0, now - self._at) * HANDSHAKES_A_SECOND)
+        self._at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def is_over(self, now: float) -> bool:
+        """Not bound in time, or one side silent for too long."""
+        if not self.is_open:
+            return now - self.allocated_at > BIND_LIFETIME_S
+        return any(now - leg.last_seen > STEADY_LIFETIME_S for leg in self.legs)

@@ -1,0 +1,1 @@
+"""Peer relay: other nodes of the mesh meet on this gateway's public UDP port."""
