@@ -462,6 +462,8 @@ VALUE_TYPES: tuple[type, ...] = (
     Panel,
     Metric,
     CommandReply,
+    RelayRequest,
+    RelayOffer,
     ListenPlace,
     PeerPath,
     PeerState,

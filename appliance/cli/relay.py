@@ -26,7 +26,9 @@ def relay() -> None:
 def status(session: Session, as_json: bool) -> None:
     """Show the relay's port, its addresses and its sessions."""
     arguments = ("--json",) if as_json else ()
-    reply = session.client.post("plugins/run", RunRequest(plugin=PLUGIN, command="status", arguments=arguments), RunReply)
+    reply = session.client.post(
+        "plugins/run", RunRequest(plugin=PLUGIN, command="status", arguments=arguments), RunReply
+    )
     if not reply.ok:
         raise RelayCommandError(reply.text)
     click.echo(reply.text)

@@ -31,9 +31,7 @@ class Pings:
         self._context = context
         self._sent: dict[bytes, SentPing] = {}
 
-    def send(
-        self, node: Node, to: AddrPort, now: float, token: int | None = None, vni: int | None = None
-    ) -> None:
+    def send(self, node: Node, to: AddrPort, now: float, token: int | None = None, vni: int | None = None) -> None:
         """By UDP, from the WireGuard port; with `vni` through the peer relay there."""
         if node.disco_key is None or self._context.node_key is None:
             return

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 from appliance.api.values import CommandReply, NetmapChange, Placement, PluginPanel, RefreshKind
@@ -32,6 +34,7 @@ from appliance.ports.processes import ProcessLauncher
 from appliance.types.errors import ConfigError
 
 OWN_PACKAGE = "plugins."
+PROTO_PACKAGE = "appliance.proto"
 PANEL_WAIT_S = 1.0
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -391,4 +394,10 @@ class PluginHost:
 def own_site(discovery: Discovery) -> Site:
     """What this version offers without knowledge of the host; the daemon adds features and capabilities."""
     own = frozenset(c.name for c in discovery.candidates if c.target.startswith(OWN_PACKAGE))
-    return Site(hooks=HOOK_NAMES, own=own)
+    return Site(hooks=HOOK_NAMES, own=own, proto=proto_packages())
+
+
+def proto_packages() -> frozenset[str]:
+    """Names under `appliance.proto`: what plugins that ship with Waypost may list."""
+    found = find_spec(PROTO_PACKAGE)
+    return frozenset(module.name for module in iter_modules(found.submodule_search_locations)) if found else frozenset()

@@ -72,9 +72,7 @@ class Forwarder:
                     self._take(port, source, head, packets, batch.size, now)
         self._flush()
 
-    def _take(
-        self, port: UdpPort, source: AddrPort, head: bytes, packets: memoryview, size: int, now: float
-    ) -> None:
+    def _take(self, port: UdpPort, source: AddrPort, head: bytes, packets: memoryview, size: int, now: float) -> None:
         if len(head) < HEADER_SIZE or head[0] or head[7] or head[2:4] not in _PROTOCOLS:
             self._other(source, packets, size)
         elif head[1] == _CONTROL:
@@ -84,9 +82,7 @@ class Forwarder:
         else:
             self._forward(port, source, int.from_bytes(head[4:7], "big"), packets, size, now)
 
-    def _forward(
-        self, port: UdpPort, source: AddrPort, vni: int, packets: memoryview, size: int, now: float
-    ) -> None:
+    def _forward(self, port: UdpPort, source: AddrPort, vni: int, packets: memoryview, size: int, now: float) -> None:
         session = self._server.session(vni)
         to = session.toward(source, now) if session is not None else None
         if session is None or to is None:
@@ -103,7 +99,7 @@ class Forwarder:
     def _queue(self, to: AddrPort, packets: memoryview, size: int) -> None:
         """Only the last packet of what goes out together may be shorter than the others."""
         fits = self._total + len(packets) <= min(MAX_JOINED, MAX_SEGMENTS * self._size)
-        alike = size == self._size or len(packets) < self._size
+        alike = size == self._size or len(packets) <= min(size, self._size)
         if to != self._to or self._ended or not fits or not alike:
             self._flush()
             self._to, self._size = to, min(size, len(packets))
@@ -132,9 +128,7 @@ class Forwarder:
         """One packet of the relay's own."""
         self._send(to, Segments(packet, len(packet)))
 
-    def _handshake(
-        self, port: UdpPort, source: AddrPort, vni: int, packets: memoryview, size: int, now: float
-    ) -> None:
+    def _handshake(self, port: UdpPort, source: AddrPort, vni: int, packets: memoryview, size: int, now: float) -> None:
         for at in range(0, len(packets), size):
             answer = self._server.receive_handshake(vni, bytes(packets[at : at + size]), source, now)
             if answer is not None:

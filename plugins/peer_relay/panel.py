@@ -35,7 +35,9 @@ def _place(relay: Relay) -> tuple[PanelRow, ...]:
 
 def _sessions(relay: Relay) -> tuple[PanelRow, ...]:
     busiest = sorted(relay.server, key=lambda session: -session.bytes)[:SHOWN]
-    return tuple(PanelRow(f"Session {each.vni}", _ends(each), f"asked for by {relay.name_of(each)}") for each in busiest)
+    return tuple(
+        PanelRow(f"Session {each.vni}", _ends(each), f"asked for by {relay.name_of(each)}") for each in busiest
+    )
 
 
 def _ends(session: Session) -> str:

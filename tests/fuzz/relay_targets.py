@@ -69,7 +69,9 @@ def run_relay_client(data: bytes) -> None:
     """The bytes as a datagram, and as what a peer sealed, by UDP and by DERP."""
     _machine.receive_datagram(STRANGER, data, NOW)
     sealed = _keys[1].seal(_keys[0].public, Ping(b"x" * 12), bytes(24))[:62] + data
-    _machine.receive_datagram(STRANGER, encode_header(GeneveHeader(PROTOCOL_DISCO, 1, bool(len(data) % 2))) + sealed, NOW)
+    _machine.receive_datagram(
+        STRANGER, encode_header(GeneveHeader(PROTOCOL_DISCO, 1, bool(len(data) % 2))) + sealed, NOW
+    )
     _machine.receive_disco_by_derp(RegionId(1), _nodes[1], data, NOW)
     while _machine.next_action() is not None:
         continue
@@ -93,6 +95,10 @@ _transport = encode_header(GeneveHeader(PROTOCOL_WIREGUARD, 1)) + b"\x04\0\0\0" 
 _words = (b"\x00\x00\x7a\x12\x00\x00\x01\x00", b"\x00\x80\x7a\x11\x00\x00\x01\x00", b"TS\xf0\x9f\x92\xac")
 
 TARGETS = (
-    Target("relay", run_relay, [_transport, *_handshakes()], ("appliance/proto/peer_relay", "plugins/peer_relay"), _words),
-    Target("relay_client", run_relay_client, [_transport, *_handshakes(), *_signals()], ("appliance/magicsock",), _words),
+    Target(
+        "relay", run_relay, [_transport, *_handshakes()], ("appliance/proto/peer_relay", "plugins/peer_relay"), _words
+    ),
+    Target(
+        "relay_client", run_relay_client, [_transport, *_handshakes(), *_signals()], ("appliance/magicsock",), _words
+    ),
 )

@@ -6,7 +6,13 @@ from tests.fuzz import control_targets, local_targets, native_targets, relay_tar
 from tests.fuzz.corpus import findings
 from tests.fuzz.runner import Target
 
-_ALL = (*udp_targets.TARGETS, *control_targets.TARGETS, *local_targets.TARGETS, *native_targets.TARGETS, *relay_targets.TARGETS)
+_ALL = (
+    *udp_targets.TARGETS,
+    *control_targets.TARGETS,
+    *local_targets.TARGETS,
+    *native_targets.TARGETS,
+    *relay_targets.TARGETS,
+)
 
 TARGETS: dict[str, Target] = {
     target.name: Target(target.name, target.run, [*target.seeds, *findings(target.name)], target.watched, target.words)

@@ -2,7 +2,7 @@
 
     python -m tests.lab.garbage KIND TARGET SECONDS      prints one JSON line: what was sent, and how fast
 
-KIND is udp, stun or relay (TARGET ip:port), http, ts2021, noise, derp (TARGET ip:port), localapi, admin (TARGET socket path).
+KIND is udp, stun, relay, http, ts2021, noise or derp (TARGET ip:port), localapi or admin (TARGET socket path).
 A quarter of the bytes is random; the rest are valid messages, truncated and mutated.
 """
 

@@ -1,8 +1,8 @@
 """A third gateway relays for two that reach each other in no direct way: real packets, real NATs, real transfers.
 
-    LAN A - gateway-a - NAT ---- internet ---- NAT - gateway-b - LAN B
-                                    |
-                          relay (203.0.113.30), control + DERP (203.0.113.1)
+LAN A - gateway-a - NAT ---- internet ---- NAT - gateway-b - LAN B
+                                |
+                      relay (203.0.113.30), control + DERP (203.0.113.1)
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from appliance.magicsock.derp.interface import DerpSink
-from appliance.proto.stun import encode_response, parse_request
 from appliance.proto.control.messages import CAPABILITY_VERSION
+from appliance.proto.stun import encode_response, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import NodeId, RegionId, StableNodeId

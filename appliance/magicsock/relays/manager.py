@@ -158,9 +158,7 @@ class RelayManager:
         else:
             self._begin(peer, message.endpoint, now)
 
-    def _asked(
-        self, message: AllocateRelayEndpointRequest, key: DiscoPublicKey, peer: PeerPaths, now: float
-    ) -> None:
+    def _asked(self, message: AllocateRelayEndpointRequest, key: DiscoPublicKey, peer: PeerPaths, now: float) -> None:
         """A peer wants us as its relay. Whether it may, and where, is decided outside."""
         if key not in message.clients:
             return self._outbox.count("relay_request_for_others")
@@ -270,11 +268,11 @@ class RelayManager:
         return tuple(sender.nodes.values())
 
     def _with(self, sender: DiscoSender, vni: int) -> tuple[Handshake, ...]:
-        return tuple(each for (_, number), each in self._handshakes.items() if number == vni and each.peer in sender.nodes)
+        return tuple(
+            each for (_, number), each in self._handshakes.items() if number == vni and each.peer in sender.nodes
+        )
 
-    def _pong(
-        self, pong: Pong, sender: DiscoSender, vni: int, source: AddrPort, now: float
-    ) -> Sequence[PeerPaths]:
+    def _pong(self, pong: Pong, sender: DiscoSender, vni: int, source: AddrPort, now: float) -> Sequence[PeerPaths]:
         for handshake in self._with(sender, vni):
             sent_at = handshake.pings.get(pong.tx_id)
             if sent_at is not None and handshake.address == source:
@@ -285,9 +283,7 @@ class RelayManager:
         self._outbox.count("disco_pong_unknown")
         return _NOBODY
 
-    def _done(
-        self, handshake: Handshake, sent_at: float, sender: DiscoSender, now: float
-    ) -> Sequence[PeerPaths]:
+    def _done(self, handshake: Handshake, sent_at: float, sender: DiscoSender, now: float) -> Sequence[PeerPaths]:
         endpoint, peer = handshake.endpoint, sender.nodes[handshake.peer]
         assert handshake.address is not None
         del self._handshakes[endpoint.server, endpoint.vni]

@@ -67,7 +67,7 @@ class RemoteHandle:
 
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
         text = f"may not open UDP port {port} from a process of its own"
-        raise PluginError(self._plugin, text, mend="set placement = \"inline\" in its manifest.toml")
+        raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
 
     async def underlay_addresses(self) -> tuple[str, ...]:
         found: tuple[str, ...] = await self._ask("underlay_addresses")

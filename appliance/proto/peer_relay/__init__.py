@@ -1,4 +1,4 @@
-"""The server side of a peer relay: allocation, bind handshake, who may send to whom (magicsock-disco spec section 5)."""
+"""The server side of a peer relay: allocation, bind handshake, who sends to whom (magicsock-disco spec section 5)."""
 
 from appliance.proto.peer_relay.challenge import ChallengeMaker
 from appliance.proto.peer_relay.server import Limits, Randomness, Refusal, RelayServer

@@ -84,9 +84,7 @@ class RelayServer:
 
     # Allocation
 
-    def allocate(
-        self, owner: str, clients: tuple[DiscoPublicKey, DiscoPublicKey], now: float
-    ) -> Session | Refusal:
+    def allocate(self, owner: str, clients: tuple[DiscoPublicKey, DiscoPublicKey], now: float) -> Session | Refusal:
         """The session of this pair, made when there is none. The caller has checked that `owner` may."""
         first, second = sorted(clients)
         known = self._by_pair.get((first, second))
@@ -170,9 +168,7 @@ class RelayServer:
     def _bind(self, leg: Leg, message: BindRelayEndpointAnswer, source: AddrPort, now: float) -> bytes | None:
         if message.generation != leg.generation:
             return self._drop("old_answer")
-        if not self._challenges.verify(
-            message.challenge, message.vni, message.generation, message.remote, source, now
-        ):
+        if not self._challenges.verify(message.challenge, message.vni, message.generation, message.remote, source, now):
             return self._drop("wrong_answer")
         leg.bound = source
         leg.last_seen = now

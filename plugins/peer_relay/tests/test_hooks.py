@@ -58,14 +58,18 @@ def test_ok__a_request_is_served_and_shown(serving):
     rows = {row.label: row.value for row in check("appliance_status_panel", serving).rows}
     assert rows["Sessions"] == "0"
     assert rows["UDP port"] == "41642"
-    samples = {(m.name, m.labels.get("state", m.labels.get("event"))): m.value for m in check("appliance_metrics", serving)}
+    samples = {
+        (m.name, m.labels.get("state", m.labels.get("event"))): m.value for m in check("appliance_metrics", serving)
+    }
     assert samples["waypost_peer_relay_endpoints", "connecting"] == 1
     assert samples["waypost_peer_relay_events_total", "allocated"] == 1
     assert "41642" in check("appliance_run_command", serving, command="status").text
 
 
 def test_fail__control_forbids_it(serving):
-    serving.appliance_netmap_changed(NetmapChange(self_node=NodeInfo("n1", "r", capabilities=("disable-relay-server",))))
+    serving.appliance_netmap_changed(
+        NetmapChange(self_node=NodeInfo("n1", "r", capabilities=("disable-relay-server",)))
+    )
     assert check("appliance_relay_request", serving, request=REQUEST) is None
     assert check("appliance_contribute_hostinfo", serving).flags == {"PeerRelay": False}
     assert codes(serving) == ["relay-forbidden"]

@@ -74,7 +74,7 @@ class Managed:
         for keys in self.keys.values():
             try:
                 return keys.open(data)[1]
-            except Exception:  # noqa: BLE001, S112  # sealed for another one
+            except Exception:  # sealed for another one
                 continue
         raise AssertionError("nobody can open it")
 
@@ -268,7 +268,9 @@ def test_fail__answers_that_nobody_asked_for(managed):
     managed.derp(AllocateRelayEndpointResponse(request.generation, managed.endpoint()), managed.node, 2)
     assert managed.counters["relay_answer_unknown"] == 2
     strangers = tuple(sorted((managed.keys[3].public, managed.keys[2].public)))
-    managed.derp(AllocateRelayEndpointResponse(request.generation, managed.endpoint(clients=strangers)), managed.server, 3)
+    managed.derp(
+        AllocateRelayEndpointResponse(request.generation, managed.endpoint(clients=strangers)), managed.server, 3
+    )
     assert managed.counters["relay_wrong_pair"] == 1
     assert managed.messages(BindRelayEndpoint) == []
 
