@@ -31,7 +31,7 @@ from appliance.proto.control import messages as wire
 from appliance.types.errors import ControlError
 from appliance.types.events import BackendState, BackendStateChanged, HealthChanged, NetmapChanged
 from appliance.types.keys import DiscoPublicKey, MachinePrivateKey
-from appliance.types.netmap import Endpoint
+from appliance.types.netmap import Endpoint, NetmapDiff
 
 MAP_PATH = "/machine/map"
 LITE_TIMEOUT_S = 30.0
@@ -280,7 +280,7 @@ class ControlClient:
         session = self._session
         if response.ping_request is not None and session is not None and self._pings.is_new(response.ping_request):
             session.spawn(self._pings.answer(response.ping_request, session.connection))
-        diff = self._store.apply(response, self._clock.wall_now())
+        diff = await self._apply(response)
         if not response.keep_alive:
             self._map_backoff.reset()
             self._mend()
@@ -290,6 +290,17 @@ class ControlClient:
         if not response.keep_alive and response.debug is not None and response.debug.sleep_seconds > 0:
             await self._sleep(min(response.debug.sleep_seconds, MAX_DEBUG_SLEEP_S))
         return not response.keep_alive
+
+    async def _apply(self, response: wire.MapResponse) -> NetmapDiff:
+        """A full map of thousands of peers gives way to packets now and then."""
+        steps = self._store.steps(response, self._clock.wall_now())
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                diff: NetmapDiff = end.value
+                return diff
+            await asyncio.sleep(0)
 
     def _judge_self(self) -> None:
         node = self._store.self_node

@@ -7,7 +7,7 @@ holds. `NetmapView` is live and read-only: keep it, and touch only what a `Netma
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -21,6 +21,9 @@ from appliance.types.errors import DecodeError
 from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
 from appliance.types.keys import NodePublicKey
 from appliance.types.netmap import DerpMap, DnsConfig, FilterRule, NetmapDiff, Node, UserProfile
+
+STEP_NODES = 100
+"""Nodes looked at between two steps of `NetmapStore.steps`: some milliseconds."""
 
 
 class NetmapView:
@@ -109,21 +112,31 @@ class NetmapStore(NetmapView):
 
     def apply(self, response: MapResponse, wall_now: datetime) -> NetmapDiff:
         """Apply one message. Raises `DecodeError` when it cannot be one of this stream's; the stream is to be ended."""
-        try:
-            return self._apply(response, wall_now)
-        except DecodeError:
-            self._wire.session = MapSessionMark()
-            raise
+        steps = self.steps(response, wall_now)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                diff: NetmapDiff = end.value
+                return diff
 
-    def _apply(self, response: MapResponse, wall_now: datetime) -> NetmapDiff:
+    def steps(self, response: MapResponse, wall_now: datetime) -> Generator[None, None, NetmapDiff]:
+        """`apply` in pieces, as a full map would hold up the event loop; readers see the old netmap until its end.
+
+        The caller finishes one message before it begins the next. Raises `DecodeError` like `apply`.
+        """
         self._note_time(response, wall_now)
         applied = self._wire.apply(response, wall_now)
         if applied.keep_alive:
             return self.expire(wall_now)
         self.dropped += applied.dropped
-        changed, previous, removed = self._apply_peers(applied, wall_now)
+        # There is nothing to resume until all of the message is in.
+        mark, self._wire.session = self._wire.session, MapSessionMark()
+        nodes = yield from self._converted(applied)
+        changed, previous, removed = self._apply_peers(applied, nodes, wall_now)
         self_changed = self._apply_self(applied)
         self._apply_rest(applied)
+        self._wire.session = mark
         return NetmapDiff(
             full=applied.full,
             self_changed=self_changed,
@@ -179,8 +192,20 @@ class NetmapStore(NetmapView):
 
     # --- peers
 
+    def _converted(self, applied: Applied) -> Generator[None, None, dict[NodeId, Node | None]]:
+        """What was added or changed, by id; None for what is unusable."""
+        nodes: dict[NodeId, Node | None] = {}
+        for count, number in enumerate(sorted(applied.added | applied.changed), 1):
+            try:
+                nodes[NodeId(number)] = convert.node(self._wire.peers[number])
+            except DecodeError:
+                nodes[NodeId(number)] = None
+            if count % STEP_NODES == 0:
+                yield
+        return nodes
+
     def _apply_peers(
-        self, applied: Applied, wall_now: datetime
+        self, applied: Applied, nodes: Mapping[NodeId, Node | None], wall_now: datetime
     ) -> tuple[dict[NodeId, Node], dict[NodeId, Node], dict[NodeId, Node]]:
         changed: dict[NodeId, Node] = {}
         previous: dict[NodeId, Node] = {}
@@ -190,16 +215,13 @@ class NetmapStore(NetmapView):
         # Ids and keys may move between nodes in one message: what goes, goes first.
         for number in applied.removed:
             self._take_out(NodeId(number), removed)
-        for number in sorted(applied.added | applied.changed):
-            node_id = NodeId(number)
-            try:
-                node = convert.node(self._wire.peers[number])
-            except DecodeError:
+        for node_id, converted in nodes.items():
+            if converted is None:
                 self.dropped += 1
                 self._take_out(node_id, removed)
                 continue
-            if node.expired or (node.key_expiry is not None and node.key_expiry <= now):
-                node = _cut_off(node)
+            cut = converted.expired or (converted.key_expiry is not None and converted.key_expiry <= now)
+            node = _cut_off(converted) if cut else converted
             known = self._peers.get(node_id)
             if known is not None:
                 node = _with_known_disco(node, known)

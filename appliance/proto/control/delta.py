@@ -124,6 +124,7 @@ class WireNetmap:
         """
         applied = Applied(keep_alive=response.keep_alive)
         if self._fresh and not response.keep_alive and response.node is None:
+            self.session = MapSessionMark()
             raise DecodeError(DecodeReason.UNEXPECTED, "first map response lacked node")
         self.control_time = response.control_time or self.control_time
         self.dial_plan = response.control_dial_plan or self.dial_plan

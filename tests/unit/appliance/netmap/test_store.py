@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.netmap.store import NetmapStore
+from appliance.netmap.store import STEP_NODES, NetmapStore
 from appliance.proto.control import messages as wire
 from appliance.types.addresses import AddrPort, parse_prefix
 from appliance.types.errors import DecodeError
@@ -38,6 +38,19 @@ def started(*peers: wire.Node, **fields: Any) -> NetmapStore:
     store = NetmapStore()
     store.apply(wire.MapResponse(node=node(1), peers=list(peers), **fields), NOW)
     return store
+
+
+def test_ok__a_large_map_goes_in_by_steps() -> None:
+    store = started(node(2))
+    store.begin_stream()
+    peers = [node(number) for number in range(3, 3 + 3 * STEP_NODES)]
+    steps = store.steps(wire.MapResponse(node=node(1), peers=peers), NOW)
+    for _ in range(3):
+        next(steps)
+        assert list(store.peers) == [2]
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert set(end.value.value.changed) == set(store.peers) == {peer.id for peer in peers}
 
 
 def test_ok__full_map() -> None:
