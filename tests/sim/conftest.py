@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from appliance.types.ids import RegionId
-from tests.sim.network import Filtering, Host, Mapping, Nat, Quality, Realm
+from tests.sim.nat import Filtering, Mapping, Nat
+from tests.sim.network import Host, Quality, Realm
 from tests.sim.node import SimNode
 from tests.sim.servers import Control, DerpWorld, Region
 from tests.sim.world import World

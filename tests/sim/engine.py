@@ -49,7 +49,8 @@ class SimEngine:
         self.sink = sink
 
     def local_ports(self) -> Sequence[AddrPort]:
-        return (AddrPort("0.0.0.0", self.host.port),)
+        v4 = AddrPort("0.0.0.0", self.host.port)
+        return (v4,) if self.host.ip6 is None else (v4, AddrPort("::", self.host.port))
 
     def send_datagrams(self, batch: Sequence[tuple[AddrPort, bytes]]) -> None:
         for to, data in batch:

@@ -37,6 +37,7 @@ class SimNode:
         derp: DerpWorld,
         control: Control,
         derp_delay: float = 0.0,
+        static: Sequence[AddrPort] = (),
     ) -> None:
         self.world, self.name, self.host, self._derp, self._control = world, name, host, derp, control
         self.id = NodeId(number)
@@ -45,7 +46,8 @@ class SimNode:
         self.key: NodePublicKey = public_key(NodePrivateKey(clamp(self._randomness.bytes(32))))
         self.received: dict[NodePublicKey, list[tuple[float, bytes]]] = defaultdict(list)
         self.paths: dict[NodePublicKey, list[tuple[float, PathKind, AddrPort | None]]] = defaultdict(list)
-        self.site: object = None
+        self._static = tuple(static)
+        self.quiet: set[NodePublicKey] = set()
         self.pings: list[PingAnswered] = []
         self.events: list[object] = []
         self.relay: Callable[[RelayAsked], RelayEndpoint | None] | None = None
@@ -72,6 +74,8 @@ class SimNode:
     def _start(self) -> None:
         self.machine.set_node_key(self.key, self.world.now)
         self.machine.set_derp_map(self._derp.derp_map(), self.world.now)
+        if self._static:
+            self.machine.set_static_endpoints(self._static, self.world.now)
         self.driver.drain()
 
     # The world's hand
@@ -83,6 +87,18 @@ class SimNode:
         self._make()
         self._control.restart(self.id, self.machine.disco_public_key)
         self._start()
+
+    def suspend(self, seconds: float) -> None:
+        """Sleep: deaf and dumb, timers wait. On waking the clock has leapt, and the system tells of the link."""
+        self.world.note(self.name, f"sleeps for {seconds:.0f} s")
+        self.host.asleep = True
+        self.world.after(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self.world.note(self.name, "wakes")
+        self.host.asleep = False
+        self.driver.timer()
+        self.link_changed()
 
     def link_changed(self, major: bool = True) -> None:
         self.machine.link_changed(major, self.world.now)
@@ -97,12 +113,13 @@ class SimNode:
         self.engine.send(peer.key, self._sequence.to_bytes(8, "big") + self._life.to_bytes(2, "big"))
 
     def talk_to(self, peer: SimNode, every: float = 0.1, seconds: float = float("inf")) -> None:
-        """Send a packet now and again."""
+        """Send a packet now and again, until `quiet` names the peer."""
         end = self.world.now + seconds
 
         def tick() -> None:
-            if self.world.now < end:
-                self.send(peer)
+            if self.world.now < end and peer.key not in self.quiet:
+                if not self.host.asleep:
+                    self.send(peer)
                 self.world.after(every, tick)
 
         tick()
@@ -151,7 +168,8 @@ class SimNode:
                 self._control.set_home(self.id, region)
 
     def interface_addresses(self) -> Sequence[Address]:
-        return (ip_address(self.host.ip), ip_address("127.0.0.1"))
+        own = (self.host.ip,) if self.host.ip6 is None else (self.host.ip, self.host.ip6)
+        return tuple(ip_address(address) for address in (*own, "127.0.0.1"))
 
     def resolve(self, names: Sequence[str]) -> None:
         raise AssertionError(f"the simulated map has literals, yet {names} are asked for")
@@ -177,7 +195,7 @@ class SimNode:
             self.world.at(deadline, lambda: self._timer(wish, life))
 
     def _timer(self, wish: int, life: int) -> None:
-        if wish == self._timer_wish and life == self._life:
+        if wish == self._timer_wish and life == self._life and not self.host.asleep:
             self.driver.timer()
 
 
@@ -190,7 +208,8 @@ class _Life:
         self._node = node
 
     def derp_received(self, region: RegionId, source: NodePublicKey, packets: Sequence[bytes]) -> None:
-        self.driver.derp_received(region, source, packets)
+        if not self._node.host.asleep:
+            self.driver.derp_received(region, source, packets)
 
     def derp_peer_gone(self, region: RegionId, peer: NodePublicKey, not_here: bool) -> None:
         self.driver.derp_peer_gone(region, peer, not_here)

@@ -45,6 +45,7 @@ class Region:
     ip: str
     delay: float = 0.02
     down: bool = False
+    ip6: str = "none"
 
 
 class DerpWorld:
@@ -55,14 +56,24 @@ class DerpWorld:
         self.regions = {region.id: region for region in regions}
         self.clients: dict[tuple[RegionId, NodePublicKey], SimPool] = {}
         for region in regions:
-            StunServer(internet, region.ip)
+            for ip in (region.ip, region.ip6):
+                if ip != "none":
+                    StunServer(internet, ip)
 
     def derp_map(self) -> DerpMap:
         def made(region: Region) -> DerpRegion:
-            node = DerpNode(f"{region.id}a", region.id, f"derp{region.id}.example", ipv4=region.ip, ipv6="none")
+            node = DerpNode(f"{region.id}a", region.id, f"derp{region.id}.example", ipv4=region.ip, ipv6=region.ip6)
             return DerpRegion(region.id, f"r{region.id}", f"Region {region.id}", (node,))
 
         return DerpMap({region.id: made(region) for region in self.regions.values()})
+
+    def restart(self, region: RegionId, seconds: float) -> None:
+        """The region's server is gone for so long; every connection to it breaks."""
+        self.regions[region].down = True
+        for number, key in tuple(self.clients):
+            if number == region:
+                self.clients[number, key].break_region(region, "reset")
+        self.world.after(seconds, lambda: setattr(self.regions[region], "down", False))
 
     def relay(self, region: RegionId, source: SimPool, to: NodePublicKey, packets: Sequence[bytes]) -> None:
         target = self.clients.get((region, to))
@@ -167,6 +178,14 @@ class SimPool:
             self._sink.derp_disconnected(region, error)
         if self.home:
             self._dial(self.home)
+
+    def break_region(self, region: RegionId, error: str) -> None:
+        """One connection is cut; home is dialled again."""
+        self._ready.discard(region)
+        self._derp.clients.pop((region, self.key), None)
+        self._sink.derp_disconnected(region, error)
+        if region == self.home:
+            self._dial(region)
 
     def last_frame_at(self, region: RegionId) -> float | None:
         if region in self._ready and not self._derp.regions[region].down:

@@ -2,7 +2,8 @@
 
 from appliance.ports.underlay import PeerPath
 from appliance.types.events import PathKind
-from tests.sim.network import Host, Nat, Quality, Realm
+from tests.sim.nat import Nat
+from tests.sim.network import Host, Quality, Realm
 
 
 def silence_after(story, a, b, seconds=15.0):

@@ -2,7 +2,7 @@
 
 from appliance.ports.underlay import PARKED, PeerPath
 from appliance.types.events import PathKind
-from tests.sim.network import Filtering, Mapping
+from tests.sim.nat import Filtering, Mapping
 
 SYMMETRIC = {"mapping": Mapping.ADDRESS_AND_PORT_DEPENDENT, "filtering": Filtering.ADDRESS_AND_PORT_DEPENDENT}
 

@@ -1,0 +1,95 @@
+"""What must hold in any network, judged from what the nodes received and which paths they took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+
+from appliance.types.events import PathKind
+from tests.sim.node import SimNode
+from tests.sim.oracle import Verdict
+from tests.sim.outcome import Outcome, PairResult
+
+MAX_SILENCE_S = 1.5
+"""With packets each 100 ms: what loss alone may do, plus the relay's first dialling."""
+RECOVERY_S = 3.0
+FLAPS_A_MINUTE = 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`a` toward `b`. `lasting`: mappings live as long as traffic; one that only STUN used dies, which is a fault."""
+
+    a: SimNode
+    b: SimNode
+    verdict: Verdict
+    lasting: bool
+
+    def __str__(self) -> str:
+        return f"{self.a.name} to {self.b.name}"
+
+    def first_direct(self, since: float) -> float | None:
+        history = self.a.paths[self.b.key]
+        return next((at - since for at, kind, _ in history if at >= since and kind == PathKind.DIRECT), None)
+
+    def first_packet(self, since: float) -> float | None:
+        return next((at - since for at, _ in self.b.received[self.a.key] if at >= since), None)
+
+    def flaps(self, since: float) -> int:
+        """How often the path came back to what it was just before."""
+        shown = [(kind, endpoint) for at, kind, endpoint in self.a.paths[self.b.key] if at >= since]
+        return sum(1 for first, third in zip(shown, shown[2:], strict=False) if first == third)
+
+
+def pairs_of(nodes: list[SimNode], verdicts: Mapping[tuple[int, int], Verdict], stable: list[bool]) -> list[Pair]:
+    return [
+        Pair(nodes[i], nodes[j], verdicts[i, j], stable[i] and stable[j])
+        for i, j in permutations(range(len(nodes)), 2)
+    ]
+
+
+def judge_paths(pairs: list[Pair], since: float, outcome: Outcome) -> None:
+    """Direct where the oracle says so, in its time; nowhere else."""
+    for pair in pairs:
+        after, verdict = pair.first_direct(since), pair.verdict
+        if verdict.possible and (after is None or after > verdict.by_s):
+            text = f"{pair}: direct is possible within {verdict.by_s:.1f} s, reached after {after}"
+            outcome.problem("late" if after is not None else "never direct", text)
+        if not verdict.possible and after is not None:
+            outcome.problem("oracle", f"{pair}: the oracle calls a direct path impossible, yet there is one")
+        now = pair.a.status(pair.b)
+        outcome.pairs.append(PairResult(verdict.possible, str(now.kind), pair.first_packet(since), after))
+
+
+def judge_stillness(pairs: list[Pair], since: float, settled_s: float, until: float, outcome: Outcome) -> None:
+    """Packets at all times after the first second; no path that goes to and fro."""
+    for pair in pairs:
+        silence = pair.b.longest_silence(pair.a, since + 1.0, until)
+        if silence > (MAX_SILENCE_S if pair.lasting else RECOVERY_S):
+            outcome.problem("silence", f"{pair}: nothing arrived for {silence:.2f} s in a still network")
+        flaps = pair.flaps(since + settled_s)
+        if flaps > FLAPS_A_MINUTE * max(1.0, (until - since - settled_s) / 60):
+            outcome.problem("flapping", f"{pair}: the path flapped {flaps} times in a still network")
+
+
+def judge_recovery(pairs: list[Pair], at: float, until: float, slack: float, outcome: Outcome) -> None:
+    """With traffic: nobody is silent for 3 s and more; `slack` is what the fault itself takes."""
+    longest = 0.0
+    for pair in pairs:
+        silence = pair.b.longest_silence(pair.a, at, until)
+        longest = max(longest, silence)
+        if silence > RECOVERY_S + slack:
+            outcome.problem("recovery", f"{pair}: nothing arrived for {silence:.2f} s after a fault")
+    outcome.recovery_s = longest
+
+
+def judge_wakening(pairs: list[Pair], at: float, within: float, outcome: Outcome) -> None:
+    """After an idle fault and 7 s: packets sent from `at` on arrive."""
+    longest = 0.0
+    for pair in pairs:
+        first = pair.first_packet(at)
+        longest = max(longest, within if first is None else first)
+        if first is None or first > within:
+            outcome.problem("idle recovery", f"{pair}: packets sent 7 s after an idle fault arrived after {first} s")
+    outcome.recovery_s = longest

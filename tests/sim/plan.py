@@ -1,0 +1,183 @@
+"""What a random network looks like, as plain values: drawn from a seed, built by `building`, shrunk by `shrink`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.ports.randomness import SeededRandomness
+from tests.sim.nat import LOW_PORT, PORTS, Allocation, Filtering, Mapping
+
+HARD = (Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
+POOLS = ((LOW_PORT, PORTS), (32768, 28232), (49152, 16384))
+
+
+class FaultKind(Enum):
+    """What breaks. `ROAM_UNNOTICED`: the host's system says nothing. `SUSPEND`: the clock leaps, nothing was heard."""
+
+    STATE_LOST = "its NAT or firewall loses its state"
+    UDP_BLOCKED = "its NAT or firewall blocks UDP from now on"
+    ROAM = "it roams"
+    ROAM_UNNOTICED = "it roams and its system says nothing"
+    RESTART = "it is killed and starts again"
+    SUSPEND = "it sleeps and wakes, its clock leaps"
+    RELAY_RESTART = "its home relay restarts"
+    LOSS = "its wire loses packets from now on"
+    DELAY = "its wire gets slow from now on"
+
+
+@dataclass(frozen=True)
+class NatPlan:
+    mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
+    filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
+    allocation: Allocation = Allocation.PRESERVING
+    timeout: float = 60.0
+    hairpin: bool = False
+    blocks_udp: bool = False
+    pool: tuple[int, int] = POOLS[0]
+    cap: int = PORTS
+    step: int = 1
+    background: float = 0.0
+
+    def __str__(self) -> str:
+        words = [f"{self.mapping.value}/{self.filtering.name.lower()}/{self.allocation.value}"]
+        words += ["blocks UDP"] if self.blocks_udp else []
+        words += ["hairpin"] if self.hairpin else []
+        words += [f"at most {self.cap} bindings"] if self.cap < self.pool[1] else []
+        return " ".join((*words, f"time-out {self.timeout:.0f} s"))
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """`nats` from the inside out; none: a firewall (`firewall`) or nothing at all before global addresses.
+
+    `carrier`: number of the carrier's NAT that stands outermost, shared with other sites. `v6`: global IPv6 behind a
+    firewall. `forwarded`: the router forwards the first node's port by hand, and the node is told so. `subnet` of the
+    LAN: sites may have the same.
+    """
+
+    nats: tuple[NatPlan, ...] = ()
+    carrier: int | None = None
+    firewall: Filtering | None = None
+    v6: bool = False
+    forwarded: bool = False
+    subnet: int = 1
+    delay: float = 0.005
+    jitter: float = 0.0
+    loss: float = 0.0
+    doubled: float = 0.0
+
+    def __str__(self) -> str:
+        words = [str(nat) for nat in self.nats] or ["global addresses"]
+        words += [f"carrier NAT {self.carrier}"] if self.carrier is not None else []
+        words += [f"firewall {self.firewall.name.lower()}"] if self.firewall is not None else []
+        words += ["IPv6"] if self.v6 else []
+        words += ["port forwarded"] if self.forwarded else []
+        words += [f"loss {self.loss:.1%}"] if self.loss else []
+        return f"192.168.{self.subnet}.0/24 behind " + ", ".join(words)
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """`host`: last number of its LAN address."""
+
+    site: int
+    host: int
+    port: int = 41641
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`regions`: one-way delay to each relay. `core_delay`: of the Internet. `idle`: silent when the fault comes."""
+
+    seed: int
+    sites: tuple[SitePlan, ...]
+    nodes: tuple[NodePlan, ...]
+    regions: tuple[float, ...] = (0.02,)
+    carriers: tuple[NatPlan, ...] = ()
+    core_delay: float = 0.01
+    fault: FaultKind | None = None
+    victim: int = 0
+    idle: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.regions)} relays, {self.core_delay * 1000:.0f} ms across the Internet"]
+        lines += [f"carrier NAT {i}: {nat}" for i, nat in enumerate(self.carriers)]
+        for i, node in enumerate(self.nodes):
+            lines.append(f"n{i + 1} port {node.port}, host {node.host} of site {node.site + 1}: {self.sites[node.site]}")
+        if self.fault is not None:
+            lines.append(f"fault: n{self.victim + 1}, {self.fault.value}{' while idle' if self.idle else ''}")
+        return "\n".join(lines)
+
+
+class _Dice:
+    """Draws a plan. Two nodes mostly, five in one of ten; a fault in every second one."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = SeededRandomness(f"plan {seed}")
+
+    def one_in(self, many: int) -> bool:
+        return self._chance.below(many) == 0
+
+    def below(self, bound: int) -> int:
+        return self._chance.below(bound)
+
+    def between(self, low: float, high: float) -> float:
+        return self._chance.uniform(low, high)
+
+    def nat(self, *, carrier: bool = False) -> NatPlan:
+        mapping = HARD[self.below(2)] if self.one_in(3) else Mapping.ENDPOINT_INDEPENDENT
+        allocations = list(Allocation) if mapping is Mapping.ENDPOINT_INDEPENDENT else list(Allocation)[1:]
+        preserving = mapping is Mapping.ENDPOINT_INDEPENDENT and not self.one_in(3)
+        return NatPlan(
+            mapping,
+            list(Filtering)[self.below(3)],
+            Allocation.PRESERVING if preserving else allocations[self.below(len(allocations))],
+            timeout=self.between(30, 120),
+            hairpin=self.one_in(2),
+            blocks_udp=self.one_in(12) and not carrier,
+            pool=POOLS[self.below(len(POOLS))],
+            cap=(1000, 2000)[self.below(2)] if self.one_in(6) else PORTS,
+            step=1 + self.below(2),
+            background=self.between(0, 20) if carrier else self.between(0, 2),
+        )
+
+    def site(self, number: int, carriers: int) -> SitePlan:
+        open_site = self.one_in(6)
+        layers = 0 if open_site else 2 if self.one_in(8) else 1
+        return SitePlan(
+            nats=tuple(self.nat() for _ in range(layers)),
+            carrier=self.below(carriers) if layers and carriers and not self.one_in(3) else None,
+            firewall=list(Filtering)[self.below(3)] if open_site and self.one_in(2) else None,
+            v6=self.one_in(4),
+            forwarded=layers == 1 and self.one_in(10),
+            subnet=1 if self.one_in(4) else number + 1,
+            delay=self.between(0.0005, 0.03),
+            jitter=self.between(0, 0.01),
+            loss=self.between(0, 0.05) if self.one_in(3) else 0.0,
+            doubled=self.between(0, 0.05) if self.one_in(4) else 0.0,
+        )
+
+
+def draw(seed: int) -> Plan:
+    """The same seed gives the same plan."""
+    dice = _Dice(seed)
+    carriers = tuple(dice.nat(carrier=True) for _ in range(1 if dice.one_in(8) else 0))
+    sites: list[SitePlan] = []
+    nodes: list[NodePlan] = []
+    for number in range(5 if dice.one_in(10) else 2):
+        if not sites or not dice.one_in(10):
+            sites.append(dice.site(len(sites), len(carriers)))
+        port = 41641 if dice.one_in(2) else 20000 + dice.below(20000)
+        nodes.append(NodePlan(len(sites) - 1, 10 if dice.one_in(8) and len(nodes) < len(sites) else 11 + number, port))
+    return Plan(
+        seed,
+        tuple(sites),
+        tuple(nodes),
+        regions=tuple(dice.between(0.005, 0.1) for _ in range(1 + dice.below(4))),
+        carriers=carriers,
+        core_delay=dice.between(0.002, 0.08),
+        fault=list(FaultKind)[dice.below(len(FaultKind))] if seed % 2 else None,
+        victim=dice.below(len(nodes)),
+        idle=dice.one_in(3),
+    )
