@@ -44,8 +44,7 @@ class Pair:
 
 def pairs_of(nodes: list[SimNode], verdicts: Mapping[tuple[int, int], Verdict], stable: list[bool]) -> list[Pair]:
     return [
-        Pair(nodes[i], nodes[j], verdicts[i, j], stable[i] and stable[j])
-        for i, j in permutations(range(len(nodes)), 2)
+        Pair(nodes[i], nodes[j], verdicts[i, j], stable[i] and stable[j]) for i, j in permutations(range(len(nodes)), 2)
     ]
 
 
@@ -73,15 +72,15 @@ def judge_stillness(pairs: list[Pair], since: float, settled_s: float, until: fl
             outcome.problem("flapping", f"{pair}: the path flapped {flaps} times in a still network")
 
 
-def judge_recovery(pairs: list[Pair], at: float, until: float, slack: float, outcome: Outcome) -> None:
-    """With traffic: nobody is silent for 3 s and more; `slack` is what the fault itself takes."""
+def judge_recovery(pairs: list[Pair], at: float, until: float, lasts: float, slack: float, outcome: Outcome) -> None:
+    """With traffic: nobody is silent for 3 s and more; the fault `lasts` so long itself, and may take `slack` more."""
     longest = 0.0
     for pair in pairs:
         silence = pair.b.longest_silence(pair.a, at, until)
         longest = max(longest, silence)
-        if silence > RECOVERY_S + slack:
+        if silence > RECOVERY_S + lasts + slack:
             outcome.problem("recovery", f"{pair}: nothing arrived for {silence:.2f} s after a fault")
-    outcome.recovery_s = longest
+    outcome.recovery_s = max(0.0, longest - lasts)
 
 
 def judge_wakening(pairs: list[Pair], at: float, within: float, outcome: Outcome) -> None:

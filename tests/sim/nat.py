@@ -1,4 +1,4 @@
-"""NATs and firewalls in RFC 4787 words: mapping (4.1), port allocation (4.2), refresh (4.3), filtering (5), hairpin (6).
+"""NATs and firewalls in the words of RFC 4787: mapping, port allocation, refresh, filtering, hairpin.
 
 A binding dies when nothing went out through it for `timeout`; what it lets in from one remote dies likewise.
 """

@@ -104,7 +104,9 @@ class Plan:
         lines = [f"{len(self.regions)} relays, {self.core_delay * 1000:.0f} ms across the Internet"]
         lines += [f"carrier NAT {i}: {nat}" for i, nat in enumerate(self.carriers)]
         for i, node in enumerate(self.nodes):
-            lines.append(f"n{i + 1} port {node.port}, host {node.host} of site {node.site + 1}: {self.sites[node.site]}")
+            lines.append(
+                f"n{i + 1} port {node.port}, host {node.host} of site {node.site + 1}: {self.sites[node.site]}"
+            )
         if self.fault is not None:
             lines.append(f"fault: n{self.victim + 1}, {self.fault.value}{' while idle' if self.idle else ''}")
         return "\n".join(lines)

@@ -71,8 +71,8 @@ class Network:
 
     # Faults
 
-    def break_something(self) -> float:
-        """The plan's fault; returns the seconds that it takes itself."""
+    def break_something(self) -> tuple[float, float]:
+        """The plan's fault; returns the seconds that it lasts itself, and those that mending may take besides 3 s."""
         kind, victim = self.plan.fault, self.nodes[self.plan.victim]
         site = self.terrain.sites[self.plan.nodes[self.plan.victim].site]
         self.world.note("world", f"fault: {victim.name}, {kind.value if kind else ''}")
@@ -86,22 +86,22 @@ class Network:
                     guard.blocks_udp = True
             case FaultKind.ROAM | FaultKind.ROAM_UNNOTICED:
                 self._roam(victim, noticed=kind is FaultKind.ROAM)
-                return dialling
+                return 0.0, dialling
             case FaultKind.RESTART:
                 victim.restart()
-                return START_S  # a home region must be found again, by HTTPS when UDP is blocked
+                return 0.0, START_S  # a home region must be found again, by HTTPS when UDP is blocked
             case FaultKind.SUSPEND:
                 seconds = 5.0 + 10.0 * (self.plan.seed % 7)
                 victim.suspend(seconds)
-                return seconds + dialling
+                return seconds, dialling
             case FaultKind.RELAY_RESTART:
                 self.derp.restart(victim.pool.home, RELAY_DOWN_S)
-                return RELAY_DOWN_S + dialling
+                return RELAY_DOWN_S, dialling
             case FaultKind.LOSS:
                 site.lan.quality.loss += 0.05
             case FaultKind.DELAY:
                 site.lan.quality.delay += 0.15
-        return 0.0
+        return 0.0, 0.0
 
     def _roam(self, victim: SimNode, *, noticed: bool) -> None:
         realm = Realm(self.world, Quality(0.005))
@@ -117,7 +117,7 @@ def play(plan: Plan | int) -> Outcome:
     network = Network(plan)
     pairs = network.pairs()
     world = network.world
-    outcome = Outcome(plan.seed, fault=plan.fault.name.lower() if plan.fault else "", story=str(plan))
+    outcome = Outcome(plan.seed, fault=_fault_name(plan), story=str(plan))
     world.run(START_S)
     since = world.now
     world.note("world", "everybody talks to everybody")
@@ -133,19 +133,22 @@ def play(plan: Plan | int) -> Outcome:
     return outcome
 
 
+def _fault_name(plan: Plan) -> str:
+    return "" if plan.fault is None else plan.fault.name.lower() + (" while idle" if plan.idle else "")
+
+
 def _fault_with_traffic(network: Network, pairs: list[Pair], outcome: Outcome) -> None:
     at = network.world.now
-    slack = network.break_something()
-    network.world.run(slack + FAULT_S)
-    judge_recovery(pairs, at, network.world.now, slack, outcome)
+    lasts, slack = network.break_something()
+    network.world.run(lasts + slack + FAULT_S)
+    judge_recovery(pairs, at, network.world.now, lasts, slack, outcome)
 
 
 def _fault_while_idle(network: Network, pairs: list[Pair], outcome: Outcome) -> None:
     world = network.world
     network.hush()
     world.run(4.0)
-    slack = network.break_something()
-    world.run(slack + IDLE_LIMIT_S)
+    world.run(sum(network.break_something()) + IDLE_LIMIT_S)
     world.note("world", "everybody talks again")
     at = world.now
     network.talk()
