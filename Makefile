@@ -32,9 +32,9 @@ unit: ## Unit, property, contract and house tests
 fuzz: ## Hostile bytes for every parser that the network reaches (SECONDS=60 in all, SEED=0)
 	@$(PY) -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
-sim: ## Simulated networks with real path finding (N=300 SEED=0)
+sim: ## Simulated networks with real path finding (N=300 SEED=0; LOG=file: an interrupted run goes on)
 	@$(PY) -m pytest -q -n $(JOBS) -m "not long" tests/sim
-	@$(PY) -m tests.sim --seeds $(SEED)-$$(( $(SEED) + $(N) - 1 ))
+	@$(PY) -m tests.sim --seeds $(SEED)-$$(( $(SEED) + $(N) - 1 )) $(if $(LOG),--log $(LOG))
 
 lab: ## Real packets in network namespaces; needs root
 	@$(PY) -m pytest -q -m "lab and not long" tests/lab

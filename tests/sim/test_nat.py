@@ -1,5 +1,7 @@
 """The NAT and firewall models do what RFC 4787 calls by these names."""
 
+from itertools import pairwise
+
 import pytest
 
 from appliance.types.addresses import AddrPort
@@ -68,7 +70,7 @@ def test_ok__port_allocation():
     assert Bench(allocation=Allocation.PRESERVING).out() == 5000
     bench = Bench(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.SEQUENTIAL, step=2)
     ports = [bench.out(port=port) for port in range(1, 9)]
-    assert {(b - a) % 64512 for a, b in zip(ports, ports[1:], strict=False)} == {2}
+    assert {(b - a) % 64512 for a, b in pairwise(ports)} == {2}
     bench = Bench(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM, pool=(49152, 16384))
     ports = [bench.out(port=port) for port in range(1, 50)]
     assert len(set(ports)) == 49
