@@ -21,7 +21,11 @@ def routes() -> None:
 @json_option
 @socket_option
 def list_routes(client: AdminClient, node: str | None, as_json: bool) -> None:
-    """List routes: advertised by the node, approved here, primary where it serves the subnet now."""
+    """List routes: advertised by the node, approved here, primary where it serves the subnet now.
+
+    Of several nodes with the same subnet one is primary; the others take over when it goes or does not answer. A node
+    that is not well is offline, expired or silent.
+    """
     query = "" if node is None else f"?node={quote(node, safe='')}"
     _show(client.call("GET", "routes", query=query), as_json)
 
@@ -50,6 +54,6 @@ def _show(found: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    words = ("advertised", "approved", "primary")
+    words = ("advertised", "approved", "primary", "well")
     rows = [(one["node"], one["route"], *("yes" if one[word] else "-" for word in words)) for one in found]
     show_table(("node", "route", *words), rows, "no routes: a gateway offers them with waypost set --advertise-routes")

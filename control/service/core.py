@@ -75,6 +75,7 @@ class Core:
         self._unwritten: dict[NodeId, set[str]] = {}
         self._seen = 0
         self._eager: set[NodeId] = set()
+        self._unwell: set[NodeId] = set()
         self.news = asyncio.Event()
         """Other processes committed something; `catch_up` takes it in."""
         self.hurry = asyncio.Event()
@@ -207,6 +208,12 @@ class Core:
         if node_id in self.model.nodes and self.processes is not None:
             self.show_online(node_id, self.is_served_here(node_id) or self.processes.serve(node_id))
 
+    def reelect(self, node_ids: Iterable[NodeId]) -> None:
+        nodes = (self.model.nodes.get(node_id) for node_id in node_ids)
+        routes = {route for node in nodes if node is not None for route in node.subnet_routes}
+        if routes:
+            self.follow_primaries(routes)
+
     def all_routes(self) -> Iterable[Prefix]:
         return self._advertisers.routes()
 
@@ -300,6 +307,35 @@ class Core:
         moved = self._elect(self.model.nodes[node_id].subnet_routes)
         self._publish(viewers={node_id} | self._viewers_of(moved | {node_id}), online={node_id: online}, moved=moved)
 
+    def contested_routers(self) -> set[NodeId]:
+        """Nodes that serve a subnet which another one serves too."""
+        return self._advertisers.contested()
+
+    def is_well(self, node_id: NodeId) -> bool:
+        """Whether the node may become the primary of its subnets: online, its key valid, no probe unanswered."""
+        node = self.model.nodes.get(node_id)
+        if node is None or not self.model.is_online(node_id) or node.is_expired(self.clock.wall_now()):
+            return False
+        elsewhere = self.processes is not None and self.processes.calls_unwell(node_id)
+        return node_id not in self._unwell and not elsewhere
+
+    def show_health(self, answers: Mapping[NodeId, bool]) -> None:
+        """Routers that are served here answered a probe, or did not; primaries follow."""
+        changed = {
+            node_id: well
+            for node_id, well in answers.items()
+            if node_id in self.model.nodes and (node_id in self._unwell) is well
+        }
+        if not changed:
+            return
+        for node_id, well in changed.items():
+            (self._unwell.discard if well else self._unwell.add)(node_id)
+            log = _log.info if well else _log.warning
+            log("a router answers again" if well else "a router does not answer", node=node_id)
+        if self.processes is not None:
+            self.processes.tell_health(changed)
+        self.reelect(changed)
+
     def show_expired(self, node_ids: list[NodeId]) -> None:
         """Keys expired by the passing of time."""
         nodes = [self.model.nodes[node_id] for node_id in node_ids if node_id in self.model.nodes]
@@ -339,6 +375,7 @@ class Core:
         if after is None:
             self.model.remove_node(change.node_id)
             self._unwritten.pop(change.node_id, None)
+            self._unwell.discard(change.node_id)
             return self.compiled.remove_node(change.node_id)
         self.model.put_node(after)
         if before is not None and all(getattr(before, name) == getattr(after, name) for name in _POLICY_FACTS):
@@ -353,14 +390,9 @@ class Core:
         return found
 
     def _elect(self, routes: set[Prefix] | tuple[Prefix, ...]) -> frozenset[NodeId]:
-        now = self.clock.wall_now()
-
-        def healthy(node_id: NodeId) -> bool:
-            return self.model.is_online(node_id) and not self.model.nodes[node_id].is_expired(now)
-
         if self.processes is not None and not self.processes.leads:
             return self.model.set_primaries({route: self._led_primary(route) for route in routes})
-        wanted = self._advertisers.elect_all(routes, self.model.primary_of, healthy)
+        wanted = self._advertisers.elect_all(routes, self.model.primary_of, self.is_well)
         if self.processes is not None:
             before = self.model.primaries()
             self.processes.tell_primaries({r: node for r, node in wanted.items() if before.get(r) != node})

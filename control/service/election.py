@@ -39,6 +39,10 @@ class Advertisers:
         """All subnets that somebody serves."""
         return tuple(self._nodes)
 
+    def contested(self) -> set[NodeId]:
+        """Nodes that serve a subnet which another one serves too."""
+        return {node_id for nodes in self._nodes.values() if len(nodes) > 1 for node_id in nodes}
+
     def change(self, before: NodeRecord | None, after: NodeRecord | None) -> set[Prefix]:
         """Take a node's change in; returns the subnets whose candidates differ."""
         was = set(before.subnet_routes) if before is not None else set()

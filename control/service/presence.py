@@ -23,6 +23,7 @@ class Presence:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._sessions: dict[NodeId, int] = {}
+        self._since: dict[NodeId, float] = {}
         self._leaving: dict[NodeId, float] = {}
         self._idle_since: dict[NodeId, float] = {}
         self._last_flush = core.clock.now()
@@ -33,6 +34,10 @@ class Presence:
     def holds(self, node_id: NodeId) -> bool:
         """Whether a map stream of the node is open here, or closed for less than the grace time."""
         return node_id in self._sessions or node_id in self._leaving
+
+    def since(self, node_id: NodeId) -> float | None:
+        """When the newest of the node's open map streams began here, monotonic seconds; None = there is none."""
+        return self._since.get(node_id)
 
     def resume(self) -> None:
         """After a restart: who was here a moment ago counts as online until it had time to come back.
@@ -49,7 +54,9 @@ class Presence:
         if node_id not in self._core.model.nodes:
             return
         self._sessions[node_id] = self._sessions.get(node_id, 0) + 1
+        self._since[node_id] = self._core.clock.now()
         self._leaving.pop(node_id, None)
+        self._core.show_health({node_id: True})
         self._idle_since.pop(node_id, None)
         self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
         self._core.show_online(node_id, True)
@@ -60,7 +67,9 @@ class Presence:
         left = self._sessions.get(node_id, 0) - 1
         if left > 0:
             self._sessions[node_id] = left
-        elif self._sessions.pop(node_id, None) is not None and node_id in self._core.model.nodes:
+            return
+        self._since.pop(node_id, None)
+        if self._sessions.pop(node_id, None) is not None and node_id in self._core.model.nodes:
             self._leaving[node_id] = self._core.clock.now() + self._core.settings.online_grace_s
             self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
 

@@ -106,6 +106,7 @@ def route_json(state: RouteState) -> dict[str, Any]:
         "advertised": state.advertised,
         "approved": state.approved,
         "primary": state.primary,
+        "well": state.well,
     }
 
 

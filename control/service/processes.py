@@ -52,6 +52,10 @@ class Mesh(Protocol):
         """The leader moved these routes, or leadership did."""
         ...
 
+    def reelect(self, node_ids: Iterable[NodeId]) -> None:
+        """The health of these routers changed elsewhere."""
+        ...
+
     def all_routes(self) -> Iterable[Prefix]: ...
 
     def primaries(self) -> Mapping[Prefix, NodeId]: ...
@@ -63,10 +67,11 @@ class Mesh(Protocol):
 
 @dataclass(slots=True)
 class _Other:
-    """Another process. `leaving`: it said farewell; its nodes count until then."""
+    """Another process. `leaving`: it said farewell; its nodes count until then. `unwell`: routers that do not answer."""
 
     heard: float
     nodes: set[NodeId] = field(default_factory=set)
+    unwell: set[NodeId] = field(default_factory=set)
     leaving: float | None = None
 
 
@@ -79,6 +84,7 @@ class Processes:
         self._post = post
         self._grace_s = grace_s
         self._mine: set[NodeId] = set()
+        self._unwell: set[NodeId] = set()
         self._others: dict[str, _Other] = {}
         self._up = False
         self._beaten = 0.0
@@ -104,6 +110,16 @@ class Processes:
     def serve(self, node_id: NodeId) -> bool:
         """Whether another process serves the node."""
         return any(node_id in other.nodes for other in self._others.values())
+
+    def calls_unwell(self, node_id: NodeId) -> bool:
+        """Whether another process asked this router and got no answer."""
+        return any(node_id in other.unwell for other in self._others.values())
+
+    def tell_health(self, answers: Mapping[NodeId, bool]) -> None:
+        """Routers of this process answered a probe, or did not."""
+        well = {node_id for node_id, is_well in answers.items() if is_well}
+        self._unwell = (self._unwell | answers.keys()) - well
+        self._send(Notice(self.me, "health", on=sorted(well), off=sorted(answers.keys() - well)))
 
     def announce(self, node_id: NodeId, online: bool) -> None:
         """A node of this process came or went."""
@@ -174,6 +190,8 @@ class Processes:
                 self._tell_all()
             case "nodes":
                 self._take_nodes(other, notice)
+            case "health":
+                self._take_health(other, notice)
             case "primaries":
                 self._take_primaries(notice)
             case "bye":
@@ -187,6 +205,15 @@ class Processes:
         other.nodes.update(NodeId(each) for each in notice.on)
         other.nodes.difference_update(NodeId(each) for each in notice.off)
         self._show(before ^ other.nodes)
+
+    def _take_health(self, other: _Other, notice: Notice) -> None:
+        before = set(other.unwell)
+        if notice.first:
+            other.unwell.clear()
+        other.unwell.update(NodeId(each) for each in notice.off)
+        other.unwell.difference_update(NodeId(each) for each in notice.on)
+        if self.leads:
+            self._mesh.reelect(before ^ other.unwell)
 
     def _take_primaries(self, notice: Notice) -> None:
         if self.leads or notice.sender != min(self._others, default=""):
@@ -216,6 +243,8 @@ class Processes:
         self._send(Notice(self.me, "nodes", first=True, on=mine[:NODES_A_NOTICE]))
         for start in range(NODES_A_NOTICE, len(mine), NODES_A_NOTICE):
             self._send(Notice(self.me, "nodes", on=mine[start : start + NODES_A_NOTICE]))
+        unwell: list[int] = sorted(self._unwell)
+        self._send(Notice(self.me, "health", first=True, off=unwell[:NODES_A_NOTICE]))
         self.tell_primaries(self._mesh.primaries())
 
     def _send(self, notice: Notice) -> None:

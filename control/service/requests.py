@@ -90,6 +90,10 @@ class NodeRequestOperations:
     def connect(self, channel: NodeChannel) -> None:
         self._channel = channel
 
+    def channel(self) -> NodeChannel | None:
+        """The way to nodes, where there is one."""
+        return self._channel
+
     async def alive(self, actor: Actor, name: str) -> float:
         """Seconds that the node took to answer."""
         actor.require(Permission.NODES)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
-    """One route of one node. `primary`: it serves the subnet now."""
+    """One route of one node. `primary`: it serves the subnet now. `well`: it could."""
 
     node: NodeRecord
     route: Prefix
     advertised: bool
     approved: bool
     primary: bool
+    well: bool
 
 
 class RouteOperations:
@@ -45,8 +46,9 @@ class RouteOperations:
     def _states(self, node: NodeRecord) -> Iterable[RouteState]:
         advertised, approved = set(node.advertised_routes), set(node.approved_routes)
         primary = set(self._core.model.primary_routes(node.id))
+        well = self._core.is_well(node.id)
         for route in sorted(advertised | approved, key=_order):
-            yield RouteState(node, route, route in advertised, route in approved, route in primary)
+            yield RouteState(node, route, route in advertised, route in approved, route in primary, well)
 
     async def approve(self, actor: Actor, name: str, routes: Sequence[str]) -> tuple[RouteState, ...]:
         """Let the node serve these routes; `exit` means both default routes, none means all that it advertises."""

@@ -35,6 +35,7 @@ from control.service.policies import PolicyOperations
 from control.service.presence import Presence
 from control.service.registration import Registrar
 from control.service.requests import NodeRequestOperations
+from control.service.router_probes import RouterProbes
 from control.service.routes import RouteOperations
 from control.service.settings import ServiceSettings
 from control.service.updates import update_node
@@ -93,6 +94,7 @@ class ControlService:
         self.dns_names = DnsNames(core, core.settings.set_dns_command)
         self.id_tokens = IdTokens(core, core.settings.token_audiences, token_key)
         self.reports = NodeReports(core)
+        self.probes = RouterProbes(core, self._presence, self.requests.channel)
 
     async def close(self) -> None:
         """Write what is still unwritten and close the database."""
@@ -102,10 +104,11 @@ class ControlService:
             await self._database.close()
 
     async def run(self) -> None:
-        """Work with the other processes of the mesh until cancelled; alone there is nothing to do."""
-        if self._core.processes is None:
-            return
+        """Probe routers, and work with the other processes of the mesh, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.probes.run())
+            if self._core.processes is None:
+                return
             group.create_task(self._core.notices.run(self._core.processes.farewell))
             group.create_task(_repeat(self._core.news, 0.0, self._core.catch_up))
             group.create_task(_repeat(self._core.hurry, HURRY_S, self._core.flush))

@@ -45,6 +45,10 @@ class Board:
         self.followed: list[object] = []
         self.news = 0
         self.elected: dict = {}
+        self.reelected: list[set[int]] = []
+
+    def reelect(self, node_ids):
+        self.reelected.append(set(node_ids))
 
     def show_elsewhere(self, node_id):
         self.shown.append(node_id)
@@ -147,6 +151,22 @@ def test_ok__the_oldest_leads_and_the_next_takes_over():
     two.tick(SILENCE_S)
     assert two.leads
     assert second.followed == [[ROUTE]]
+
+
+def test_ok__the_leader_hears_which_routers_are_silent():
+    wire = Wire()
+    (one, board), (two, _) = _join(wire, "1"), _join(wire, "2")
+    two.tell_health({7: False, 8: False})
+    wire.deliver()
+    assert one.calls_unwell(7)
+    assert board.reelected[-1] == {7, 8}
+    late, _ = _join(wire, "3")
+    assert late.calls_unwell(8)
+    two.tell_health({7: True})
+    wire.deliver()
+    assert not one.calls_unwell(7)
+    assert not late.calls_unwell(7)
+    assert board.reelected[-1] == {7}
 
 
 def test_fail__garbage_on_the_channel():
@@ -266,8 +286,12 @@ async def test_ok__both_agree_who_serves_a_subnet(pair):
     one.session_started(nodes[0].id)
     await _until(lambda: two.view().is_online(nodes[0].id))
     assert one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[1].id
-    two.session_ended(nodes[1].id)
+    two._core.show_health({nodes[1].id: False})
     await _until(lambda: one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[0].id)
+    two._core.show_health({nodes[1].id: True})
+    one.session_ended(nodes[0].id)
+    await _until(lambda: one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[1].id)
+    two.session_ended(nodes[1].id)
 
 
 async def test_ok__an_unknown_key_is_looked_for_before_it_is_refused(postgres_url, tmp_path):

@@ -1,0 +1,75 @@
+"""Whether the routers of subnets that several nodes serve still answer (node-os spec 2.1).
+
+A router whose link died keeps its map stream for minutes, so each is asked on it again and again. One that is silent
+loses its subnets to the next and does not take them back by itself. Nodes that serve a subnet alone are left in peace:
+nobody could take their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from appliance.proto.control import messages as wire
+from control.service.requests import NodeAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from appliance.types.ids import NodeId
+    from control.service.core import Core
+    from control.service.presence import Presence
+    from control.service.requests import NodeChannel
+
+PROBE_EVERY_S = 10.0
+PROBE_LIMIT_S = 5.0
+AT_ONCE = 32
+
+
+class RouterProbes:
+    """`run` it as long as the server lives; a `round` is one question to each router that counts."""
+
+    def __init__(self, core: Core, presence: Presence, channel: Callable[[], NodeChannel | None]) -> None:
+        self._core = core
+        self._presence = presence
+        self._channel = channel
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            await self.round()
+
+    async def round(self) -> None:
+        """Ask, then take all answers in at once. A round that fell into a time of reconnections says nothing."""
+        channel = self._channel()
+        since = {node_id: self._presence.since(node_id) for node_id in self._core.contested_routers()}
+        began = {node_id: moment for node_id, moment in since.items() if moment is not None}
+        if channel is None or not began:
+            return
+        started = self._core.clock.now()
+        answers = await self._ask_all(channel, tuple(began))
+        counted = {node_id: well for node_id, well in answers.items() if self._presence.since(node_id) is not None}
+        for node_id, well in counted.items():
+            again = self._presence.since(node_id) != began[node_id]
+            if not well and (again or started - began[node_id] < PROBE_EVERY_S):
+                return
+        self._core.show_health(counted)
+
+    async def _ask_all(self, channel: NodeChannel, node_ids: tuple[NodeId, ...]) -> dict[NodeId, bool]:
+        gate, answers = asyncio.Semaphore(AT_ONCE), dict[NodeId, bool]()
+
+        async def ask(node_id: NodeId) -> None:
+            async with gate:
+                node = self._core.model.nodes.get(node_id)
+                if node is None:
+                    return
+                try:
+                    answers[node_id] = bool(await channel.ask(node, wire.PingRequest(types=""), 1, PROBE_LIMIT_S))
+                except NodeAwayError:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for node_id in node_ids:
+                group.create_task(ask(node_id))
+        return answers
