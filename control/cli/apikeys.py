@@ -29,14 +29,18 @@ def apikeys() -> None:
 )
 @click.option("--expiration", callback=duration, default="90d", show_default=True, help="12h, 30d or never.")
 @click.option("--description", default="", help="What it is for.")
+@click.option("--user", help="Whose key it is: it never does more than this user's role allows.")
 @json_option
 @socket_option
-def create(client: AdminClient, scopes: tuple[str, ...], expiration: float, description: str, as_json: bool) -> None:
+def create(
+    client: AdminClient, scopes: tuple[str, ...], expiration: float, description: str, user: str | None, as_json: bool
+) -> None:
     """Create a key. Its text is shown now and never again."""
     body = {
         "scopes": split_list(scopes),
         "life_s": None if expiration == NEVER else expiration,
         "description": description,
+        "user": user,
     }
     made = client.call("POST", "apikeys", body=body)
     show_result(as_json, made, made["key"])

@@ -16,10 +16,10 @@ from control.cli.client import ServerUnreachableError
 
 COMMANDS = {
     "serve": ("control.cli.serve:serve", "Run the control server."),
-    "users": ("control.cli.users:users", "Create, list, rename, delete users."),
+    "users": ("control.cli.users:users", "Create, list, rename, delete users, set their roles."),
     "preauthkeys": ("control.cli.preauthkeys:preauthkeys", "Create, list, revoke keys with which nodes join."),
     "apikeys": ("control.cli.apikeys:apikeys", "Create, list, revoke keys of the management API."),
-    "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes."),
+    "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes; their attributes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "policy": ("control.cli.policy_questions:policy", "Check, set, test, compare, explain the policy."),
     "config": ("control.cli.config:config", "Check the settings file."),

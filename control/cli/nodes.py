@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from control.cli.client import AdminClient
+from control.cli.node_attributes import attributes, remove_attributes, set_attributes
 from control.cli.node_requests import c2n, ping
 from control.cli.node_settings import confirm_settings, set_settings
 from control.cli.options import (
@@ -110,6 +111,8 @@ def show(client: AdminClient, name: str, as_json: bool) -> None:
         show_json(node)
         return
     for key, value in {**node, "state": _state(node)}.items():
+        if isinstance(value, dict):
+            value = [f"{name}={held}" for name, held in value.items()]
         text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
         click.echo(f"{key.replace('_', ' '):20} {'-' if value in (None, '', []) else text}")
 
@@ -164,3 +167,6 @@ nodes.add_command(ping)
 nodes.add_command(c2n)
 nodes.add_command(set_settings)
 nodes.add_command(confirm_settings)
+nodes.add_command(attributes)
+nodes.add_command(set_attributes)
+nodes.add_command(remove_attributes)

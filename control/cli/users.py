@@ -54,10 +54,36 @@ def rename(client: AdminClient, name: str, new_name: str, as_json: bool) -> None
 
 @users.command()
 @click.argument("name")
+@json_option
+@socket_option
+def show(client: AdminClient, name: str, as_json: bool) -> None:
+    """Show the user NAME and what the role allows."""
+    user = client.call("GET", "users", name)
+    if as_json:
+        show_json(user)
+        return
+    for key, value in user.items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        click.echo(f"{key.replace('_', ' '):20} {text or '-'}")
+
+
+@users.command("set-role")
+@click.argument("name")
+@click.argument("role", type=click.Choice(ROLES))
+@json_option
+@socket_option
+def set_role(client: AdminClient, name: str, role: str, as_json: bool) -> None:
+    """Give the user NAME another ROLE: what the user may do, and which autogroups of the policy hold the user's nodes."""
+    user = client.call("PUT", "users", name, "role", body={"role": role})
+    show_result(as_json, user, f"user {user['name']} has the role {user['role']} now")
+
+
+@users.command()
+@click.argument("name")
 @yes_option
 @json_option
 @socket_option
 def delete(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
     """Delete the user NAME, who may not own nodes any more."""
-    confirm(f"Delete the user {name} and its pre-auth keys?", yes)
+    confirm(f"Delete the user {name} with its pre-auth keys and API keys?", yes)
     show_result(as_json, client.call("DELETE", "users", name), f"user {name} deleted")

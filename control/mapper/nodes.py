@@ -26,7 +26,10 @@ _FOR_PEERS = ("os", "hostname", "services", "ssh_host_keys", "location", "app_co
 _PATCHABLE = frozenset(
     {"node_key", "key_expiry", "disco_key", "endpoints", "endpoint_types", "home_derp", "capability_version"}
 )
-_UNSEEN = frozenset({"hostinfo", "hostname", "advertised_routes", "approved_routes", "last_seen", "pre_auth_key_id"})
+_UNSEEN = frozenset(
+    {"hostinfo", "hostname", "advertised_routes", "approved_routes", "last_seen", "pre_auth_key_id",
+     "custom_attributes"}
+)  # fmt: skip
 """Fields that peers do not get as they are: compared in their visible form, or not at all."""
 
 
@@ -49,7 +52,7 @@ def wire_node(view: MeshView, record: NodeRecord) -> wire.Node:
         key_expiry=wire.format_time(record.key_expiry),
         machine=str(record.machine_key),
         disco_key=str(record.disco_key) if record.disco_key is not None else "",
-        addresses=[str(prefix) for prefix in record.addresses],
+        addresses=[str(prefix) for prefix in view.addresses(record)],
         endpoints=[str(endpoint) for endpoint in record.endpoints],
         home_derp=record.home_derp,
         legacy_derp=f"{_DERP_PORT_ADDRESS}:{record.home_derp}" if record.home_derp else "",

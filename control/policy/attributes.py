@@ -9,13 +9,15 @@ from control.policy.read_attrs import APP_CONNECTORS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from appliance.types.addresses import Prefix
+    from ipaddress import IPv4Network
+
     from control.policy.facts import NodeFacts
     from control.policy.matching import Masks, SelectorTable
     from control.policy.model import Policy
 
 CapValues = list[Any] | None
 SUGGEST_EXIT_NODE = "suggest-exit-node"
+DISABLE_IPV4 = "disable-ipv4"
 
 
 class AttributeTable:
@@ -24,6 +26,7 @@ class AttributeTable:
     def __init__(self, policy: Policy, table: SelectorTable) -> None:
         self._policy = policy
         self._entries = [(table.mask(entry.targets), entry) for entry in policy.node_attrs]
+        self._without_ipv4 = [mask for mask, entry in self._entries if DISABLE_IPV4 in entry.attributes]
 
     def of(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
         """The node's own keys, the switches first, then the entries in order; values are null but for connectors."""
@@ -45,7 +48,16 @@ class AttributeTable:
             return {SUGGEST_EXIT_NODE: None}
         return {}
 
-    def pools(self, masks: Masks) -> tuple[Prefix, ...]:
+    @property
+    def may_disable_ipv4(self) -> bool:
+        """Whether there is a node at all without IPv4."""
+        return self._policy.disable_ipv4 or bool(self._without_ipv4)
+
+    def disables_ipv4(self, masks: Masks) -> bool:
+        """Whether no map shows an IPv4 address of the node."""
+        return self._policy.disable_ipv4 or any(mask & masks.own for mask in self._without_ipv4)
+
+    def pools(self, masks: Masks) -> tuple[IPv4Network, ...]:
         """Pools of the first matching entry that has one; new nodes get their IPv4 address from them."""
         return next((entry.pools for mask, entry in self._entries if entry.pools and mask & masks.own), ())
 

@@ -22,7 +22,7 @@ from control.policy.steering import Steered, Steering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address
     from typing import Any
 
     from appliance.proto.control.messages import SshPolicy
@@ -112,6 +112,22 @@ class CompiledPolicy:
         if entry is None:
             return {}
         return dict.fromkeys(self._ssh.attributes_of(entry)) | self._attributes.of(entry.node, entry.masks)
+
+    def pools_for(self, node: NodeFacts) -> tuple[IPv4Network, ...]:
+        """Where a node that is about to join gets its IPv4 address from; () = the whole range."""
+        return self._attributes.pools(self.table.match(node))
+
+    def disables_ipv4(self, node_id: NodeId) -> bool:
+        """Whether no map shows an IPv4 address of the node."""
+        entry = self.members.entries.get(node_id)
+        return entry is not None and self._attributes.disables_ipv4(entry.masks)
+
+    def without_ipv4(self) -> frozenset[NodeId]:
+        """Nodes whose IPv4 address no map shows."""
+        if not self._attributes.may_disable_ipv4:
+            return frozenset()
+        entries = self.members.entries.items()
+        return frozenset(node_id for node_id, entry in entries if self._attributes.disables_ipv4(entry.masks))
 
     def peer_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
         """Keys of the node's CapMap that its peers see."""

@@ -59,12 +59,8 @@ def unknown_users(policy: Policy, known: Callable[[str], bool]) -> tuple[Problem
 
 def unserved(policy: Policy) -> tuple[Problem, ...]:
     """A warning for each line that is right but that this server does not act on yet."""
-    pools = "addresses come from the whole pool; set them by hand"
     check = "without a sign-in provider nobody can pass a check: these logins are refused"
     found = [
-        Problem(one.place, "ipPool has no effect yet", pools, warning=True) for one in policy.node_attrs if one.pools
-    ]
-    found += [
         Problem(rule.place, "check rules refuse for now", check, warning=True) for rule in policy.ssh if rule.is_check
     ]
     return tuple(found)
@@ -83,6 +79,7 @@ def _read(reader: Reader, document: Value) -> Policy:
     tests = TestReader(reader)
     acls, grants = sections.get("acls"), sections.get("grants")
     global_attrs = read_global_attrs(reader, sections)
+    attribute_types, node_settable = read_attribute_types(reader, sections.get("attrConfig"))
     for name, mend in _ELSEWHERE.items():
         if name in sections:
             reader.problem(sections[name].place, f'section "{name}" is not supported', mend)
@@ -99,7 +96,8 @@ def _read(reader: Reader, document: Value) -> Policy:
         auto_approvers=read_auto_approvers(reader, sections.get("autoApprovers")),
         tests=tests.tests(sections.get("tests")),
         ssh_tests=tests.ssh_tests(sections.get("sshTests")),
-        attribute_types=read_attribute_types(reader, sections.get("attrConfig")),
+        attribute_types=attribute_types,
+        node_settable=node_settable,
         disable_ipv4="disable-ipv4" in global_attrs,
         user_places=reader.users,
     )

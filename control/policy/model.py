@@ -9,6 +9,7 @@ from control.policy.selectors import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Network
 
     from appliance.types.addresses import Prefix
     from control.policy.postures import Posture
@@ -87,7 +88,7 @@ class NodeAttrs:
     targets: tuple[Selector, ...]
     attributes: tuple[str, ...] = ()
     connectors: tuple[Any, ...] = ()
-    pools: tuple[Prefix, ...] = ()
+    pools: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class SshTest:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A checked document. `acls` and `grants` both None = both sections are absent: everybody reaches everything."""
+    """A checked document. `node_settable`: custom attributes that nodes may set of themselves. `acls` and `grants` both None = both sections are absent: everybody reaches everything."""
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, Prefix] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Policy:
     tests: tuple[PolicyTest, ...] = ()
     ssh_tests: tuple[SshTest, ...] = ()
     attribute_types: Mapping[str, str] = field(default_factory=dict)
+    node_settable: frozenset[str] = frozenset()
     disable_ipv4: bool = False
     user_places: Mapping[str, Place] = field(default_factory=dict)
 

@@ -94,8 +94,8 @@ def _app_connectors(reader: Reader, value: Value | None) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _pools(reader: Reader, value: Value | None) -> tuple[Prefix, ...]:
-    found: list[Prefix] = []
+def _pools(reader: Reader, value: Value | None) -> tuple[IPv4Network, ...]:
+    found: list[IPv4Network] = []
     for text, place in reader.strings(value, "ipPool"):
         pool = parse_network(text)
         if not isinstance(pool, IPv4Network):
@@ -142,9 +142,10 @@ def _is_service(reader: Reader, member: Member) -> bool:
     return good
 
 
-def read_attribute_types(reader: Reader, section: Value | None) -> dict[str, str]:
-    """`attrConfig`: the types of custom attributes."""
+def read_attribute_types(reader: Reader, section: Value | None) -> tuple[dict[str, str], frozenset[str]]:
+    """`attrConfig`: the types of custom attributes, and which of them nodes may set."""
     types: dict[str, str] = {}
+    settable: set[str] = set()
     for member in reader.unique_members(section, "attrConfig"):
         what = f'attrConfig["{member.name}"]'
         if not member.name.startswith("custom:") or member.name == "custom:":
@@ -155,10 +156,11 @@ def read_attribute_types(reader: Reader, section: Value | None) -> dict[str, str
         if kind not in ("string", "bool", "number"):
             place = fields["type"].place if "type" in fields else member.place
             reader.problem(place, f'{what}: unknown type "{kind}"', "string, bool or number")
-        reader.flag(fields.get("allowSetByNode"), f"{what}.allowSetByNode")
+        if reader.flag(fields.get("allowSetByNode"), f"{what}.allowSetByNode"):
+            settable.add(member.name)
         reader.selectors(fields.get("broadcastToPeers"), f"{what}.broadcastToPeers", _TARGETS, APPROVERS_MEND)
         types[member.name] = kind
-    return types
+    return types, frozenset(settable)
 
 
 def read_global_attrs(reader: Reader, sections: dict[str, Value]) -> tuple[str, ...]:

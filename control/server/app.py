@@ -130,7 +130,7 @@ async def running(
         stack.callback(hub.close)
         requests = NodeRequests(hub.push, clock, randomness)
         service.requests.connect(requests)
-        calls = NodeCalls(service.dns_names, service.id_tokens, service.reports)
+        calls = NodeCalls(service.dns_names, service.id_tokens, service.reports, service.attributes)
         noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests, calls), tasks.spawn, randomness)
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)

@@ -32,7 +32,6 @@ TEXT = "text/plain; charset=utf-8"
 MAP_HEADERS = (("content-type", "application/json"),)
 STREAM_READ_ONLY_VERSION = 68
 NOT_SERVED = {
-    "/machine/set-device-attr": "this server takes posture attributes from administrators only",
     "/machine/map/": "there is no such map request",
     "/machine/webclient/": "this server has no web sign-in for nodes' pages",
     "/machine/tka/": "this server has no tailnet lock",

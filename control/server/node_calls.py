@@ -1,4 +1,4 @@
-"""Smaller requests inside the tunnel: certificates' DNS records, identity tokens, reports (control-protocol spec 6)."""
+"""Smaller requests inside the tunnel: certificates' DNS records, identity tokens, reports, attributes (control-protocol spec 6)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from control.service.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from control.service.attributes import AttributeOperations
     from control.service.dns_names import DnsNames
     from control.service.id_tokens import IdTokens
     from control.service.node_reports import NodeReports
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 class NodeCalls:
     """Each call takes the node that the tunnel proved, and what it asks; the bytes of a 200 answer."""
 
-    def __init__(self, dns: DnsNames, tokens: IdTokens, reports: NodeReports) -> None:
+    def __init__(
+        self, dns: DnsNames, tokens: IdTokens, reports: NodeReports, attributes: AttributeOperations
+    ) -> None:
+        self._attributes = attributes
         self._dns = dns
         self._tokens = tokens
         self._reports = reports
@@ -33,6 +37,7 @@ class NodeCalls:
             ("POST", "/machine/update-health"): self._update_health,
             ("POST", "/machine/audit-log"): self._audit_log,
             ("POST", "/machine/feature/query"): self._feature,
+            ("PATCH", "/machine/set-device-attr"): self._set_attributes,
         }
 
     async def _set_dns(self, node: NodeRecord, call: wire.NodeCall) -> bytes:
@@ -48,6 +53,10 @@ class NodeCalls:
 
     async def _audit_log(self, node: NodeRecord, call: wire.NodeCall) -> bytes:
         await self._reports.audit(node, call.action, call.details)
+        return b"{}"
+
+    async def _set_attributes(self, node: NodeRecord, call: wire.NodeCall) -> bytes:
+        await self._attributes.set_by_node(node, call.update)
         return b"{}"
 
     async def _feature(self, node: NodeRecord, call: wire.NodeCall) -> bytes:

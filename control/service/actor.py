@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from control.service.errors import DeniedError
-from control.state.records import NodeRecord, Role
+from control.state.records import NodeRecord, Role, UserRecord
 
 
 class Permission(StrEnum):
@@ -38,6 +38,17 @@ class Actor:
     role: Role
     scopes: frozenset[Permission] | None = None
 
+    def holds(self, permission: Permission) -> bool:
+        """Whether role and scopes allow it."""
+        return permission in _ALLOWED[self.role] and (self.scopes is None or permission in self.scopes)
+
+    def require_role(self, role: Role) -> None:
+        """Raises `DeniedError` if `role` allows what this actor may not: nobody makes others mightier than himself."""
+        beyond = sorted(permission for permission in _ALLOWED[role] if not self.holds(permission))
+        if beyond or (role is Role.OWNER and self.role is not Role.OWNER):
+            mend = "ask an owner of the tailnet"
+            raise DeniedError(f"{self.name} may not give or take the role {role} with the role {self.role}", mend=mend)
+
     def require(self, permission: Permission) -> None:
         """Raises `DeniedError` if role or scopes do not hold it."""
         if self.scopes is not None and permission not in self.scopes:
@@ -55,6 +66,16 @@ SYSTEM = Actor("system", Role.OWNER)
 def local_admin(uid: int) -> Actor:
     """Somebody with the server's own rights on its machine."""
     return Actor(f"local:{uid}", Role.OWNER)
+
+
+def permissions_of(role: Role) -> tuple[Permission, ...]:
+    """What users with this role may do, in the order of the enumeration."""
+    return tuple(permission for permission in Permission if permission in _ALLOWED[role])
+
+
+def user_actor(user: UserRecord, scopes: frozenset[Permission] | None = None, *, by: str = "") -> Actor:
+    """A user who proved who he is; `by` names what spoke for him, such as an API key."""
+    return Actor(f"user:{user.name}{' ' + by if by else ''}", user.role, scopes)
 
 
 def node_actor(node: NodeRecord) -> Actor:

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from control.service.actor import Actor, Permission
+from control.service.actor import Actor, Permission, user_actor
 from control.service.errors import DeniedError, NotFoundError, ServiceError
 from control.state.records import ApiKeyId, ApiKeyRecord, Role
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from control.service.core import Core
+    from control.service.users import UserOperations
 
 PREFIX = "wpkey-api-"
 _TEXT = re.compile(r"wpkey-api-([0-9a-f]{12})-([0-9a-f]{48})")
@@ -29,8 +30,9 @@ SCOPES = {permission.name.lower(): permission for permission in Permission}
 
 
 class ApiKeyOperations:
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, users: UserOperations) -> None:
         self._core = core
+        self._users = users
 
     async def list(self, actor: Actor) -> tuple[ApiKeyRecord, ...]:
         actor.require(Permission.READ)
@@ -38,9 +40,18 @@ class ApiKeyOperations:
             return tuple(await tx.api_keys())
 
     async def create(
-        self, actor: Actor, *, scopes: Sequence[str], life: timedelta | None, description: str = ""
+        self,
+        actor: Actor,
+        *,
+        scopes: Sequence[str],
+        life: timedelta | None,
+        description: str = "",
+        user: str | None = None,
     ) -> tuple[ApiKeyRecord, str]:
-        """A key and its text, which cannot be had again. Nobody gives a scope that he does not hold."""
+        """A key and its text, which cannot be had again. Nobody gives a scope that he does not hold.
+
+        A key of a `user` does what both its scopes and the user's role allow, as they are when it is used.
+        """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             shown = ", ".join(unknown) or "none given"
@@ -48,6 +59,9 @@ class ApiKeyOperations:
         actor.require(Permission.KEYS)
         for scope in scopes:
             actor.require(SCOPES[scope])
+        owner = None if user is None else self._users.find(user)
+        if owner is not None:
+            actor.require_role(owner.role)
         if life is not None and life.total_seconds() <= 0:
             raise ServiceError("the key would be expired already", mend="give a positive --expiration, as 1h or 90d")
         prefix, secret = self._core.randomness.bytes(6).hex(), self._core.randomness.bytes(24).hex()
@@ -55,10 +69,10 @@ class ApiKeyOperations:
             expiry = None if life is None else draft.now + life
             key = ApiKeyRecord(
                 ApiKeyId(0), prefix, tuple(sorted(set(scopes))), actor.name, draft.now, expiry,
-                description=description[:255],
+                description=description[:255], user_id=None if owner is None else owner.id,
             )  # fmt: skip
             key = replace(key, id=await draft.tx.add_api_key(key, _hash(secret)))
-            await draft.audit("apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry})
+            await draft.audit("apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry, "user": user})
         return key, f"{PREFIX}{prefix}-{secret}"
 
     async def revoke(self, actor: Actor, key: str) -> ApiKeyRecord:
@@ -85,7 +99,16 @@ class ApiKeyOperations:
         state = found[0].state(self._core.clock.wall_now())
         if state != "valid":
             raise DeniedError(f"this API key is {state}", mend="make another one: waypost-control apikeys create")
-        return Actor(f"apikey:{found[0].prefix}", Role.OWNER, frozenset(SCOPES[scope] for scope in found[0].scopes))
+        return self._actor(found[0])
+
+    def _actor(self, key: ApiKeyRecord) -> Actor:
+        name, scopes = f"apikey:{key.prefix}", frozenset(SCOPES[scope] for scope in key.scopes)
+        if key.user_id is None:
+            return Actor(name, Role.OWNER, scopes)
+        user = self._core.model.users.get(key.user_id)
+        if user is None:
+            raise DeniedError("the user of this API key is gone", mend="make one: waypost-control apikeys create")
+        return user_actor(user, scopes, by=name)
 
 
 def _hash(secret: str) -> bytes:

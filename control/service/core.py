@@ -109,6 +109,12 @@ class Core:
         self.compiled = CompiledPolicy(self.policy, self.model.users.values(), self.model.nodes.values())
         self.model.set_policy(self.compiled)
 
+    def _recompile(self) -> frozenset[NodeId]:
+        """Compile anew; nodes that lost or got back their IPv4 address by it."""
+        before = self.compiled.without_ipv4()
+        self._compile()
+        return before ^ self.compiled.without_ipv4()
+
     def draw(self) -> int | None:
         """Where to look for a free address; None = after the last one given."""
         return int.from_bytes(self.randomness.bytes(16), "big") if self.settings.random_addresses else None
@@ -365,7 +371,7 @@ class Core:
             ssh |= delta.ssh
             rerouted |= delta.rerouted
         if everything:
-            self._compile()
+            rerouted |= self._recompile()
         moved = self._elect(routes) | (rerouted & self.model.nodes.keys())
         viewers |= self._viewers_of(moved)
         self._publish(viewers, {}, moved, changes, users, refiltered, everything, ssh=ssh)

@@ -67,7 +67,7 @@ def _json(values: Mapping[str, Any] | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | bool):
+    if value is None or isinstance(value, str | float | bool):
         return value
     if isinstance(value, tuple | list | set | frozenset):
         return [_plain(item) for item in value]

@@ -57,6 +57,7 @@ def _output(
     return {
         "ID": node.id,
         "Name": node.name,
+        "Addresses": _addresses(compiled, node),
         "PacketFilter": rules,
         "CapGrants": [rule for rule in rules if "CapGrant" in rule],
         "Peers": [_peer(compiled, node, nodes[peer], primaries) for peer in sorted(compiled.visible_peers(node.id))],
@@ -74,10 +75,16 @@ def _peer(
     found = {
         "ID": peer.id,
         "Name": peer.name,
-        "AllowedIPs": [f"{peer.ipv4}/32", f"{peer.ipv6}/128", *(str(route) for route in routes)],
+        "AllowedIPs": [*_addresses(compiled, peer), *(str(route) for route in routes)],
     }
     attributes = dict(compiled.peer_attributes(peer.id))
     return {**found, "CapMap": attributes} if attributes else found
+
+
+def _addresses(compiled: CompiledPolicy, node: MeshNode) -> list[str]:
+    """Own addresses as maps show them."""
+    v4, v6 = f"{node.ipv4}/32", f"{node.ipv6}/128"
+    return [v6] if compiled.disables_ipv4(node.id) else [v4, v6]
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from control.service.actor import permissions_of
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -27,6 +29,7 @@ def user_json(user: UserRecord) -> dict[str, Any]:
         "email": user.email,
         "display_name": user.display_name,
         "role": user.role.value,
+        "permissions": [permission.name.lower() for permission in permissions_of(user.role)],
         "created": _time(user.created),
     }
 
@@ -56,6 +59,8 @@ def node_json(node: NodeRecord, view: MeshView, wall_now: datetime) -> dict[str,
         "advertised_routes": [str(route) for route in node.advertised_routes],
         "approved_routes": [str(route) for route in node.approved_routes],
         "primary_routes": [str(route) for route in view.primary_routes(node.id)],
+        "attributes": node.attributes,
+        "attribute_expiries": {one.name: _time(one.expiry) for one in node.custom_attributes if one.expiry},
         "os": node.hostinfo.os if node.hostinfo is not None else "",
         "version": node.hostinfo.ipn_version if node.hostinfo is not None else "",
     }
@@ -170,6 +175,7 @@ def api_key_json(key: ApiKeyRecord, wall_now: datetime) -> dict[str, Any]:
         "prefix": key.prefix,
         "scopes": [*key.scopes],
         "author": key.author,
+        "user_id": key.user_id,
         "description": key.description,
         "created": _time(key.created),
         "expiry": _time(key.expiry),

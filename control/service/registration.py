@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -266,16 +267,29 @@ class Registrar:
             stable_id=StableNodeId("n" + self._core.randomness.bytes(8).hex()),
             machine_key=machine_key,
             given_name="",
-            ipv4=await draft.tx.give_ipv4(self._core.draw()),
+            ipv4=IPv4Address(0),
             ipv6=await draft.tx.give_ipv6(self._core.draw()),
             created=draft.now,
             last_seen=draft.now,
             **fields,
         )
+        bare = replace(bare, ipv4=await self._give_ipv4(draft, bare))
         node = await draft.add_node(replace(bare, **hostinfo_fields(self._core, bare, hostinfo or Hostinfo())))
         shown = {"name": node.given_name, "ipv4": node.ipv4, "user_id": node.user_id, "tags": node.tags}
         await draft.audit("node.register", f"node:{node.id}", after=shown)
         return node
+
+    async def _give_ipv4(self, draft: Draft, node: NodeRecord) -> IPv4Address:
+        """From the pools that the policy names for the node, the first that has a free address, else from all."""
+        pools = self._core.compiled.pools_for(node)
+        for pool in pools:
+            given = await draft.tx.give_ipv4_of(pool, self._core.draw())
+            if given is not None:
+                return given
+        if pools:
+            shown = ", ".join(str(pool) for pool in pools)
+            raise ConflictError(f"the address pool {shown} is used up", mend="an administrator must widen it")
+        return await draft.tx.give_ipv4(self._core.draw())
 
     async def _renew(self, draft: Draft, node: NodeRecord, fields: dict[str, Any], hostinfo: Hostinfo | None) -> None:
         """Key rotation or another login: id, stable id, addresses and name stay; key tags count at first only."""

@@ -19,6 +19,7 @@ from control.policy.document import parse_policy
 from control.service.actor import local_admin
 from control.service.api_keys import ApiKeyOperations
 from control.service.archive import DATABASE_FILE
+from control.service.attributes import AttributeOperations
 from control.service.audit import AuditOperations
 from control.service.core import Core
 from control.service.counters import Counters
@@ -81,11 +82,12 @@ class ControlService:
         self._registrar = Registrar(core, self._pending)
         self.counters = Counters()
         self.audit = AuditOperations(core)
-        self.api_keys = ApiKeyOperations(core)
         self.imports = ImportOperations(core)
         self.users = UserOperations(core)
+        self.api_keys = ApiKeyOperations(core, self.users)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
+        self.attributes = AttributeOperations(core, self.nodes)
         self.requests = NodeRequestOperations(core, self.nodes)
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
@@ -201,6 +203,7 @@ class ControlService:
         """Time-driven work; call about once a second."""
         self._pending.sweep()
         await self._presence.sweep()
+        await self.attributes.sweep()
 
 
 async def open_service(

@@ -1,4 +1,4 @@
-"""Users: create, list, rename, delete."""
+"""Users: create, list, rename, delete, and their roles."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class UserOperations:
         self, actor: Actor, name: str, *, email: str = "", display_name: str = "", role: Role = Role.MEMBER
     ) -> UserRecord:
         actor.require(Permission.USERS)
+        actor.require_role(role)
         _check_name(name)
         if email and not _EMAIL.fullmatch(email):
             raise ServiceError(f'not an e-mail address: "{email}"')
@@ -63,11 +64,36 @@ class UserOperations:
             await draft.audit("user.rename", f"user:{user.name}", {"name": user.name}, {"name": new_name})
         return renamed
 
-    async def delete(self, actor: Actor, name: str) -> UserRecord:
-        """Only without nodes; the user's pre-auth keys go too."""
+    async def set_role(self, actor: Actor, name: str, role: Role) -> UserRecord:
+        """What the user may do, and which autogroups of the policy hold the user's nodes. The last owner stays one."""
         actor.require(Permission.USERS)
         async with self._core.change(actor) as draft:
             user = self.find(name)
+            actor.require_role(user.role)
+            actor.require_role(role)
+            self._check_owner_left(user, role)
+            changed = replace(user, role=role)
+            await draft.tx.change_user(user.id, {"role": role.value})
+            draft.users[user.id] = changed
+            await draft.audit("user.role", f"user:{user.name}", {"role": user.role}, {"role": role})
+        return changed
+
+    def _check_owner_left(self, user: UserRecord, role: Role) -> None:
+        owners = [one for one in self._core.model.users.values() if one.role is Role.OWNER]
+        if role is not Role.OWNER and owners == [user]:
+            mend = "make another user owner first"
+            raise ConflictError(f'"{user.name}" is the only owner', mend=mend)
+
+    def show(self, actor: Actor, name: str) -> UserRecord:
+        actor.require(Permission.READ)
+        return self.find(name)
+
+    async def delete(self, actor: Actor, name: str) -> UserRecord:
+        """Only without nodes; the user's pre-auth keys and API keys go too."""
+        actor.require(Permission.USERS)
+        async with self._core.change(actor) as draft:
+            user = self.find(name)
+            actor.require_role(user.role)
             owned = [node.given_name for node in self._core.model.nodes.values() if node.user_id == user.id]
             if owned:
                 shown = ", ".join(sorted(owned)[:5])

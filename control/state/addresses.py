@@ -44,8 +44,11 @@ def _bounds(network: IPv4Network | IPv6Network) -> tuple[int, int]:
 
 
 def pool_v4(network: IPv4Network = CGNAT_V4) -> Pool[IPv4Address]:
+    """Without the ends of the network; of /31 and /32 every address."""
     first, last = _bounds(network)
     service = int(SERVICE_V4)
+    if network.prefixlen >= 31:
+        first, last = first - 1, last + 1
     return Pool(IPv4Address, first + 1, last - 1, ((service, service), _bounds(CHROMEOS_V4)))
 
 

@@ -52,6 +52,10 @@ class PolicyView(Protocol):
         """Keys that the policy puts in the node's own CapMap."""
         ...
 
+    def disables_ipv4(self, node_id: NodeId) -> bool:
+        """Whether no map shows an IPv4 address of the node."""
+        ...
+
     def peer_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
         """Keys that the policy puts in the node's CapMap for its peers."""
         ...
@@ -153,18 +157,22 @@ class MeshView:
         """Who serves each subnet now."""
         return self._primaries
 
+    def addresses(self, node: NodeRecord) -> tuple[Prefix, ...]:
+        """Own overlay prefixes as maps show them: without the IPv4 one where the policy disables it."""
+        return node.addresses[1:] if self._policy.disables_ipv4(node.id) else node.addresses
+
     def allowed_ips(self, viewer: NodeId, peer: NodeId) -> tuple[Prefix, ...]:
         """AllowedIPs of `peer` in the map of `viewer`: addresses, then routes that the viewer may use."""
         node = self._nodes[peer]
         own = self._nodes.get(viewer)
         routes = (*self.primary_routes(peer), *node.exit_routes)
         shared = set(own.subnet_routes) if own is not None else set()
-        return (*node.addresses, *usable_routes(self._policy, viewer, peer, routes, shared))
+        return (*self.addresses(node), *usable_routes(self._policy, viewer, peer, routes, shared))
 
     def self_allowed_ips(self, node_id: NodeId) -> tuple[Prefix, ...]:
         """AllowedIPs of a node in its own map: addresses and everything approved that it advertises."""
         node = self._nodes[node_id]
-        return (*node.addresses, *node.served_routes)
+        return (*self.addresses(node), *node.served_routes)
 
 
 def usable_routes(

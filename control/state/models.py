@@ -120,6 +120,7 @@ api_keys = Table(
     Column("scopes", Text, nullable=False),
     Column("description", String(255), nullable=False, default=""),
     Column("author", String(255), nullable=False),
+    Column("user_id", Integer, ForeignKey("users.id")),
     Column("created", UtcTime, nullable=False),
     Column("expiry", UtcTime),
     Column("revoked", UtcTime),
@@ -153,6 +154,7 @@ nodes = Table(
     Column("capability_version", Integer, nullable=False, default=0),
     Column("home_derp", Integer, nullable=False, default=0),
     Column("pre_auth_key_id", Integer, ForeignKey("pre_auth_keys.id")),
+    Column("custom_attributes", Text, nullable=False, default="[]", server_default="[]"),
     UniqueConstraint("tailnet_id", "given_name"),
     UniqueConstraint("tailnet_id", "ipv4"),
     UniqueConstraint("tailnet_id", "ipv6"),
@@ -193,5 +195,13 @@ address_counters = Table(
     metadata,
     Column("tailnet_id", Integer, ForeignKey("tailnets.id"), primary_key=True),
     Column("family", Integer, primary_key=True),
+    Column("last_given", String(39), nullable=False),
+)
+
+pool_counters = Table(
+    "pool_counters",
+    metadata,
+    Column("tailnet_id", Integer, ForeignKey("tailnets.id"), primary_key=True),
+    Column("pool", String(43), primary_key=True),
     Column("last_given", String(39), nullable=False),
 )

@@ -61,6 +61,15 @@ class UserRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomAttribute:
+    """A `custom:…` posture attribute that an administrator, or the node where the policy lets it, set."""
+
+    name: str
+    value: str | float | bool
+    expiry: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """A registered node: owned by a user (`user_id`) or by its `tags` (`user_id` None), never both.
 
@@ -93,6 +102,7 @@ class NodeRecord:
     home_derp: RegionId = 0  # type: ignore[assignment]  # 0 = unknown
     pre_auth_key_id: PreAuthKeyId | None = None
     renamed: bool = False
+    custom_attributes: tuple[CustomAttribute, ...] = ()
 
     @property
     def addresses(self) -> tuple[Prefix, Prefix]:
@@ -127,8 +137,12 @@ class NodeRecord:
 
     @property
     def attributes(self) -> dict[str, str | float | bool]:
-        """What postures of the policy look at, as far as the node tells (policy spec 1.9)."""
-        return {} if self.hostinfo is None else posture_attributes(self.hostinfo)
+        """What postures of the policy look at: what the node tells, and what was set (policy spec 1.9).
+
+        Attributes that expire are taken away by the service when their time is up.
+        """
+        told = {} if self.hostinfo is None else posture_attributes(self.hostinfo)
+        return told | {one.name: one.value for one in self.custom_attributes}
 
     def is_expired(self, wall_now: datetime) -> bool:
         return self.key_expiry is not None and self.key_expiry <= wall_now
@@ -187,7 +201,10 @@ class PreAuthKeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
-    """A key of the management API without its secret. `scopes` name what it may do, `author` who made it."""
+    """A key of the management API without its secret. `scopes` name what it may do, `author` who made it.
+
+    `user_id`: the key acts for this user and never beyond the user's role; None = for the server's administrator.
+    """
 
     id: ApiKeyId
     prefix: str
@@ -197,6 +214,7 @@ class ApiKeyRecord:
     expiry: datetime | None
     revoked: datetime | None = None
     description: str = ""
+    user_id: UserId | None = None
 
     def state(self, wall_now: datetime) -> str:
         """`valid`, `expired` or `revoked`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from appliance.proto.control.messages import Hostinfo, decode, encode
 from appliance.types.addresses import AddrPort, Prefix, parse_addr_port
 from appliance.types.errors import DecodeError, StateError
 from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
-from control.state.records import ApiKeyRecord, NodeRecord, PreAuthKeyRecord, Role, UserRecord
+from control.state.records import ApiKeyRecord, CustomAttribute, NodeRecord, PreAuthKeyRecord, Role, UserRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,6 +49,8 @@ def _column(name: str, value: Any) -> Any:
         return encode(value).decode()
     if name in ("endpoints", "approved_routes"):
         return json.dumps([str(item) for item in value])
+    if name == "custom_attributes":
+        return json.dumps([[one.name, one.value, one.expiry.isoformat() if one.expiry else None] for one in value])
     if name in ("tags", "endpoint_types"):
         return json.dumps([*value])
     if name in ("machine_key", "node_key", "disco_key", "ipv4", "ipv6", "stable_id"):
@@ -85,6 +88,10 @@ def _node_record(row: Mapping[str, Any]) -> NodeRecord:
             "tags": tuple(json.loads(row["tags"])),
             "approved_routes": tuple(ip_network(text) for text in json.loads(row["approved_routes"])),
             "advertised_routes": advertised_routes(hostinfo),
+            "custom_attributes": tuple(
+                CustomAttribute(name, value, datetime.fromisoformat(expiry) if expiry else None)
+                for name, value, expiry in json.loads(row["custom_attributes"])
+            ),
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Column, Table, delete, func, insert, select, text, update
@@ -58,6 +58,10 @@ class Touched:
 def channel(tailnet_id: TailnetId) -> str:
     """PostgreSQL's NOTIFY channel of the tailnet's processes."""
     return f"waypost_{tailnet_id}"
+
+
+def _exhausted() -> StateError:
+    return StateError("all overlay addresses are given", mend="delete nodes that are not used any more")
 
 
 class Transaction:
@@ -155,13 +159,14 @@ class Transaction:
         await self._update(models.users, user_id, values)
 
     async def remove_user(self, user_id: UserId) -> None:
-        """The user's pre-auth keys go too; nodes must be gone already."""
+        """The user's keys go too; nodes must be gone already."""
         table = models.pre_auth_keys
         gone = select(table.c.id).where(table.c.user_id == user_id)
         await self._connection.execute(
             update(models.nodes).where(models.nodes.c.pre_auth_key_id.in_(gone)).values(pre_auth_key_id=None)
         )
         await self._connection.execute(delete(table).where(table.c.user_id == user_id))
+        await self._connection.execute(delete(models.api_keys).where(models.api_keys.c.user_id == user_id))
         await self._delete(models.users, user_id)
 
     # Nodes
@@ -193,32 +198,48 @@ class Transaction:
 
     async def give_ipv4(self, draw: int | None = None) -> IPv4Address:
         """The next one after the last one given; with `draw`, a random number, the first free from there."""
-        return await self._give(4, pool_v4(), IPv4Address, models.nodes.c.ipv4, draw)
-
-    async def give_ipv6(self, draw: int | None = None) -> IPv6Address:
-        return await self._give(6, pool_v6(), IPv6Address, models.nodes.c.ipv6, draw)
-
-    async def _give(self, family: int, pool: Pool[A], make: type[A], column: Column[Any], draw: int | None) -> A:
-        if draw is not None:
-            return await self._next_free(pool, pool.at(draw), column)
-        counters = models.address_counters
-        where = (counters.c.tailnet_id == self._tailnet) & (counters.c.family == family)
-        last = (await self._connection.execute(select(counters.c.last_given).where(where))).scalar()
-        given = await self._next_free(pool, None if last is None else make(last), column)
-        if last is None:
-            values = {"tailnet_id": self._tailnet, "family": family, "last_given": str(given)}
-            await self._connection.execute(insert(counters).values(values))
-        else:
-            await self._connection.execute(update(counters).where(where).values(last_given=str(given)))
+        given = await self._give(("family", 4), pool_v4(), IPv4Address, models.nodes.c.ipv4, draw)
+        if given is None:
+            raise _exhausted()
         return given
 
-    async def _next_free(self, pool: Pool[A], last: A | None, column: Column[Any]) -> A:
+    async def give_ipv4_of(self, network: IPv4Network, draw: int | None = None) -> IPv4Address | None:
+        """The same out of one pool of the policy; None: every address of it is given."""
+        return await self._give(("pool", str(network)), pool_v4(network), IPv4Address, models.nodes.c.ipv4, draw)
+
+    async def give_ipv6(self, draw: int | None = None) -> IPv6Address:
+        given = await self._give(("family", 6), pool_v6(), IPv6Address, models.nodes.c.ipv6, draw)
+        if given is None:
+            raise _exhausted()
+        return given
+
+    async def _give(
+        self, counter: tuple[str, int | str], pool: Pool[A], make: type[A], column: Column[Any], draw: int | None
+    ) -> A | None:
+        """`counter`: column and value that name the row with the last address given."""
+        if draw is not None:
+            return await self._next_free(pool, pool.at(draw), column)
+        name, value = counter
+        table = models.pool_counters if name == "pool" else models.address_counters
+        where = (table.c.tailnet_id == self._tailnet) & (table.c[name] == value)
+        last = (await self._connection.execute(select(table.c.last_given).where(where))).scalar()
+        given = await self._next_free(pool, None if last is None else make(last), column)
+        if given is None:
+            return None
+        if last is None:
+            values = {"tailnet_id": self._tailnet, name: value, "last_given": str(given)}
+            await self._connection.execute(insert(table).values(values))
+        else:
+            await self._connection.execute(update(table).where(where).values(last_given=str(given)))
+        return given
+
+    async def _next_free(self, pool: Pool[A], last: A | None, column: Column[Any]) -> A | None:
         """The next address that no node holds; past the pool's end the search starts over once."""
         candidate, wrapped = pool.after(last), last is None
         while True:
             if candidate is None:
                 if wrapped:
-                    raise StateError("all overlay addresses are given", mend="delete nodes that are not used any more")
+                    return None
                 candidate, wrapped = pool.after(None), True
                 continue
             query = select(func.count()).where(column == str(candidate), models.nodes.c.tailnet_id == self._tailnet)
@@ -266,7 +287,7 @@ class Transaction:
         return None if row is None else (api_key_record(dict(row)), row["secret_hash"])
 
     async def add_api_key(self, key: ApiKeyRecord, secret_hash: bytes) -> ApiKeyId:
-        names = ("prefix", "author", "description", "created", "expiry")
+        names = ("prefix", "author", "description", "created", "expiry", "user_id")
         values = {name: getattr(key, name) for name in names}
         values |= {"scopes": json.dumps(key.scopes), "secret_hash": secret_hash}
         return ApiKeyId(await self._insert(models.api_keys, values))

@@ -255,6 +255,7 @@ class NodeCall(Wire):
     error: str = ""
     action: str = ""
     details: str = ""
+    update: dict[str, str | int | float | bool | None] = {}
 
 
 def format_time(moment: datetime | None) -> str:

@@ -47,6 +47,9 @@ class Hidden:
     def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
         return True
 
+    def disables_ipv4(self, node_id: NodeId) -> bool:
+        return False
+
     def steered(self, viewer: NodeId, peer: NodeId) -> tuple[frozenset[Prefix], frozenset[Prefix]]:
         return frozenset(), frozenset()
 

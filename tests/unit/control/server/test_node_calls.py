@@ -155,3 +155,16 @@ async def test_ok__notices_reach_nodes_and_follow_their_routes(tmp_path: Path) -
         await one.service.routes.approve(SYSTEM, "a", ["192.168.7.0/24"])
         assert set((await node.map_once()).display_messages) == {"work"}
         node.close()
+
+
+async def test_ok__a_node_sets_attributes_that_the_policy_leaves_to_it(tmp_path: Path) -> None:
+    async with server(tmp_path) as one:
+        node = await joined(one, "a")
+        policy = '{"attrConfig": {"custom:level": {"type": "number", "allowSetByNode": true}}}'
+        await one.service.policies.set(SYSTEM, policy)
+        for update, status in (({"custom:level": 3}, 200), ({"custom:tier": "x"}, 403), ({"custom:level": "x"}, 400)):
+            message = wire.NodeCall(version=130, node_key=node.node_key, update=update)
+            assert (await node.ask("PATCH", "/machine/set-device-attr", message))[0] == status
+        (record,) = one.service.view().nodes.values()
+        assert record.attributes["custom:level"] == 3
+        assert "custom:tier" not in record.attributes

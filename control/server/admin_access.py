@@ -1,0 +1,69 @@
+"""Admin socket: roles of users and posture attributes of nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from control.server.admin_http import actor_of, json_reply, life_of, path_name, read_body
+from control.service import present
+from control.state.records import Role
+
+if TYPE_CHECKING:
+    from control.service.service import ControlService
+    from control.state.records import NodeRecord
+
+
+class NewRole(msgspec.Struct, forbid_unknown_fields=True):
+    role: Role
+
+
+class NewAttributes(msgspec.Struct, forbid_unknown_fields=True):
+    """`life_s` null = no expiry."""
+
+    values: dict[str, str | int | float | bool]
+    life_s: float | None = None
+
+
+class AttributeNames(msgspec.Struct, forbid_unknown_fields=True):
+    names: list[str]
+
+
+class AccessHandlers:
+    def __init__(self, service: ControlService) -> None:
+        self._service = service
+
+    async def show_user(self, request: web.Request) -> web.Response:
+        return json_reply(present.user_json(self._service.users.show(actor_of(request), path_name(request))))
+
+    async def set_role(self, request: web.Request) -> web.Response:
+        body = await read_body(request, NewRole)
+        user = await self._service.users.set_role(actor_of(request), path_name(request), body.role)
+        return json_reply(present.user_json(user))
+
+    async def set_attributes(self, request: web.Request) -> web.Response:
+        body = await read_body(request, NewAttributes)
+        return self._node(
+            await self._service.attributes.set(
+                actor_of(request), path_name(request), body.values, life=life_of(body.life_s)
+            )
+        )
+
+    async def remove_attributes(self, request: web.Request) -> web.Response:
+        body = await read_body(request, AttributeNames)
+        return self._node(await self._service.attributes.remove(actor_of(request), path_name(request), body.names))
+
+    def _node(self, node: NodeRecord) -> web.Response:
+        return json_reply(present.node_json(node, self._service.view(), self._service.wall_now()))
+
+
+def access_routes(service: ControlService) -> list[web.RouteDef]:
+    handlers = AccessHandlers(service)
+    return [
+        web.get("/v1/users/{name}", handlers.show_user),
+        web.put("/v1/users/{name}/role", handlers.set_role),
+        web.put("/v1/nodes/{name}/attributes", handlers.set_attributes),
+        web.post("/v1/nodes/{name}/attributes/remove", handlers.remove_attributes),
+    ]

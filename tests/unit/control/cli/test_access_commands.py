@@ -1,0 +1,51 @@
+"""Roles of users, attributes of nodes and keys of users, by command."""
+
+from __future__ import annotations
+
+import pytest
+
+from control.cli.node_attributes import parse_values
+from tests.unit.control.cli.conftest import Shell
+
+
+async def test_ok__roles(shell: Shell) -> None:
+    await shell.run("users", "create", "alice")
+    out, _ = await shell.run("users", "set-role", "alice", "network-admin")
+    assert "alice has the role network-admin now" in out
+    shown = await shell.json("users", "show", "alice")
+    assert (shown["role"], shown["permissions"]) == ("network-admin", ["read", "routes", "policy"])
+    assert "read, routes, policy" in (await shell.run("users", "show", "alice"))[0]
+    key = await shell.json("apikeys", "create", "--scopes", "read,users", "--user", "alice")
+    actor = await shell.service.api_keys.actor_of(key["key"])
+    assert (actor.role, key["user_id"]) == ("network-admin", shown["id"])
+    _, err = await shell.run("users", "set-role", "nobody", "admin", code=1)
+    assert "users create nobody" in err
+    await shell.run("users", "set-role", "alice", "king", code=2)
+
+
+async def test_ok__attributes(shell: Shell) -> None:
+    await shell.run("users", "create", "alice")
+    key = (await shell.json("preauthkeys", "create", "--user", "alice"))["key"]
+    await shell.join(1, key, os="linux")
+    out, _ = await shell.run("nodes", "set-attributes", "gw1", "custom:tier=prod", "custom:level=2", "--expires", "1d")
+    assert "custom:level, custom:tier set" in out
+    await shell.run("nodes", "set-attributes", "gw1", "custom:ok=true")
+    shown = await shell.json("nodes", "attributes", "gw1")
+    wanted = {"custom:tier": "prod", "custom:level": 2, "custom:ok": True, "node:os": "linux"}
+    assert {name: shown["attributes"][name] for name in wanted} == wanted
+    assert sorted(shown["expiries"]) == ["custom:level", "custom:tier"]
+    assert "custom:tier" in (await shell.run("nodes", "attributes", "gw1"))[0]
+    assert "custom:ok=True" in (await shell.run("nodes", "show", "gw1"))[0]
+    removed = await shell.json("nodes", "remove-attributes", "gw1", "custom:tier")
+    assert "custom:tier" not in removed["attributes"]
+    _, err = await shell.run("nodes", "remove-attributes", "gw1", "custom:tier", code=1)
+    assert "has no attribute custom:tier" in err
+    await shell.run("nodes", "set-attributes", "gw1", "custom:tier", code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a", "a"), ("", ""), ("true", True), ("2.5", 2.5), ('"2"', "2"), ("null", "null"), ("[1]", "[1]"), ("a=b", "a=b")],
+)
+def test_ok__values(text: str, value: object) -> None:
+    assert parse_values((f"custom:x={text}",)) == {"custom:x": value}
