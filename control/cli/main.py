@@ -21,6 +21,7 @@ COMMANDS = {
     "apikeys": ("control.cli.apikeys:apikeys", "Create, list, revoke keys of the management API."),
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes; their attributes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
+    "ssh": ("control.cli.ssh:ssh", "Let in or deny SSH logins that need a check."),
     "policy": ("control.cli.policy_questions:policy", "Check, set, test, compare, explain the policy."),
     "config": ("control.cli.config:config", "Check the settings file."),
     "audit": ("control.cli.audit:audit", "Show who changed what."),

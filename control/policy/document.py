@@ -57,15 +57,6 @@ def unknown_users(policy: Policy, known: Callable[[str], bool]) -> tuple[Problem
     )
 
 
-def unserved(policy: Policy) -> tuple[Problem, ...]:
-    """A warning for each line that is right but that this server does not act on yet."""
-    check = "without a sign-in provider nobody can pass a check: these logins are refused"
-    found = [
-        Problem(rule.place, "check rules refuse for now", check, warning=True) for rule in policy.ssh if rule.is_check
-    ]
-    return tuple(found)
-
-
 def _read(reader: Reader, document: Value) -> Policy:
     sections = reader.fields(document, "the policy", SECTIONS)
     groups = read_groups(reader, sections.get("groups"))

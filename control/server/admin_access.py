@@ -1,4 +1,4 @@
-"""Admin socket: roles of users and posture attributes of nodes."""
+"""Admin socket: roles of users, posture attributes of nodes, SSH logins that need a check."""
 
 from __future__ import annotations
 
@@ -55,6 +55,18 @@ class AccessHandlers:
         body = await read_body(request, AttributeNames)
         return self._node(await self._service.attributes.remove(actor_of(request), path_name(request), body.names))
 
+    async def list_checks(self, request: web.Request) -> web.Response:
+        view = self._service.view()
+        return json_reply([present.check_json(one, view) for one in self._service.ssh_checks.list(actor_of(request))])
+
+    async def approve_check(self, request: web.Request) -> web.Response:
+        check = await self._service.ssh_checks.approve(actor_of(request), path_name(request))
+        return json_reply(present.check_json(check, self._service.view()))
+
+    async def deny_check(self, request: web.Request) -> web.Response:
+        check = await self._service.ssh_checks.deny(actor_of(request), path_name(request))
+        return json_reply(present.check_json(check, self._service.view()))
+
     def _node(self, node: NodeRecord) -> web.Response:
         return json_reply(present.node_json(node, self._service.view(), self._service.wall_now()))
 
@@ -66,4 +78,7 @@ def access_routes(service: ControlService) -> list[web.RouteDef]:
         web.put("/v1/users/{name}/role", handlers.set_role),
         web.put("/v1/nodes/{name}/attributes", handlers.set_attributes),
         web.post("/v1/nodes/{name}/attributes/remove", handlers.remove_attributes),
+        web.get("/v1/ssh/checks", handlers.list_checks),
+        web.post("/v1/ssh/checks/{name}/approve", handlers.approve_check),
+        web.post("/v1/ssh/checks/{name}/deny", handlers.deny_check),
     ]

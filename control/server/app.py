@@ -24,7 +24,7 @@ from control.server.embedded_derp import EmbeddedDerp, own_address, relay_host, 
 from control.server.endpoints import add_plain_routes, add_token_routes
 from control.server.front import Front
 from control.server.housekeeping import Housekeeping, refresh_certificates, renew_derp_map, tick
-from control.server.login_page import add_login_page
+from control.server.login_page import add_check_page, add_login_page
 from control.server.machine import MachineApi
 from control.server.metrics import MetricsPage, metrics_routes, read_token
 from control.server.node_calls import NodeCalls
@@ -131,11 +131,12 @@ async def running(
         requests = NodeRequests(hub.push, clock, randomness)
         service.requests.connect(requests)
         calls = NodeCalls(service.dns_names, service.id_tokens, service.reports, service.attributes)
-        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests, calls), tasks.spawn, randomness)
+        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests, calls, service.ssh_checks), tasks.spawn, randomness)
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
         add_token_routes(routes, service.id_tokens)
         add_login_page(routes, service.logins)
+        add_check_page(routes, service.ssh_checks)
         add_status_page(routes, service, _public_name(settings, host))
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)

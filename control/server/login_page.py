@@ -1,4 +1,7 @@
-"""`/register/<id>`: the page behind an AuthURL. It says which command lets the device in; it changes nothing."""
+"""`/register/<id>`, the page behind an AuthURL, and `/auth/<id>`, the one behind an SSH login that needs a check.
+
+They say which command lets the device or the login in; they change nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import TYPE_CHECKING
 from control.server.routes import PlainRequest, PlainResponse, Routes
 from control.service.pending import ID_BYTES
 from control.service.registration import REGISTER_PATH
+from control.service.ssh_checks import AUTH_PATH
 
 if TYPE_CHECKING:
     from control.service.logins import LoginOperations
     from control.service.pending import PendingLogin
+    from control.service.ssh_checks import SshCheck, SshChecks
 
 _ID = re.compile(f"[0-9a-f]{{{2 * ID_BYTES}}}")
 HTML = "text/html; charset=utf-8"
@@ -42,6 +47,30 @@ def add_login_page(routes: Routes, logins: LoginOperations) -> None:
     routes.prefixes[("GET", REGISTER_PATH)] = page
 
 
+def add_check_page(routes: Routes, checks: SshChecks) -> None:
+    """Register the page of SSH logins."""
+
+    async def page(request: PlainRequest) -> PlainResponse:
+        check_id = request.head.path.removeprefix(AUTH_PATH)
+        check = checks.waiting(check_id) if _ID.fullmatch(check_id) else None
+        if check is None:
+            return PlainResponse(404, _nothing().encode(), HTML, HEADERS)
+        return PlainResponse(200, _login_waits(check).encode(), HTML, HEADERS)
+
+    routes.prefixes[("GET", AUTH_PATH)] = page
+
+
+def _login_waits(check: SshCheck) -> str:
+    return _document(
+        "An SSH login needs a check",
+        f"<p>Somebody wants to log in as <strong>{escape(check.login)}</strong> from node {check.source} to node "
+        f"{check.target}. If it is you, let an administrator run this on the control server within 15 minutes:</p>"
+        f"<pre><code>waypost-control ssh approve {check.id}</code></pre>"
+        "<p>The login goes on by itself. If it is not you, deny it: "
+        f"<code>waypost-control ssh deny {check.id}</code></p>",
+    )
+
+
 def _waiting(login: PendingLogin) -> str:
     name = escape(login.hostinfo.hostname[:64] or "without a name")
     return _document(
@@ -55,7 +84,7 @@ def _waiting(login: PendingLogin) -> str:
 
 def _nothing() -> str:
     return _document(
-        "No device waits here",
+        "Nobody waits here",
         "<p>This login is finished, or too old. If the device still waits, it shows a new address.</p>",
     )
 

@@ -5,13 +5,16 @@ Identity is the tunnel's machine key; every request that names a node key is che
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import structlog
 
 from appliance.proto.control import convert
 from appliance.proto.control import messages as wire
 from appliance.types.errors import ApplianceError, DecodeError
+from appliance.types.ids import NodeId
 from control.server.node_requests import C2N_PREFIX, PING_PREFIX
 from control.service.errors import ServiceError
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from control.server.node_requests import NodeRequests
     from control.server.sessions import SessionHub
     from control.service.interface import NodeFacing
+    from control.service.ssh_checks import SshChecks
     from control.state.records import NodeRecord
 
 log = structlog.get_logger("control.machine")
@@ -37,13 +41,9 @@ NOT_SERVED = {
     "/machine/tka/": "this server has no tailnet lock",
 }
 """What we do not serve, in words for the client's log; a path that ends with a slash stands for all below."""
-
-
 SSH_ACTION = "/machine/ssh/action/"
-_REFUSED_CHECK = wire.SshAction(
-    reject=True, message="This login needs a check, and this server has no sign-in to check with. Ask its operator.\r\n"
-)
-"""A check cannot be passed yet: an answer that clients understand, since they repeat a request that fails."""
+MAX_QUERY = 1024
+_SSH_QUESTION = re.compile(r"/machine/ssh/action/([0-9]{1,15})/to/([0-9]{1,15})")
 
 
 class RequestError(Exception):
@@ -64,8 +64,10 @@ class MachineApi:
         hub: SessionHub,
         requests: NodeRequests | None = None,
         calls: NodeCalls | None = None,
+        checks: SshChecks | None = None,
     ) -> None:
         self._service = service
+        self._checks = checks
         self._calls = {} if calls is None else calls.calls
         self._requests = requests
         self._hub = hub
@@ -83,7 +85,7 @@ class MachineApi:
                 self._node_answer(connection, request, path)
                 return
             if path.startswith(SSH_ACTION):
-                connection.respond(request.stream_id, 200, wire.encode(_REFUSED_CHECK))
+                await self._ssh_action(connection, request)
                 return
             route = self._routes.get((request.method, path))
             if route is None:
@@ -116,6 +118,23 @@ class MachineApi:
         if not taken:
             raise RequestError(404, "nobody waits for this answer")
         connection.respond(request.stream_id, 200, b"", TEXT)
+
+    async def _ssh_action(self, connection: TunnelConnection, request: RequestReceived) -> None:
+        """What the node that asks is to do with an SSH login to it; may take a while."""
+        path, _, query = request.path.partition("?")
+        found = _SSH_QUESTION.fullmatch(path)
+        if request.method != "GET" or found is None or self._checks is None:
+            raise RequestError(404, "not a question about an SSH login")
+        source, target = (NodeId(int(number)) for number in found.groups())
+        node = self._service.view().nodes.get(target)
+        if node is None or node.machine_key != connection.peer:
+            raise RequestError(404, "node not found: the login is to another machine")
+        try:
+            fields = dict(parse_qsl(query[:MAX_QUERY], max_num_fields=16))
+        except ValueError:
+            raise RequestError(400, "too many fields in the query") from None
+        action = await self._checks.action(node, source, fields.get("local_user", ""), fields.get("auth_id", ""))
+        connection.respond(request.stream_id, 200, wire.encode(action))
 
     async def _register(self, connection: TunnelConnection, request: RequestReceived) -> None:
         message = wire.decode(wire.RegisterRequest, request.body)

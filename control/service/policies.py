@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from control.policy.checks import run_tests
 from control.policy.compiled import CompiledPolicy
-from control.policy.document import parse_policy, unknown_users, unserved
+from control.policy.document import parse_policy, unknown_users
 from control.policy.facts import auto_approved, is_called
 from control.policy.problems import PolicyError
 from control.service.actor import Permission
@@ -101,4 +101,4 @@ class PolicyOperations:
 
     def _warnings(self, policy: Policy) -> tuple[Problem, ...]:
         users = self._core.model.users.values()
-        return unserved(policy) + unknown_users(policy, lambda name: any(is_called(user, name) for user in users))
+        return unknown_users(policy, lambda name: any(is_called(user, name) for user in users))

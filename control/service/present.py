@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from control.policy.problems import Problem
     from control.service.pending import PendingLogin
     from control.service.routes import RouteState
+    from control.service.ssh_checks import SshCheck
     from control.state.mesh import MeshView
     from control.state.records import ApiKeyRecord, AuditRecord, NodeRecord, PolicyRecord, PreAuthKeyRecord, UserRecord
 
@@ -82,6 +83,20 @@ def pending_json(login: PendingLogin) -> dict[str, Any]:
         "node_key": str(login.node_key),
         "remote_ip": login.remote_ip,
         "created": _time(login.created),
+    }
+
+
+def check_json(check: SshCheck, view: MeshView) -> dict[str, Any]:
+    """An SSH login that waits."""
+    source, target = view.nodes.get(check.source), view.nodes.get(check.target)
+    user = None if source is None or source.user_id is None else view.users.get(source.user_id)
+    return {
+        "id": check.id,
+        "user": None if user is None else user.name,
+        "source": None if source is None else source.given_name,
+        "target": None if target is None else target.given_name,
+        "login": _shown(check.login, 64),
+        "created": _time(check.created),
     }
 
 

@@ -39,6 +39,7 @@ from control.service.requests import NodeRequestOperations
 from control.service.router_probes import RouterProbes
 from control.service.routes import RouteOperations
 from control.service.settings import ServiceSettings
+from control.service.ssh_checks import SshChecks
 from control.service.updates import update_node
 from control.service.users import UserOperations
 from control.state.changes import Change, ChangeBus
@@ -87,6 +88,7 @@ class ControlService:
         self.api_keys = ApiKeyOperations(core, self.users)
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
+        self.ssh_checks = SshChecks(core)
         self.attributes = AttributeOperations(core, self.nodes)
         self.requests = NodeRequestOperations(core, self.nodes)
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
@@ -202,6 +204,7 @@ class ControlService:
     async def sweep(self) -> None:
         """Time-driven work; call about once a second."""
         self._pending.sweep()
+        self.ssh_checks.sweep()
         await self._presence.sweep()
         await self.attributes.sweep()
 

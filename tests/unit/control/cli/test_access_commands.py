@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from control.cli.node_attributes import parse_values
+from control.service.actor import SYSTEM
 from tests.unit.control.cli.conftest import Shell
 
 
@@ -41,6 +42,25 @@ async def test_ok__attributes(shell: Shell) -> None:
     _, err = await shell.run("nodes", "remove-attributes", "gw1", "custom:tier", code=1)
     assert "has no attribute custom:tier" in err
     await shell.run("nodes", "set-attributes", "gw1", "custom:tier", code=2)
+
+
+async def test_ok__ssh_checks(shell: Shell) -> None:
+    await shell.run("users", "create", "alice")
+    for number, options in ((1, ("--user", "alice")), (2, ("--tags", "tag:srv"))):
+        await shell.join(number, (await shell.json("preauthkeys", "create", *options))["key"])
+    rule = '{"action": "check", "src": ["alice@"], "dst": ["tag:srv"], "users": ["root"]}'
+    await shell.service.policies.set(SYSTEM, f'{{"tagOwners": {{"tag:srv": []}}, "ssh": [{rule}]}}')
+    assert "no login waits" in (await shell.run("ssh", "pending"))[0]
+    target = shell.service.nodes.find("gw2")
+    for verb, words in (("deny", "alice may not log in to gw2"), ("approve", "alice logs in to gw2 as root")):
+        await shell.service.ssh_checks.action(target, shell.service.nodes.find("gw1").id, "root", "")
+        (check,) = await shell.json("ssh", "pending")
+        assert (check["user"], check["source"], check["target"], check["login"]) == ("alice", "gw1", "gw2", "root")
+        assert check["id"] in (await shell.run("ssh", "pending"))[0]
+        out, _ = await shell.run("ssh", verb, f"https://control.example/auth/{check['id']}")
+        assert words in out
+    _, err = await shell.run("ssh", "approve", "0" * 20, code=1)
+    assert "ssh pending" in err
 
 
 @pytest.mark.parametrize(

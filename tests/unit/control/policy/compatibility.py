@@ -20,7 +20,7 @@ SECTIONS = (
     ("acls", '{"acls": [{"action": "accept", "src": ["*"], "proto": "tcp", "dst": ["*:22,80-90"]}]}', "accept only; old names users, ports"),
     ("grants", '{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["tcp:443", "icmp:*"], "app": {"x.org/cap": [{}]}}]}', "`ip`, `app` or both"),
     ("grants via", f'{{{OWNERS}, "grants": [{{"src": ["*"], "dst": ["10.0.0.0/8"], "ip": ["*"], "via": ["tag:a"]}}]}}', "through routers with the tag only"),
-    ("ssh", f'{{{OWNERS}, "ssh": [{{"action": "check", "src": ["ann@"], "dst": ["tag:a"], "users": ["root"], "checkPeriod": "20m", "acceptEnv": ["LC_*"], "recorder": ["tag:a"], "enforceRecorder": true}}]}}', "checks refuse for now, with a warning"),
+    ("ssh", f'{{{OWNERS}, "ssh": [{{"action": "check", "src": ["ann@"], "dst": ["tag:a"], "users": ["root"], "checkPeriod": "20m", "acceptEnv": ["LC_*"], "recorder": ["tag:a"], "enforceRecorder": true}}]}}', "checks wait for an administrator"),
     ("nodeAttrs", '{"nodeAttrs": [{"target": ["*"], "attr": ["funnel"], "ipPool": ["100.81.0.0/16"]}]}', "new nodes get their IPv4 address from the pool"),
     ("nodeAttrs app", f'{{{OWNERS}, "nodeAttrs": [{{"target": ["*"], "app": {{"tailscale.com/app-connectors": [{{"name": "x", "connectors": ["tag:a"], "domains": ["example.org"]}}]}}}}]}}', "sent to connectors with the tag"),
     ("autoApprovers", f'{{{OWNERS}, "autoApprovers": {{"routes": {{"10.0.0.0/8": ["tag:a"]}}, "exitNode": ["tag:a"], "services": {{"svc:web": ["tag:a"]}}}}}}', "only add approvals"),

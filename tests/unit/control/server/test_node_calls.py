@@ -168,3 +168,4 @@ async def test_ok__a_node_sets_attributes_that_the_policy_leaves_to_it(tmp_path:
         (record,) = one.service.view().nodes.values()
         assert record.attributes["custom:level"] == 3
         assert "custom:tier" not in record.attributes
+        node.close()
