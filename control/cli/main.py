@@ -22,7 +22,7 @@ COMMANDS = {
     "nodes": ("control.cli.nodes:nodes", "List, show, rename, expire, delete, tag nodes; their attributes."),
     "routes": ("control.cli.routes:routes", "List, approve, revoke subnet and exit routes."),
     "ssh": ("control.cli.ssh:ssh", "Let in or deny SSH logins that need a check."),
-    "policy": ("control.cli.policy_questions:policy", "Check, set, test, compare, explain the policy."),
+    "policy": ("control.cli.policy_edit:policy", "Check, set, change, test, compare, explain the policy."),
     "config": ("control.cli.config:config", "Check the settings file."),
     "audit": ("control.cli.audit:audit", "Show who changed what."),
     "backup": ("control.cli.archive:backup", "Write state and keys to a file, while the server runs."),

@@ -190,6 +190,14 @@ def explain_reach(
         raise click.exceptions.Exit(1)
 
 
+def explained(client: AdminClient, source: str, target: str, port: int, proto: str) -> dict[str, Any]:
+    """The same about the policy in force."""
+    from control.service.offline import explanation
+
+    wanted, _ = _policy_or_live(None, client)
+    return explanation(wanted, _mesh(None, client), source=source, target=target, port=port, protocol=proto)
+
+
 def _show_explanation(found: dict[str, Any], lines: list[str]) -> None:
     click.echo("allowed" if found["allowed"] else "refused")
     if found["everybody"]:

@@ -17,6 +17,7 @@ MAX_BYTES = 8 << 20
 MAX_DEPTH = 64
 
 _SPACE = re.compile(r"[ \t\r\n]+")
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
 _WORD = re.compile(r"[^\s{}\[\],:\"'/]+")
@@ -26,20 +27,25 @@ _LITERALS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`"name": value` of an object."""
+    """`"name": value` of an object. `start`: offset of the name in characters."""
 
     name: str
     place: Place
     value: Value
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A JSON value: str, int, float, bool, None, a tuple of `Value` (array) or of `Member` (object)."""
+    """A JSON value: str, int, float, bool, None, a tuple of `Value` (array) or of `Member` (object).
+
+    `span`: its first offset in characters and the one behind it.
+    """
 
     data: str | int | float | bool | tuple[Value, ...] | tuple[Member, ...] | None
     place: Place
     is_object: bool = False
+    span: tuple[int, int] = (0, 0)
 
     @property
     def kind(self) -> str:
@@ -68,6 +74,17 @@ def parse_hujson(text: str | bytes) -> Value | None:
     if not scanner.at_end():
         scanner.fail("text after the end of the document", "one object is the whole file; remove the rest")
     return value
+
+
+def skip_trivia(text: str, at: int) -> int:
+    """The next offset that is no space and no comment; `text` has been parsed, so comments are closed."""
+    while True:
+        if space := _SPACE.match(text, at):
+            at = space.end()
+        elif comment := COMMENT.match(text, at):
+            at = comment.end()
+        else:
+            return at
 
 
 def _decode(data: bytes) -> str:
@@ -113,6 +130,11 @@ class _Scanner:
                 return
 
     def value(self, depth: int) -> Value:
+        start = self._at
+        found = self._value(depth)
+        return Value(found.data, found.place, found.is_object, (start, self._at))
+
+    def _value(self, depth: int) -> Value:
         if depth > MAX_DEPTH:
             self.fail(f"nested deeper than {MAX_DEPTH} levels")
         if self.at_end():
@@ -248,7 +270,7 @@ class _Scanner:
             self.fail(f'no colon after "{name[:40]}"', f'write "{name[:40]}": value')
         self._at += 1
         self.skip()
-        return Member(name, self.place(start), self.value(depth + 1))
+        return Member(name, self.place(start), self.value(depth + 1), start)
 
     def _closed(self, bracket: str, start: int) -> bool:
         self.skip()

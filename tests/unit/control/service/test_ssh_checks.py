@@ -120,8 +120,8 @@ async def test_ok__narrowed_while_it_waited(world):
     check_id = await world.held()
     waiting = asyncio.ensure_future(world.ask(check_id=check_id))
     await asyncio.sleep(0)
-    await world.checks.approve(ADMIN, check_id)
     await world.rig.service.policies.set(ADMIN, "{}")
+    await world.checks.approve(ADMIN, check_id)
     assert (await waiting).reject
 
 
