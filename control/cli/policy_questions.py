@@ -204,6 +204,8 @@ def _show_explanation(found: dict[str, Any], lines: list[str]) -> None:
         click.echo("  the policy has no rules: everybody reaches everything")
     for rule in found["rules"]:
         click.echo(f"  line {rule['line']}, column {rule['column']}: {_line(lines, rule['line'])}")
+    if found["via"]:
+        click.echo(f"  through {', '.join(found['via'])}")
     for miss in found["missing"]:
         click.echo(f"  line {miss['line']}, column {miss['column']} does not: {miss['lacks']}")
     if found["line"]:

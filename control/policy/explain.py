@@ -14,6 +14,7 @@ from control.policy.selectors import Kind, Names, SelectorError, parse_network, 
 
 if TYPE_CHECKING:
     from appliance.types.addresses import Prefix
+    from appliance.types.ids import NodeId
     from control.policy.meshfile import MeshNode
     from control.policy.problems import Place
     from control.policy.rules import CompiledRule
@@ -48,13 +49,17 @@ class NearMiss:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`rules`: places of the rules that let it. `missing`, `line`: only where it is refused."""
+    """`rules`: places of the rules that let it. `via`: routers that carry it by a grant with `via`.
+
+    `missing`, `line`: only where it is refused.
+    """
 
     allowed: bool
     rules: tuple[Place, ...]
     missing: tuple[NearMiss, ...] = ()
     section: str = ""
     line: str = ""
+    via: tuple[NodeId, ...] = ()
 
 
 def find_end(policy: CompiledPolicy, nodes: dict[str, MeshNode], text: str) -> End:
@@ -91,20 +96,22 @@ def _call(policy: CompiledPolicy, node: MeshNode) -> tuple[str, ...]:
 
 
 def explain(policy: CompiledPolicy, source: End, target: End, port: int, protocol: int | None) -> Explanation:
-    """Whether every address of the source reaches the target, and by which rules; grants with `via` are left out."""
+    """Whether every address of the source reaches the target, and by which rules."""
     if policy.policy.allows_all:
         return Explanation(allowed=True, rules=())
     protocols = DEFAULT_PROTOCOLS if protocol is None else frozenset({protocol})
     wanted = Target(target.prefixes, port, protocols)
     reach = Reach(policy)
     letting: dict[Place, None] = {}
+    via: set[NodeId] = set()
     allowed = bool(source.prefixes)
     for prefix in source.prefixes:
         rules = list(reach.letting(prefix, wanted))
         allowed = allowed and bool(rules)
         letting.update(dict.fromkeys(rule.rule.place for rule in rules))
+        via.update(node_id for rule in rules if rule.rule.via for node_id in reach.carriers(rule, target.prefixes))
     if allowed:
-        return Explanation(allowed=True, rules=tuple(letting))
+        return Explanation(allowed=True, rules=tuple(letting), via=tuple(sorted(via)))
     misses = tuple(miss for rule in policy.rules.rules for miss in _near(reach, rule, source, wanted))
     section = "acls" if policy.policy.grants is None else "grants"
     line = _line(section, source, target, port, protocol)
@@ -112,8 +119,8 @@ def explain(policy: CompiledPolicy, source: End, target: End, port: int, protoco
 
 
 def _near(reach: Reach, rule: CompiledRule, source: End, target: Target) -> list[NearMiss]:
-    """The rule, if all but one of source, destination, port and protocol fit."""
-    if rule.is_app or rule.rule.via or rule.is_self:
+    """The rule, if all but one of source, destination, port, protocol and router fit."""
+    if rule.is_app or rule.is_self:
         return []
     destinations = rule.rule.destinations
     protocols = frozenset(rule.rule.protocol) or DEFAULT_PROTOCOLS
@@ -127,10 +134,15 @@ def _near(reach: Reach, rule: CompiledRule, source: End, target: Target) -> list
             (bool(to_target), "its destinations do not hold the target"),
             (ports, f"its ports do not hold {target.port}"),
             (bool(protocols & target.protocols), "its protocol is another"),
+            (not rule.rule.via or bool(reach.carriers(rule, target.prefixes)), _no_router(rule)),
         )
         if not good
     ]
     return [NearMiss(rule.rule.place, lacks[0])] if len(lacks) == 1 else []
+
+
+def _no_router(rule: CompiledRule) -> str:
+    return f"no router with {' or '.join(rule.rule.via)} serves a route to the target"
 
 
 _WORDS = {6: "tcp", 17: "udp", 132: "sctp"}

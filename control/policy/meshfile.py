@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _USER = ("id", "name", "email", "role")
 _NODE = (
     "id", "name", "user", "tags", "addresses", "advertised_routes", "approved_routes", "attributes", "services",
-    "online",
+    "advertised_services", "online",
 )  # fmt: skip
 
 
@@ -50,6 +50,7 @@ class MeshNode:
     advertised_routes: tuple[Prefix, ...] = ()
     approved_routes: tuple[Prefix, ...] = ()
     services: tuple[str, ...] = ()
+    advertised_services: tuple[str, ...] = ()
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     online: bool = True
 
@@ -105,6 +106,9 @@ class _MeshReader(Reader):
             self.problem(place, f'not a service name: "{name}"', 'write "svc:name"')
         return good
 
+    def _service_names(self, value: Value | None, what: str) -> tuple[str, ...]:
+        return tuple(text for text, place in self.strings(value, what) if self._is_service(text, place))
+
     def _number(self, value: Value | None, index: int) -> int:
         if value is None:
             return index
@@ -144,7 +148,8 @@ class _MeshReader(Reader):
             tags=tags,
             advertised_routes=self._networks(fields.get("advertised_routes"), "advertised_routes"),
             approved_routes=self._networks(fields.get("approved_routes"), "approved_routes"),
-            services=tuple(text for text, _ in self.strings(fields.get("services"), "services")),
+            services=self._service_names(fields.get("services"), "services"),
+            advertised_services=self._service_names(fields.get("advertised_services"), "advertised_services"),
             attributes=self._attributes(fields.get("attributes")),
             online=True if online is None else self.flag(online, "online"),
         )

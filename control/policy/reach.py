@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from appliance.types.addresses import Prefix
+    from appliance.types.ids import NodeId
     from control.policy.compiled import CompiledPolicy
     from control.policy.facts import NodeFacts
     from control.policy.postures import AttributeValue
@@ -78,7 +79,8 @@ class Reach:
         return tuple(prefix for node in nodes for prefix in node_prefixes(node))
 
     def letting(self, source: Prefix, target: Target) -> Iterator[CompiledRule]:
-        """Packet rules that let `source` through to the target, in order; grants with `via` are left out."""
+        """Packet rules that let `source` through to the target, in order; of grants with `via` those that somebody
+        carries."""
         for rule in self._toward(target):
             from_source = self.source_set(rule.source).overlaps(source)
             if from_source and (not rule.is_self or self._same_owner(source, target)):
@@ -91,10 +93,23 @@ class Reach:
             known = self._rules_toward[target] = [
                 rule
                 for rule in self._policy.rules.rules
-                if not rule.is_app and not rule.rule.via and self._open(rule, target)
+                if not rule.is_app and self._open(rule, target)
                 if rule.is_self or any(self.reaches(dst.selector, target.prefixes) for dst in rule.rule.destinations)
+                if not rule.rule.via or self.carriers(rule, target.prefixes)
             ]
         return known
+
+    def carriers(self, rule: CompiledRule, prefixes: tuple[Prefix, ...]) -> tuple[NodeId, ...]:
+        """Routers with a tag of the grant's `via` that serve a way to one of the addresses, by id."""
+        members = self._policy.members
+        found = {
+            node_id
+            for route, node_ids in members.servers.items()
+            if any(_leads_to(route, prefix) for prefix in prefixes)
+            for node_id in node_ids
+            if rule.via_mask & members.entries[node_id].masks.own
+        }
+        return tuple(sorted(found))
 
     def _open(self, rule: CompiledRule, target: Target) -> bool:
         if not target.protocols & (frozenset(rule.rule.protocol) or DEFAULT_PROTOCOLS):
@@ -153,6 +168,13 @@ class Reach:
             [prefix_range(prefix) for prefix in prefixes if prefix.version == 4],
             [prefix_range(prefix) for prefix in prefixes if prefix.version == 6],
         )
+
+
+def _leads_to(route: Prefix, prefix: Prefix) -> bool:
+    """Whether traffic to `prefix` may take the route; an exit route leads to the Internet only."""
+    if route.prefixlen == 0:
+        return route.version == prefix.version and any(overlaps(network, prefix) for network in INTERNET)
+    return overlaps(route, prefix)
 
 
 def node_prefixes(node: NodeFacts) -> tuple[Prefix, Prefix]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from appliance.proto.control import messages as wire
@@ -11,21 +12,40 @@ from control.policy.checks import run_tests
 from control.policy.compiled import CompiledPolicy
 from control.policy.difference import compare
 from control.policy.explain import QuestionError, explain, find_end
-from control.policy.facts import auto_approved
+from control.policy.facts import auto_approved, auto_approves_service
 from control.policy.traffic import parse_protocol
 from control.state.mesh import usable_routes
 
 if TYPE_CHECKING:
     from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId
-    from control.policy.meshfile import Mesh, MeshNode
+    from control.policy.meshfile import Mesh, MeshNode, MeshUser
     from control.policy.model import Policy
     from control.policy.problems import Place, Problem
 
+SERVICE_HOST = "service-host"
+
 
 def compile_mesh(policy: Policy, mesh: Mesh) -> CompiledPolicy:
-    """The policy over the nodes of the file."""
-    return CompiledPolicy(policy, mesh.users, mesh.nodes, mesh.services)
+    """The policy over the nodes of the file, services that autoApprovers give them included."""
+    nodes = tuple(replace(node, services=hosted_services(policy, mesh, node)) for node in mesh.nodes)
+    return CompiledPolicy(policy, mesh.users, nodes, mesh.services)
+
+
+def hosted_services(policy: Policy, mesh: Mesh, node: MeshNode) -> tuple[str, ...]:
+    """Services that the node hosts: approved by a person, or advertised and approved by autoApprovers."""
+    approved = auto_approved_services(policy, mesh, node)
+    return (*node.services, *(name for name in approved if name not in node.services))
+
+
+def auto_approved_services(policy: Policy, mesh: Mesh, node: MeshNode) -> tuple[str, ...]:
+    """Of the services that the node advertises."""
+    owner = _owner(mesh, node)
+    return tuple(name for name in node.advertised_services if auto_approves_service(policy, node, owner, name))
+
+
+def _owner(mesh: Mesh, node: MeshNode) -> MeshUser | None:
+    return next((user for user in mesh.users if user.id == node.user_id), None)
 
 
 def node_outputs(compiled: CompiledPolicy, mesh: Mesh) -> list[dict[str, Any]]:
@@ -52,8 +72,7 @@ def _output(
     primaries: dict[Prefix, NodeId],
 ) -> dict[str, Any]:
     rules = [_plain(rule) for rule in wire_values.filter_rules(compiled.filter_rules(node.id))]
-    owner = next((user for user in mesh.users if user.id == node.user_id), None)
-    approved = auto_approved(compiled.policy, node, owner, node.advertised_routes)
+    approved = auto_approved(compiled.policy, node, _owner(mesh, node), node.advertised_routes)
     return {
         "ID": node.id,
         "Name": node.name,
@@ -62,8 +81,9 @@ def _output(
         "CapGrants": [rule for rule in rules if "CapGrant" in rule],
         "Peers": [_peer(compiled, node, nodes[peer], primaries) for peer in sorted(compiled.visible_peers(node.id))],
         "SSHPolicy": _plain(compiled.ssh_policy(node.id)),
-        "CapMap": dict(compiled.node_attributes(node.id)),
+        "CapMap": {**compiled.node_attributes(node.id), **_service_host(compiled.policy, mesh, node)},
         "AutoApprovedRoutes": [str(route) for route in node.advertised_routes if route in approved],
+        "AutoApprovedServices": [*auto_approved_services(compiled.policy, mesh, node)],
     }
 
 
@@ -79,6 +99,16 @@ def _peer(
     }
     attributes = dict(compiled.peer_attributes(peer.id))
     return {**found, "CapMap": attributes} if attributes else found
+
+
+def _service_host(policy: Policy, mesh: Mesh, node: MeshNode) -> dict[str, Any]:
+    """The key that tells a host its services' addresses: one object for all (apps spec 5.1)."""
+    hosted = {
+        name: [str(address) for address in mesh.services[name]]
+        for name in hosted_services(policy, mesh, node)
+        if name in mesh.services
+    }
+    return {SERVICE_HOST: [hosted]} if hosted else {}
 
 
 def _addresses(compiled: CompiledPolicy, node: MeshNode) -> list[str]:
@@ -127,6 +157,7 @@ def explanation(
         "allowed": found.allowed,
         "everybody": compiled.policy.allows_all,
         "rules": [_place(place) for place in found.rules],
+        "via": [node.name for node in mesh.nodes if node.id in found.via],
         "missing": [{**_place(miss.place), "lacks": miss.lacks} for miss in found.missing],
         "section": found.section,
         "line": found.line,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv6Address
+import sys
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
+from control.policy.checks import run_tests
 from control.policy.compiled import CompiledPolicy
 from control.policy.document import parse_policy
 from control.policy.explain import QuestionError, explain, find_end
@@ -72,3 +75,41 @@ def test_ok__without_rules_everything_is_allowed():
 def test_fail__nobody(name):
     with pytest.raises(QuestionError):
         ask('"acls": []', name, "web")
+
+
+VIA = '"grants": [{"src": ["ann@"], "dst": ["192.168.0.0/16"], "ip": ["22"], "via": ["tag:gw"]}]'
+
+
+def _through(monkeypatch, route: str, sections: str = VIA, tag: str = "tag:gw"):
+    """A question to a mesh with one more node, a router."""
+    networks = (ip_network(route),)
+    router = replace(node(9, "gw", None, (tag,)), advertised_routes=networks, approved_routes=networks)
+    monkeypatch.setattr(sys.modules[__name__], "NODES", [*NODES, router])
+    monkeypatch.setattr(sys.modules[__name__], "OWNERS", OWNERS.replace(": []}", ': [], "tag:gw": [], "tag:x": []}'))
+    return ask(sections, "laptop", "nas")
+
+
+def test_ok__through_a_router_that_carries_it(monkeypatch):
+    found = _through(monkeypatch, "192.168.1.0/24")
+    assert found.allowed
+    assert found.via == (9,)
+
+
+@pytest.mark.parametrize(("route", "tag"), [("192.168.2.0/24", "tag:gw"), ("192.168.1.0/24", "tag:x")])
+def test_fail__no_router_carries_it(monkeypatch, route, tag):
+    found = _through(monkeypatch, route, tag=tag)
+    assert not found.allowed
+    assert [miss.lacks for miss in found.missing] == ["no router with tag:gw serves a route to the target"]
+
+
+def test_ok__an_exit_node_leads_to_the_internet_only(monkeypatch):
+    sections = '"grants": [{"src": ["ann@"], "dst": ["autogroup:internet"], "ip": ["22"], "via": ["tag:gw"]}]'
+    assert not _through(monkeypatch, "0.0.0.0/0", sections).allowed
+    assert ask(sections, "laptop", "8.8.8.8").via == (9,)
+
+
+@pytest.mark.parametrize(("route", "failures"), [("192.168.1.0/24", 0), ("192.168.2.0/24", 1)])
+def test_ok__tests_of_the_policy_know_routers(monkeypatch, route, failures):
+    _through(monkeypatch, route)
+    text = f'{{{OWNERS}, {VIA}, "tests": [{{"src": "ann@", "accept": ["nas:22"]}}]}}'
+    assert len(run_tests(CompiledPolicy(parse_policy(text), USERS, NODES))) == failures

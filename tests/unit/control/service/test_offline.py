@@ -43,3 +43,26 @@ def test_ok__a_suggested_exit_node_is_marked_for_its_peers():
     assert viewer["Peers"][0]["CapMap"] == {"suggest-exit-node": None}
     assert "CapMap" not in router["Peers"][0]
     assert viewer["Peers"][0]["AllowedIPs"][2:] == ["0.0.0.0/0"]
+
+
+def test_ok__services_that_auto_approvers_give():
+    """Advertised and approved makes a host: it is told the addresses and gets the rules toward them."""
+    hosts = [{**ROUTERS[1], "advertised_services": ["svc:web", "svc:db"]}, {**ROUTERS[2], "services": ["svc:db"]}]
+    services = {"svc:web": ["100.99.0.1"], "svc:db": ["100.99.0.2"]}
+    mesh = parse_mesh(json.dumps({"users": [{"name": "ann"}], "nodes": [VIEWER, *hosts], "services": services}))
+    grant = '{"src": ["ann@"], "dst": ["svc:web"], "ip": ["443"]}'
+    approvers = '{"services": {"svc:web": ["tag:r"], "svc:db": ["ann@"]}}'
+    policy = parse_policy(f'{{"tagOwners": {{"tag:r": []}}, "grants": [{grant}], "autoApprovers": {approvers}}}')
+    viewer, web, db = node_outputs(compile_mesh(policy, mesh), mesh)
+    assert web["AutoApprovedServices"] == ["svc:web"]
+    assert web["CapMap"]["service-host"] == [{"svc:web": ["100.99.0.1"]}]
+    assert web["PacketFilter"][0]["DstPorts"] == [{"IP": "100.99.0.1", "Ports": {"First": 443, "Last": 443}}]
+    assert (db["AutoApprovedServices"], db["PacketFilter"]) == ([], [])
+    assert db["CapMap"]["service-host"] == [{"svc:db": ["100.99.0.2"]}]
+    assert [peer["Name"] for peer in viewer["Peers"]] == ["r2"]
+
+
+def test_ok__a_mesh_without_ipv4():
+    viewer, *_ = node_outputs(compile_mesh(parse_policy('{"disableIPv4": true}'), MESH), MESH)
+    assert viewer["Addresses"] == ["fd7a:115c:a1e0::1/128"]
+    assert all("100.64" not in one for peer in viewer["Peers"] for one in peer["AllowedIPs"])
