@@ -93,9 +93,7 @@ def remove(
 @_print_option
 @socket_option
 @json_option
-def allow(
-    source: str, target: str, port: int, proto: str, printed: bool, client: AdminClient, as_json: bool
-) -> None:
+def allow(source: str, target: str, port: int, proto: str, printed: bool, client: AdminClient, as_json: bool) -> None:
     """Add the smallest rule that lets SOURCE reach PORT of TARGET, as `policy explain` names it."""
     found = explained(client, source, target, port, proto)
     if found["allowed"]:
@@ -194,4 +192,6 @@ def _write(file: str, text: str) -> None:
     try:
         Path(file).write_text(text, "utf-8")
     except OSError as error:
-        raise ApplianceError(f"cannot write {file}: {error.strerror}", mend="name a writable file", code="file") from None
+        raise ApplianceError(
+            f"cannot write {file}: {error.strerror}", mend="name a writable file", code="file"
+        ) from None

@@ -22,10 +22,8 @@ def pending(client: AdminClient, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    rows = [
-        tuple(str(one[key] or "-") for key in ("id", "user", "source", "target", "login")) + (when(one["created"]),)
-        for one in found
-    ]
+    keys = ("id", "user", "source", "target", "login")
+    rows = [(*(str(one[key] or "-") for key in keys), when(one["created"])) for one in found]
     show_table(("id", "user", "from", "to", "login", "since"), rows, "no login waits")
 
 

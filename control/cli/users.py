@@ -73,7 +73,7 @@ def show(client: AdminClient, name: str, as_json: bool) -> None:
 @json_option
 @socket_option
 def set_role(client: AdminClient, name: str, role: str, as_json: bool) -> None:
-    """Give the user NAME another ROLE: what the user may do, and which autogroups of the policy hold the user's nodes."""
+    """Give the user NAME another ROLE: it says what the user may do and which autogroups hold the user's nodes."""
     user = client.call("PUT", "users", name, "role", body={"role": role})
     show_result(as_json, user, f"user {user['name']} has the role {user['role']} now")
 

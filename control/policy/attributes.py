@@ -8,7 +8,6 @@ from control.policy.read_attrs import APP_CONNECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
     from ipaddress import IPv4Network
 
     from control.policy.facts import NodeFacts

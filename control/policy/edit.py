@@ -130,7 +130,8 @@ def _insert(text: str, holder: Value, rendered: str, *, outer: bool) -> str:
     rest = _SAME_LINE.match(text, at, close)
     at = at if rest is None else rest.end()
     ended = "\n" in text[at:close]
-    return f"{text[:at].rstrip(' \t')}\n{text[line:start]}{rendered}{',' if ended else ''}{text[at:]}"
+    before = text[:at].rstrip(" \t")
+    return f"{before}\n{text[line:start]}{rendered}{',' if ended else ''}{text[at:]}"
 
 
 def _fill(text: str, opened: int, close: int, rendered: str, *, outer: bool) -> str:

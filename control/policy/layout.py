@@ -12,7 +12,8 @@ from control.policy.hujson import parse_hujson
 
 INDENT = "  "
 _TOKEN = re.compile(
-    r'(?P<space>[ \t\r\n\ufeff]+)|(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<mark>[{}\[\],:])|(?P<atom>"(?:[^"\\]|\\.)*"|[^\s{}\[\],:"/]+)',
+    r"(?P<space>[ \t\r\n\ufeff]+)|(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<mark>[{}\[\],:])"
+    r'|(?P<atom>"(?:[^"\\]|\\.)*"|[^\s{}\[\],:"/]+)',
     re.DOTALL,
 )
 

@@ -120,7 +120,10 @@ class SshTest:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A checked document. `node_settable`: custom attributes that nodes may set of themselves. `acls` and `grants` both None = both sections are absent: everybody reaches everything."""
+    """A checked document. `acls` and `grants` both None = both sections are absent: everybody reaches everything.
+
+    `node_settable`: custom attributes that nodes may set of themselves.
+    """
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: Mapping[str, Prefix] = field(default_factory=dict)

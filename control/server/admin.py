@@ -198,7 +198,9 @@ class AdminServer:
 
     async def _rename_user(self, request: web.Request) -> web.Response:
         body = await read_body(request, NewName)
-        return json_reply(present.user_json(await self._service.users.rename(actor_of(request), path_name(request), body.name)))
+        return json_reply(
+            present.user_json(await self._service.users.rename(actor_of(request), path_name(request), body.name))
+        )
 
     async def _delete_user(self, request: web.Request) -> web.Response:
         return json_reply(present.user_json(await self._service.users.delete(actor_of(request), path_name(request))))
@@ -290,7 +292,11 @@ class AdminServer:
         if not body.to:
             return json_reply({"latency_s": await requests.alive(actor_of(request), path_name(request))})
         return json_reply(
-            {"answers": await requests.ping_peer(actor_of(request), path_name(request), body.to, body.kinds or ["disco"])}
+            {
+                "answers": await requests.ping_peer(
+                    actor_of(request), path_name(request), body.to, body.kinds or ["disco"]
+                )
+            }
         )
 
     async def _ask_node(self, request: web.Request) -> web.Response:
@@ -331,7 +337,9 @@ class AdminServer:
 
     async def _set_policy(self, request: web.Request) -> web.Response:
         body = await read_body(request, PolicyText)
-        record, warnings = await self._service.policies.set(actor_of(request), body.text, base_version=body.base_version)
+        record, warnings = await self._service.policies.set(
+            actor_of(request), body.text, base_version=body.base_version
+        )
         problems = [present.problem_json(problem) for problem in warnings]
         return json_reply({**present.policy_json(record), "problems": problems})
 

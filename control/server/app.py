@@ -131,7 +131,9 @@ async def running(
         requests = NodeRequests(hub.push, clock, randomness)
         service.requests.connect(requests)
         calls = NodeCalls(service.dns_names, service.id_tokens, service.reports, service.attributes)
-        noise = NoiseUpgrade(identity.noise, MachineApi(service, hub, requests, calls, service.ssh_checks), tasks.spawn, randomness)
+        noise = NoiseUpgrade(
+            identity.noise, MachineApi(service, hub, requests, calls, service.ssh_checks), tasks.spawn, randomness
+        )
         stack.callback(noise.close)
         add_plain_routes(routes, noise, service)
         add_token_routes(routes, service.id_tokens)

@@ -1,4 +1,5 @@
-"""Smaller requests inside the tunnel: certificates' DNS records, identity tokens, reports, attributes (control-protocol spec 6)."""
+"""Smaller requests inside the tunnel: certificates' DNS records, identity tokens, reports, attributes
+(control-protocol spec 6)."""
 
 from __future__ import annotations
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 class NodeCalls:
     """Each call takes the node that the tunnel proved, and what it asks; the bytes of a 200 answer."""
 
-    def __init__(
-        self, dns: DnsNames, tokens: IdTokens, reports: NodeReports, attributes: AttributeOperations
-    ) -> None:
+    def __init__(self, dns: DnsNames, tokens: IdTokens, reports: NodeReports, attributes: AttributeOperations) -> None:
         self._attributes = attributes
         self._dns = dns
         self._tokens = tokens

@@ -72,7 +72,9 @@ class ApiKeyOperations:
                 description=description[:255], user_id=None if owner is None else owner.id,
             )  # fmt: skip
             key = replace(key, id=await draft.tx.add_api_key(key, _hash(secret)))
-            await draft.audit("apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry, "user": user})
+            await draft.audit(
+                "apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry, "user": user}
+            )
         return key, f"{PREFIX}{prefix}-{secret}"
 
     async def revoke(self, actor: Actor, key: str) -> ApiKeyRecord:

@@ -1,7 +1,8 @@
-"""Posture attributes that are set, not told by the node itself: `custom:…`, with an end if wished (policy spec 1.9, 7.2).
+"""Posture attributes that are set, not told by the node itself: `custom:…`, with an end if wished
+(policy spec 1.9, 7.2).
 
-Postures of the policy look at them. Where `attrConfig` knows an attribute its type holds; with `allowSetByNode` the node
-may set it too.
+Postures of the policy look at them. Where `attrConfig` knows an attribute its type holds; with `allowSetByNode` the
+node may set it too.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class AttributeOperations:
         async with self._core.change(actor) as draft:
             node = self._nodes.find(name)
             expiry = None if life is None else draft.now + life
-            await self._put(draft, node, {key: self._checked_value(key, value) for key, value in values.items()}, expiry)
+            await self._put(
+                draft, node, {key: self._checked_value(key, value) for key, value in values.items()}, expiry
+            )
         return self._core.model.nodes[node.id]
 
     async def remove(self, actor: Actor, name: str, attributes: Sequence[str]) -> NodeRecord:
@@ -99,7 +102,9 @@ class AttributeOperations:
         added = [CustomAttribute(name, value, expiry) for name, value in values.items() if value is not None]
         after = tuple(sorted((*kept, *added), key=lambda one: one.name))
         if len(after) > MAX_ATTRIBUTES:
-            raise ServiceError(f"{node.given_name} would have more than {MAX_ATTRIBUTES} attributes", mend="remove some")
+            raise ServiceError(
+                f"{node.given_name} would have more than {MAX_ATTRIBUTES} attributes", mend="remove some"
+            )
         if after != node.custom_attributes:
             await draft.patch_node(node.id, custom_attributes=after)
             await draft.audit("node.attributes", f"node:{node.id}", _shown(node.custom_attributes), _shown(after))
@@ -120,9 +125,7 @@ class AttributeOperations:
 
 
 def _expired(node: NodeRecord, wall_now: datetime) -> tuple[str, ...]:
-    return tuple(
-        one.name for one in node.custom_attributes if one.expiry is not None and one.expiry <= wall_now
-    )
+    return tuple(one.name for one in node.custom_attributes if one.expiry is not None and one.expiry <= wall_now)
 
 
 def _shown(attributes: Sequence[CustomAttribute]) -> dict[str, AttributeValue]:

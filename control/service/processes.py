@@ -67,7 +67,7 @@ class Mesh(Protocol):
 
 @dataclass(slots=True)
 class _Other:
-    """Another process. `leaving`: it said farewell; its nodes count until then. `unwell`: routers that do not answer."""
+    """Another process. `leaving`: it said farewell; its nodes count until then. `unwell`: its silent routers."""
 
     heard: float
     nodes: set[NodeId] = field(default_factory=set)

@@ -57,7 +57,8 @@ class RouterProbes:
         self._core.show_health(counted)
 
     async def _ask_all(self, channel: NodeChannel, node_ids: tuple[NodeId, ...]) -> dict[NodeId, bool]:
-        gate, answers = asyncio.Semaphore(AT_ONCE), dict[NodeId, bool]()
+        gate = asyncio.Semaphore(AT_ONCE)
+        answers: dict[NodeId, bool] = {}
 
         async def ask(node_id: NodeId) -> None:
             async with gate:

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.policy.edit import append, put, remove, remove_value
@@ -20,7 +20,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
-TRIVIA = st.lists(st.sampled_from([" ", "\n", "\n\n", "// c\n", "/* b */", "/* x\n y */", "\t"]), max_size=3).map("".join)
+TRIVIA = st.lists(st.sampled_from([" ", "\n", "\n\n", "// c\n", "/* b */", "/* x\n y */", "\t"]), max_size=3).map(
+    "".join
+)
 
 
 @st.composite
@@ -60,6 +62,7 @@ def _said(token: str) -> str:
     return f"<{token.strip('/* ').split()[0]}>" if token.startswith("/") else ""
 
 
+@settings(deadline=None)
 @given(documents())
 def test_ok__layout_keeps_values_and_comments_and_settles(document):
     value, text = document
@@ -72,6 +75,7 @@ def test_ok__layout_keeps_values_and_comments_and_settles(document):
 LISTS = st.dictionaries(NAMES, st.lists(NAMES, max_size=3), min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(documents(LISTS), NAMES, NAMES)
 def test_ok__append_and_put(document, name, added):
     value, text = document
@@ -82,6 +86,7 @@ def test_ok__append_and_put(document, name, added):
     assert plain(parse_hujson(put(text, (name,), added))) == {**value, name: added}
 
 
+@settings(deadline=None)
 @given(documents(LISTS), st.data())
 def test_ok__remove(document, data):
     value, text = document

@@ -65,7 +65,16 @@ async def test_ok__ssh_checks(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a", "a"), ("", ""), ("true", True), ("2.5", 2.5), ('"2"', "2"), ("null", "null"), ("[1]", "[1]"), ("a=b", "a=b")],
+    [
+        ("a", "a"),
+        ("", ""),
+        ("true", True),
+        ("2.5", 2.5),
+        ('"2"', "2"),
+        ("null", "null"),
+        ("[1]", "[1]"),
+        ("a=b", "a=b"),
+    ],
 )
 def test_ok__values(text: str, value: object) -> None:
     assert parse_values((f"custom:x={text}",)) == {"custom:x": value}

@@ -181,7 +181,7 @@ async def test_fail__pages_and_strangers_are_not_served(shell, monkeypatch):
     assert "200 OK" in await ask("Host: waypost-control\r\n")
     assert "403" in await ask("Host: localhost\r\n")
     assert "403" in await ask("Host: waypost-control\r\nOrigin: http://x\r\n")
-    monkeypatch.setattr("control.server.admin._UCRED", _Stranger())
+    monkeypatch.setattr("control.server.admin_http._UCRED", _Stranger())
     assert "root and the server's own user only" in await ask("Host: waypost-control\r\n")
 
 

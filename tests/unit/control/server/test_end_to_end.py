@@ -316,8 +316,6 @@ async def test_fail__foreign_or_unknown_node_key(server: Server) -> None:
         ("POST", "/machine/map", wire.MapRequest(version=79, node_key="nodekey:" + "1" * 64), 400),
         ("POST", "/machine/map", wire.MapRequest(version=130, node_key="nodekey:1"), 400),
         ("POST", "/machine/register", wire.RegisterRequest(version=130), 400),
-        ("POST", "/machine/set-device-attr", None, 405),
-        ("PATCH", "/machine/set-device-attr", wire.NodeCall(node_key="nodekey:" + "1" * 64), 404),
         ("POST", "/machine/webclient/init/1/to/2", None, 501),
         ("GET", "/machine/tka/sync/offer", None, 501),
         ("GET", "/machine/map", None, 405),

@@ -114,7 +114,7 @@ async def test_ok__only_routers_with_a_substitute_are_asked(rig, channel, pair):
 
 @pytest.mark.parametrize("case", ["young", "again", "gone", "cannot be asked"])
 async def test_ok__a_round_that_proves_nothing(rig, channel, pair, case):
-    one, two = pair
+    one, _ = pair
     channel.silent = {one.id}
     if case == "young":
         rig.service.session_started(one.id)
