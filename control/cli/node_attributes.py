@@ -40,9 +40,10 @@ def set_attributes(client: AdminClient, name: str, values: tuple[str, ...], expi
 
     VALUE is true, false, a number, or text; text that looks otherwise stands in double quotes.
     """
-    body = {"values": parse_values(values), "life_s": None if expires == NEVER else expires}
+    wanted = parse_values(values)
+    body = {"values": wanted, "life_s": None if expires == NEVER else expires}
     node = client.call("PUT", "nodes", name, "attributes", body=body)
-    show_result(as_json, node, f"node {node['name']}: {', '.join(sorted(body['values']))} set")
+    show_result(as_json, node, f"node {node['name']}: {', '.join(sorted(wanted))} set")
 
 
 @click.command("remove-attributes")

@@ -12,8 +12,8 @@ import click
 from appliance.types.errors import ApplianceError
 from control.cli.client import AdminClient, RemoteError
 from control.cli.options import json_option, show_json, show_result, socket_option
-from control.cli.policy import FILE, read_text, show_problems
-from control.cli.policy_questions import explained, policy
+from control.cli.policy import FILE, policy, read_text, show_problems
+from control.cli.policy_questions import explained
 
 __all__ = ["policy"]
 
@@ -147,7 +147,7 @@ def _path(section: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], list[A
 
 
 def _apply(change: Change, file: str | None, printed: bool, client: AdminClient, as_json: bool) -> None:
-    current = {"text": read_text(file), "version": None} if file else client.call("GET", "policy")
+    current: dict[str, Any] = {"text": read_text(file)} if file else client.call("GET", "policy")
     text = _changed(file or "policy in force", change, current["text"])
     if printed:
         click.echo(text, nl=not text.endswith("\n"))

@@ -184,7 +184,7 @@ def _needs_line(comment: str) -> bool:
 def _rendered(value: str | _Group, indent: str) -> str:
     if isinstance(value, str):
         return value
-    opened, closed = value.brackets
+    opened, closed = value.brackets[0], value.brackets[1]
     if not value.spread:
         parts = [_one_line(item, indent) for item in value.items]
         return opened + " ".join([", ".join(parts), *value.end]).strip() + closed

@@ -30,7 +30,7 @@ MAX_LETTERS = 50
 MAX_ATTRIBUTES = 64
 EXPIRY_CHECK_S = 5.0
 _NAME = re.compile(r"custom:[A-Za-z0-9_.-]+")
-_KINDS = {"string": str, "bool": bool, "number": (int, float)}
+_KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "bool": (bool,), "number": (int, float)}
 
 
 class AttributeOperations:
