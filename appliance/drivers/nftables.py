@@ -59,6 +59,16 @@ class NftFirewall:
         return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
+def apply_now(document: str, program: str = "nft") -> None:
+    """Apply a document in the network namespace of the calling thread, which waits. Raises as `NftFirewall.apply`."""
+    try:
+        done = subprocess.run((program, "-f", "-"), input=document.encode(), capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise PrivilegeError(f"the program {program!r} is missing", mend="install the package nftables") from error
+    if done.returncode != 0:
+        raise _error(done.stderr.decode(errors="replace"), document)
+
+
 def _error(errors: str, document: str) -> FirewallError:
     """nft prints place, reason and a drawing; people need the first reason and the line it is about."""
     lines = [line for line in errors.splitlines() if line.strip()]

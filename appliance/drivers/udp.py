@@ -130,6 +130,12 @@ def _gro_size(control: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
+def enlarge_buffers(sock: socket.socket) -> None:
+    """7 MiB each way, or as much as the kernel lets us have."""
+    _big_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+    _big_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+
+
 def _big_buffer(sock: socket.socket, force: int, plain: int) -> None:
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, _BUFFER_BYTES)
@@ -145,8 +151,7 @@ def _bind(family: socket.AddressFamily, host: str, port: int, mark: int) -> sock
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        _big_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        _big_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        enlarge_buffers(sock)
         sock.bind((host, port))
     except BaseException:
         sock.close()

@@ -9,8 +9,11 @@ from ipaddress import ip_network
 import pytest
 
 from appliance.crypto.x25519 import clamp, public_key
+from appliance.engine.kernel import KernelEngine
 from appliance.ports.engine import Engine, EngineDiff, EnginePeer, MemoryEngine
+from appliance.ports.packets import MemoryUdpPort, Segments
 from appliance.ports.underlay import PARKED, MemoryUnderlay, PeerPath, Underlay
+from appliance.ports.wireguard_device import MemoryLoopbackPort, MemoryMeshPort, MemoryWireGuardDevice
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey
 from tests.contract.world import World
@@ -33,7 +36,26 @@ def userspace(world: World) -> Subject:
     return Subject(engine, engine)
 
 
-@pytest.fixture(params=[memory, userspace], ids=lambda make: make.__name__)
+def kernel(world: World) -> Subject:
+    """The kernel engine over twins of what the kernel gives; `tests/qemu` runs these tests on the kernel itself."""
+    engine = KernelEngine(
+        MemoryWireGuardDevice(),
+        MemoryLoopbackPort,
+        MemoryMeshPort,
+        lambda port: [MemoryUdpPort(AddrPort(host, port or 50000), _lost) for host in ("0.0.0.0", "::")],
+        lambda document: None,
+        world.clock,
+        port=41641,
+        loop=world.loop,
+    )
+    return Subject(engine, engine)
+
+
+def _lost(local: AddrPort, to: AddrPort, batch: Segments) -> None:
+    """Nobody is there."""
+
+
+@pytest.fixture(params=[memory, userspace, kernel], ids=lambda make: make.__name__)
 async def subject(request: pytest.FixtureRequest, world: World) -> Subject:
     make: Callable[[World], Subject] = request.param
     made = make(world)

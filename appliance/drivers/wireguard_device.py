@@ -1,0 +1,279 @@
+"""`WireGuardDevice` on netlink: the device by rtnetlink, its peers by the generic family `wireguard`.
+
+Two sockets: one for changes, each acknowledged at once (a fraction of a millisecond), one for readings of all peers,
+which the event loop takes up part by part. Opened in the network namespace of the calling thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from appliance.drivers.wireguard_messages import (
+    GET_DEVICE,
+    SET_DEVICE,
+    VERSION,
+    attribute,
+    attributes,
+    device_name,
+    device_settings,
+    nested,
+    parse_peers,
+    parse_port,
+    peers_attributes,
+)
+from appliance.ports.wireguard_device import DevicePeer, PeerSetting
+from appliance.types.errors import DecodeError, PrivilegeError, UnderlayError
+from appliance.types.keys import NodePrivateKey
+
+_NETLINK_ROUTE, _NETLINK_GENERIC = 0, 16
+_REQUEST, _ACK, _DUMP, _CREATE, _EXCL = 0x1, 0x4, 0x300, 0x400, 0x200
+_ERROR, _DONE = 2, 3
+_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
+_IFNAME, _MTU, _LINKINFO, _INFO_KIND = 3, 4, 18, 1
+_IFF_UP = 1
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_GENERIC = struct.Struct("=BBxx")
+_PART_BYTES = 1 << 16
+_RECEIVE_BUFFER = 1 << 20
+_PARTS_AT_ONCE = 8
+_SO_RCVBUFFORCE = 33
+_LACKING = (errno.EOPNOTSUPP, errno.ENODEV, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOENT)
+
+
+class KernelLacksWireGuardError(UnderlayError):
+    """The kernel has no WireGuard, not even as a module that it would load."""
+
+    code = "no-kernel-wireguard"
+
+
+class _Channel:
+    """A netlink socket with numbered requests."""
+
+    def __init__(self, protocol: int) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self.socket.bind((0, 0))
+        self.number = 0
+
+    def send(self, kind: int, flags: int, body: bytes) -> None:
+        self.number += 1
+        self.socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, self.number, 0) + body)
+
+    def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
+        """Send and wait for the acknowledgement; the messages before it. Raises OSError with the kernel's number."""
+        self.send(kind, flags | _ACK, body)
+        answers: list[bytes] = []
+        while True:
+            for number, code, payload in messages(self.socket.recv(_PART_BYTES)):
+                if number != self.number:
+                    continue
+                if code in (_ERROR, _DONE):
+                    check(payload)
+                    return answers
+                answers.append(payload)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Number, type and payload of each message in a datagram."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, _flags, number, _pid = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        yield number, kind, data[at + _HEADER.size : at + length]
+        at += (length + 3) & ~3
+
+
+def check(payload: bytes) -> None:
+    """Raise the OSError that an acknowledgement carries."""
+    code = -struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+class NetlinkWireGuardDevice:
+    """The device `name`; `mtu` is given to a new one."""
+
+    def __init__(self, name: str, mtu: int) -> None:
+        self._name = name
+        self._mtu = mtu
+        self._family = 0
+        self._changes: _Channel | None = None
+        self._readings: _Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._found: list[DevicePeer] = []
+        self._done: Callable[[Sequence[DevicePeer]], None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def open(self, port: int, mark: int) -> bool:
+        """Keeps the port of a device that is there when `port` is 0."""
+        try:
+            found = self._make()
+            self._changes = _Channel(_NETLINK_GENERIC)
+            self._family = self._find_family()
+            self._readings = _Channel(_NETLINK_GENERIC)
+            self._readings.socket.setblocking(False)
+            with contextlib.suppress(OSError):
+                self._readings.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            if not found or (port and self.listen_port() != port):
+                self._set(device_settings(port=port))
+            self._set(device_settings(mark=mark))
+            self._bring_up()
+        except OSError as error:
+            self._release()
+            raise _explained(error, self._name, port) from error
+        except DecodeError:
+            self._release()
+            raise
+        return found
+
+    def _make(self) -> bool:
+        """Whether it was there. Raises OSError; EEXIST when another kind of device has the name."""
+        kind = nested(_LINKINFO, attribute(_INFO_KIND, b"wireguard\0"))
+        body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
+        body += attribute(_MTU, struct.pack("=I", self._mtu)) + kind
+        channel = _Channel(_NETLINK_ROUTE)
+        try:
+            channel.request(_NEWLINK, body, _CREATE | _EXCL)
+        except FileExistsError:
+            if self._kind(channel) != b"wireguard":
+                raise
+            return True
+        finally:
+            channel.close()
+        return False
+
+    def _kind(self, channel: _Channel) -> bytes:
+        body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
+        for answer in channel.request(_GETLINK, body):
+            info = dict(attributes(answer[_LINK.size :])).get(_LINKINFO)
+            if info is not None:
+                return bytes(dict(attributes(info)).get(_INFO_KIND, b"")).rstrip(b"\0")
+        return b""
+
+    def _find_family(self) -> int:
+        assert self._changes is not None
+        body = _GENERIC.pack(_GET_FAMILY, 1) + attribute(_FAMILY_NAME, b"wireguard\0")
+        for answer in self._changes.request(_CONTROL, body):
+            found = dict(attributes(answer[_GENERIC.size :])).get(_FAMILY_ID)
+            if found is not None:
+                return int(struct.unpack_from("=H", found)[0])
+        raise OSError(errno.ENOENT, "no WireGuard family")
+
+    def _bring_up(self) -> None:
+        channel = _Channel(_NETLINK_ROUTE)
+        try:
+            body = _LINK.pack(0, 0, 0, _IFF_UP, _IFF_UP) + attribute(_IFNAME, self._name.encode() + b"\0")
+            channel.request(_NEWLINK, body)
+        finally:
+            channel.close()
+
+    def listen_port(self) -> int:
+        return max((parse_port(part) for part in self._read_now()), default=0)
+
+    def set_listen_port(self, port: int) -> None:
+        self._set(device_settings(port=port))
+
+    def set_private_key(self, key: NodePrivateKey) -> None:
+        self._set(device_settings(key=key))
+
+    def set_peers(self, settings: Iterable[PeerSetting]) -> None:
+        for made in peers_attributes(settings):
+            self._set(made)
+
+    def _set(self, made: bytes) -> None:
+        if self._changes is not None:
+            self._changes.request(self._family, _GENERIC.pack(SET_DEVICE, VERSION) + device_name(self._name) + made)
+
+    def peers(self) -> Sequence[DevicePeer]:
+        return [peer for part in self._read_now() for peer in parse_peers(part)]
+
+    def _read_now(self) -> list[bytes]:
+        assert self._changes is not None
+        body = _GENERIC.pack(GET_DEVICE, VERSION) + device_name(self._name)
+        return [part[_GENERIC.size :] for part in self._changes.request(self._family, body, _DUMP)]
+
+    def read_peers(self, done: Callable[[Sequence[DevicePeer]], None]) -> None:
+        if self._done is not None or self._readings is None:
+            return
+        self._done, self._found = done, []
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._readings.socket, self._part)
+        self._readings.send(self._family, _DUMP, _GENERIC.pack(GET_DEVICE, VERSION) + device_name(self._name))
+
+    def _part(self) -> None:
+        assert self._readings is not None
+        for _ in range(_PARTS_AT_ONCE):
+            try:
+                data = self._readings.socket.recv(_PART_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:  # parts were lost: the next reading tells all
+                self._done = None
+                return
+            for number, kind, payload in messages(data):
+                if number != self._readings.number:
+                    continue
+                if kind in (_ERROR, _DONE):
+                    self._finish()
+                    return
+                self._found += parse_peers(payload[_GENERIC.size :])
+
+    def _finish(self) -> None:
+        done, self._done = self._done, None
+        found, self._found = self._found, []
+        if done is not None:
+            done(found)
+
+    def close(self) -> None:
+        if self._changes is None:
+            return
+        self._release()
+        channel = _Channel(_NETLINK_ROUTE)
+        try:
+            body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
+            with contextlib.suppress(OSError):  # gone already
+                channel.request(_DELLINK, body)
+        finally:
+            channel.close()
+
+    def _release(self) -> None:
+        if self._loop is not None and self._readings is not None:
+            self._loop.remove_reader(self._readings.socket)
+        self._loop = self._done = None
+        for channel in (self._changes, self._readings):
+            if channel is not None:
+                channel.close()
+        self._changes = self._readings = None
+
+
+def _explained(error: OSError, name: str, port: int) -> UnderlayError | PrivilegeError:
+    if error.errno in _LACKING:
+        return KernelLacksWireGuardError(
+            "this kernel has no WireGuard", mend="load the module (modprobe wireguard), or use the userspace engine"
+        )
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return PrivilegeError("may not make a WireGuard device", mend="run as root, or with CAP_NET_ADMIN")
+    if error.errno == errno.EADDRINUSE:
+        return UnderlayError(
+            f"UDP port {port} is taken by another program",
+            mend="stop that program, or set another port (0 takes any free one)",
+            code="port_taken",
+        )
+    if error.errno == errno.EEXIST:
+        return UnderlayError(f"there is another interface {name}", mend="remove it, or set tunnel.interface")
+    return UnderlayError(f"cannot make the WireGuard device {name}: {error.strerror}")
