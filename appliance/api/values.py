@@ -405,7 +405,8 @@ class GatewayStatus:
     """Everything that a status page shows but the panels. `waiting_for` says in words what the gateway waits for.
 
     `auth_url` is the page at which a person logs this gateway in, "" when there is none to open. `unconfirmed_s`:
-    settings on trial go back after so many seconds; None = none are.
+    settings on trial go back after so many seconds; None = none are. `engine_reason`
+    says in words why this engine runs.
     """
 
     version: str
@@ -414,6 +415,7 @@ class GatewayStatus:
     auth_url: str = ""
     interface: str = ""
     engine: str = ""
+    engine_reason: str = ""
     port: int = 0
     self_node: SelfState = SelfState()
     control: ControlState = ControlState()

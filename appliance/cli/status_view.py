@@ -61,7 +61,8 @@ def _head_rows(status: Status, now: datetime) -> Iterator[tuple[str, Text]]:
     if status.interface:
         form = f", {status.engine_form}" if status.engine_form else ""
         place = ", rootless" if status.rootless else ""
-        engine = f"{status.engine} engine{form}{place}"
+        why = f" ({status.engine_reason})" if status.engine_reason else ""
+        engine = f"{status.engine} engine{form}{place}{why}"
         yield "tunnel", Text(f"{status.interface}, {engine}, UDP port {status.port or 'any'}")
     if node.advertised_routes:
         yield "serves", _served(node.advertised_routes, node.approved_routes)

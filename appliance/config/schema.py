@@ -95,9 +95,12 @@ class ControlSection:
 
 @dataclass(frozen=True, slots=True)
 class TunnelSection:
-    """`[tunnel]`. `port` 0 takes any free UDP port. `native`: the userspace engine's native step, `auto`: if built."""
+    """`[tunnel]`. `port` 0 takes any free UDP port. `engine` auto: the kernel's WireGuard where there is one.
 
-    engine: str = _checked("userspace", _one_of("userspace"))
+    `native`: the userspace engine's native step, `auto`: if built.
+    """
+
+    engine: str = _checked("auto", _one_of("auto", "kernel", "userspace"))
     interface: str = _checked("waypost0", _interface_problem)
     port: int = _checked(41641, _between(0, 65535))
     mtu: int = _checked(1280, _between(1280, 9000))

@@ -266,6 +266,7 @@ class ChangeApplier:
             snat=firewall.snat is not False,
             drop_cgnat=_NO_CGNAT_DROP not in node.cap_map,
             wireguard_port=next((port.port for port in self._core.engine.local_ports()), 0),
+            inner_port=self._core.engine.inner_port,
             foreign=ForeignMode(config.router.foreign),
         )
 

@@ -31,6 +31,11 @@ class DataPlane(Engine, Underlay, TsmpPort, Protocol):
     """An engine with all of its seams."""
 
     @property
+    def inner_port(self) -> int:
+        """UDP port at which this host sees what is not WireGuard on the WireGuard port; 0: the same port."""
+        ...
+
+    @property
     def last_timestamp(self) -> bytes:
         """Greatest handshake timestamp sent; to be stored."""
         ...
@@ -119,3 +124,4 @@ class Core:
     open_udp: Callable[[int], Sequence[UdpPort]] = open_udp_ports
     """Opens ports of the underlay."""
     engine_form: str = ""
+    engine_reason: str = ""

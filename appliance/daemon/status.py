@@ -79,6 +79,7 @@ class StatusBuilder:
             engine=engine.kind,
             rootless=self._core.rootless,
             engine_form=self._core.engine_form,
+            engine_reason=self._core.engine_reason,
             port=next((port.port for port in engine.local_ports()), 0),
             self_node=self._self_node(progress, view),
             control=self._control(progress, view),

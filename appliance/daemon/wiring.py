@@ -16,6 +16,7 @@ import structlog
 from appliance.c2n.settings import add_settings
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
+from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
 from appliance.daemon.firewall_desk import FirewallDesk
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
@@ -42,7 +43,6 @@ from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
 from appliance.drivers.proxy import rules_from
 from appliance.drivers.streams import SocketDialer
-from appliance.engine.userspace import UserspaceEngine, choose_step
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.handout import HandoutServer
 from appliance.localapi.mesh_schema import handout_socket
@@ -124,21 +124,16 @@ async def start_core(
     peer_handshakes = keep_peer_handshakes(store, profile, clock, _report_state_error(health))
     saved = load_netmap(netmap_document(store, profile.folder))
     router = placement.make_router(bus)
-    step = choose_step(config.tunnel.native)
-    engine = UserspaceEngine(
-        placement.open_tun(config.tunnel),
-        placement.open_udp,
-        clock,
-        randomness,
-        port=config.tunnel.port,
-        last_timestamp=timestamps.load(),
-        greatest_timestamps=peer_handshakes.load(),
-        step=step,
-    )
+    memory = Memory(timestamps.load(), peer_handshakes.load(), saved is not None)
+    started = await start_engine(config.tunnel, placement, memory, clock, randomness)
+    engine = started.engine
     stack.push_async_callback(engine.close)
-    await engine.start()
-    # Not before device and port are ours: what is there could belong to a gateway that runs.
-    await clean_up(router, config.tunnel.interface)
+    if started.adopted:
+        # The kernel goes on forwarding: the first netmap makes the rest what it should be, the end removes it all.
+        stack.push_async_callback(clean_up, router, config.tunnel.interface)
+    else:
+        # Not before device and port are ours: what is there could belong to a gateway that runs.
+        await clean_up(router, config.tunnel.interface)
     stack.push_async_callback(_close_router, router)
     links = MonitoredLinks(
         placement.host,
@@ -172,9 +167,10 @@ async def start_core(
         profile=profile,
         timestamps=timestamps,
         peer_handshakes=peer_handshakes,
+        engine_reason=started.reason,
         links=links,
         engine=engine,
-        engine_form=step.form,
+        engine_form=started.form,
         magicsock=magicsock,
         router=router,
         dialer=dialer,
@@ -262,7 +258,12 @@ async def clean_up(router: Router, interface: str) -> None:
 async def clean_up_only(config: Config) -> None:
     """`waypostd --clean-up`. Raises `ApplianceError`."""
     refuse_if_served(config.daemon.socket)
+    if left_by_crash(config.tunnel):
+        log.info("left for the next start: the kernel goes on forwarding", interface=config.tunnel.interface)
+        return
     check_privileges(need_tun=False)
+    if remove_left_device(config.tunnel):
+        log.info("removed what a run before left", items=[config.tunnel.interface])
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
         await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface)

@@ -54,6 +54,12 @@ class KernelLacksWireGuardError(UnderlayError):
     code = "no-kernel-wireguard"
 
 
+class DeviceInUseError(UnderlayError):
+    """Another process works with the device."""
+
+    code = "device_in_use"
+
+
 class _Channel:
     """A netlink socket with numbered requests."""
 
@@ -110,6 +116,7 @@ class NetlinkWireGuardDevice:
         self._family = 0
         self._changes: _Channel | None = None
         self._readings: _Channel | None = None
+        self._claimed: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._found: list[DevicePeer] = []
         self._done: Callable[[Sequence[DevicePeer]], None] | None = None
@@ -121,6 +128,7 @@ class NetlinkWireGuardDevice:
     def open(self, port: int, mark: int) -> bool:
         """Keeps the port of a device that is there when `port` is 0."""
         try:
+            self._claim()
             found = self._make()
             self._changes = _Channel(_NETLINK_GENERIC)
             self._family = self._find_family()
@@ -135,10 +143,46 @@ class NetlinkWireGuardDevice:
         except OSError as error:
             self._release()
             raise _explained(error, self._name, port) from error
-        except DecodeError:
+        except (DecodeError, DeviceInUseError):
             self._release()
             raise
         return found
+
+    def _claim(self) -> None:
+        """A WireGuard device has no owner: a name in this network namespace stands for that. Ends with the process."""
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0waypost.device.{self._name}")
+        except OSError as error:
+            claim.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise DeviceInUseError(
+                f"another gateway works with the interface {self._name}",
+                mend="stop it, or set another tunnel.interface and port",
+            ) from None
+        self._claimed = claim
+
+    def exists(self) -> bool:
+        """Whether there is a WireGuard device of this name."""
+        channel = _Channel(_NETLINK_ROUTE)
+        try:
+            return self._kind(channel) == b"wireguard"
+        except OSError:
+            return False
+        finally:
+            channel.close()
+
+    def remove_left(self) -> bool:
+        """Remove the device that a killed process left; whether there was one. Raises `DeviceInUseError`."""
+        if not self.exists():
+            return False
+        self._claim()
+        try:
+            self._delete()
+        finally:
+            self._release()
+        return True
 
     def _make(self) -> bool:
         """Whether it was there. Raises OSError; EEXIST when another kind of device has the name."""
@@ -242,7 +286,10 @@ class NetlinkWireGuardDevice:
     def close(self) -> None:
         if self._changes is None:
             return
+        self._delete()
         self._release()
+
+    def _delete(self) -> None:
         channel = _Channel(_NETLINK_ROUTE)
         try:
             body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
@@ -259,6 +306,9 @@ class NetlinkWireGuardDevice:
             if channel is not None:
                 channel.close()
         self._changes = self._readings = None
+        if self._claimed is not None:
+            self._claimed.close()
+            self._claimed = None
 
 
 def _explained(error: OSError, name: str, port: int) -> UnderlayError | PrivilegeError:

@@ -139,6 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `login_pending`: a login is under way, perhaps beside one that runs; `auth_url` is what a person must open for it.
     `login_error` is why the last login failed. `unconfirmed_s`: settings on trial go back after so many seconds.
     `rootless`: the tunnel is in a network of an ordinary user's own, not on the host.
+    `engine_reason` is why this engine runs, in words.
     """
 
     version: str
@@ -152,6 +153,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = ""
     rootless: bool = False
     engine_form: str = ""
+    engine_reason: str = ""
     port: int = 0
     self_node: SelfStatus = SelfStatus()
     control: ControlStatus = ControlStatus()

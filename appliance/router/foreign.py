@@ -63,8 +63,7 @@ def openings(drop: ForeignDrop, model: RouterModel) -> dict[str, str]:
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
     if drop.hook == "forward":
         return {f"{COMMENT} from tunnel": f"{came} accept", f"{COMMENT} to tunnel": f"{goes} accept"}
-    port = model.wireguard_port
-    wireguard = {f"{COMMENT} port {port}": f"udp dport {port} accept"} if port else {}
+    wireguard = {f"{COMMENT} port {port}": f"udp dport {port} accept" for port in model.udp_ports}
     return {f"{COMMENT} from tunnel": f"{came} accept", **wireguard}
 
 

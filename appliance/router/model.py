@@ -37,8 +37,9 @@ class RouterModel:
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
-    needed when an exit (`/0`) is advertised. `extra` are further chains and sets of the same table, whose names must
-    not collide with ours.
+    needed when an exit (`/0`) is advertised. `inner_port`: where the
+    kernel engine takes what is not WireGuard, 0 = none. `extra` are further chains and sets of the same table, whose
+    names must not collide with ours.
     """
 
     interface: str = "waypost0"
@@ -58,8 +59,14 @@ class RouterModel:
     stateful: bool = False
     drop_cgnat: bool = True
     wireguard_port: int = 0
+    inner_port: int = 0
     foreign: ForeignMode = ForeignMode.DETECT
     extra: tuple[NftChain | NftSet, ...] = ()
+
+    @property
+    def udp_ports(self) -> tuple[int, ...]:
+        """What must be open to the network for the tunnel, as the host's input chains see it."""
+        return tuple(port for port in (self.wireguard_port, self.inner_port) if port)
 
     @property
     def forwards(self) -> frozenset[int]:

@@ -106,8 +106,8 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
 def _host_in(model: RouterModel, came: str) -> Iterator[str]:
     yield 'iifname "lo" accept'
     yield f"{came} accept"
-    if model.wireguard_port:
-        yield f"udp dport {model.wireguard_port} accept"
+    for port in model.udp_ports:
+        yield f"udp dport {port} accept"
     if model.drop_cgnat:
         yield _ESTABLISHED
         yield f"ip saddr {CHROMEOS_V4} return"

@@ -298,7 +298,7 @@ _CONTENDED_MEND = "set ManageForeignRoutingPolicyRules=no in networkd.conf"
 
 
 def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
-    return model.foreign, model.interface, model.wireguard_port
+    return model.foreign, model.interface, model.udp_ports
 
 
 def _settings_inputs(model: RouterModel) -> tuple[object, ...]:

@@ -211,8 +211,8 @@ modprobe -a tun veth nf_tables
 cd {tree}
 ( {command} )
 echo "{mark} $?"
+/tmp/busybox reboot -f
 END
-chroot /new /bin/sh /tmp/command </new/dev/null >/new/dev/ttyS0 2>&1
-sync
-reboot -f
+cp /bin/busybox /new/tmp/busybox
+exec switch_root /new /bin/sh /tmp/command </new/dev/null >/new/dev/ttyS0 2>&1
 """

@@ -84,6 +84,11 @@ class KernelEngine:
         return self._device.name
 
     @property
+    def inner_port(self) -> int:
+        """UDP port at which this host's firewall sees what is not WireGuard."""
+        return next((port.port for port in self._sender.local_ports()), 0)
+
+    @property
     def last_timestamp(self) -> bytes:
         """The kernel keeps its own: zero."""
         return bytes(12)
@@ -121,8 +126,7 @@ class KernelEngine:
         self._mesh.set_reader(self._mesh_readable)
 
     def _steering(self) -> str:
-        inner = next((port.port for port in self._sender.local_ports()), 0)
-        return steering_document(self._port, inner, self._device.name)
+        return steering_document(self._port, self.inner_port, self._device.name)
 
     def _take_over(self, found: bool) -> None:
         """What a run before left: peers with direct addresses go on undisturbed, the others are parked anew."""

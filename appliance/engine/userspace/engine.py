@@ -116,6 +116,11 @@ class UserspaceEngine:
         return self._tun.name
 
     @property
+    def inner_port(self) -> int:
+        """Everything comes to the WireGuard port itself: 0."""
+        return 0
+
+    @property
     def last_timestamp(self) -> bytes:
         """Greatest handshake timestamp sent; to be stored."""
         return self._tunnel.last_timestamp

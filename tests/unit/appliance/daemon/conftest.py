@@ -53,6 +53,7 @@ class TwinEngine(MemoryEngine, MemoryUnderlay, MemoryTsmpPort):
         MemoryEngine.__init__(self)
         MemoryUnderlay.__init__(self)
         MemoryTsmpPort.__init__(self)
+        self.inner_port = 0
         self.last_timestamp = bytes(12)
         self.greatest_timestamps: dict[NodePublicKey, bytes] = {}
 

@@ -1,0 +1,132 @@
+"""Which engine runs: the kernel's WireGuard where there is one, else our own, with the reason in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from appliance.config.schema import TunnelSection
+from appliance.daemon.parts import DataPlane
+from appliance.daemon.placement import Placement
+from appliance.drivers.loopback import LinuxLoopbackPort, LinuxMeshPort
+from appliance.drivers.nftables import apply_now
+from appliance.drivers.streams import BYPASS_MARK
+from appliance.drivers.wireguard_device import DeviceInUseError, NetlinkWireGuardDevice
+from appliance.engine.kernel import KernelEngine
+from appliance.engine.kernel.steering import unsteering_document
+from appliance.engine.userspace import UserspaceEngine, choose_step
+from appliance.ports.clock import Clock
+from appliance.ports.firewall import FirewallError
+from appliance.ports.randomness import Randomness
+from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.keys import NodePublicKey
+
+log = structlog.get_logger("waypostd")
+
+_CRASHES = ("signal", "core-dump", "watchdog", "oom-kill")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the run before knew: greatest handshake timestamps sent and received. `configured`: it was in a mesh."""
+
+    last_timestamp: bytes
+    greatest_timestamps: Mapping[NodePublicKey, bytes]
+    configured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartedEngine:
+    """`reason` is why this one runs; `form` that of the userspace engine's step.
+
+    `adopted`: it goes on with the device and the host's settings of a killed run.
+    """
+
+    engine: DataPlane
+    reason: str
+    form: str = ""
+    adopted: bool = False
+
+
+async def start_engine(
+    tunnel: TunnelSection, placement: Placement, memory: Memory, clock: Clock, randomness: Randomness
+) -> StartedEngine:
+    """Raises what the engines raise at their start."""
+    start_userspace = partial(_start_userspace, tunnel, placement, memory, clock, randomness)
+    if tunnel.engine == "userspace":
+        return await start_userspace("chosen in the configuration")
+    try:
+        return await _start_kernel(tunnel, placement, memory, clock)
+    except DeviceInUseError:
+        raise
+    except (UnderlayError, FirewallError, PrivilegeError) as error:
+        if tunnel.engine == "kernel":
+            raise
+        log.info("the userspace engine runs", because=error.text)
+        return await start_userspace(error.text)
+
+
+async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Memory, clock: Clock) -> StartedEngine:
+    if placement.rootless:
+        raise UnderlayError(
+            "a rootless gateway has no device of the kernel's", mend='set tunnel.engine to "auto" or "userspace"'
+        )
+    engine = KernelEngine(
+        NetlinkWireGuardDevice(tunnel.interface, tunnel.mtu),
+        LinuxLoopbackPort,
+        lambda: LinuxMeshPort(tunnel.interface),
+        placement.open_udp,
+        apply_now,
+        clock,
+        port=tunnel.port,
+        mark=BYPASS_MARK,
+        adopt=memory.configured,
+    )
+    await engine.start()
+    reason = "chosen in the configuration" if tunnel.engine == "kernel" else "the kernel has WireGuard"
+    return StartedEngine(engine, reason, adopted=engine.adopted)
+
+
+async def _start_userspace(
+    tunnel: TunnelSection, placement: Placement, memory: Memory, clock: Clock, randomness: Randomness, reason: str
+) -> StartedEngine:
+    if not placement.rootless:
+        remove_left_device(tunnel)
+    step = choose_step(tunnel.native)
+    engine = UserspaceEngine(
+        placement.open_tun(tunnel),
+        placement.open_udp,
+        clock,
+        randomness,
+        port=tunnel.port,
+        last_timestamp=memory.last_timestamp,
+        greatest_timestamps=memory.greatest_timestamps,
+        step=step,
+    )
+    try:
+        await engine.start()
+    except BaseException:
+        await engine.close()
+        raise
+    return StartedEngine(engine, reason, step.form)
+
+
+def remove_left_device(tunnel: TunnelSection) -> bool:
+    """Remove the WireGuard device and the steering that a killed kernel engine left; whether there was one.
+
+    Raises `DeviceInUseError` when it belongs to a gateway that runs.
+    """
+    if not NetlinkWireGuardDevice(tunnel.interface, tunnel.mtu).remove_left():
+        return False
+    apply_now(unsteering_document())
+    return True
+
+
+def left_by_crash(tunnel: TunnelSection, environment: Mapping[str, str] = os.environ) -> bool:
+    """systemd will start the gateway again after a crash: until then the kernel shall go on forwarding."""
+    crashed = environment.get("SERVICE_RESULT", "") in _CRASHES
+    return crashed and NetlinkWireGuardDevice(tunnel.interface, tunnel.mtu).exists()
