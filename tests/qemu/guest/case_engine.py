@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from base64 import b64encode
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.ports.engine import EngineDiff, EnginePeer
-from appliance.ports.underlay import PARKED, PeerPath
+from appliance.ports.underlay import PeerPath
 from appliance.proto.geneve import PROTOCOL_WIREGUARD, GeneveHeader, encode_header
 from appliance.proto.tsmp import Packet, Ping, encode_packet, parse_packet
 from appliance.types.addresses import AddrPort
@@ -88,7 +89,7 @@ async def test_ok__switching_under_a_stream_loses_nothing(world: World, v6: bool
     stream = Transfer(a, b)
     await stream.start()
     await stream.more()
-    handshake = a.device().split("\t")[8]
+    handshake = a.handshake_with(b)
     for turn in range(3):
         direct(a, b, v6=v6)
         await stream.more()
@@ -101,7 +102,7 @@ async def test_ok__switching_under_a_stream_loses_nothing(world: World, v6: bool
     assert await stream.finish() > 9 * 65536
     print(f"longest pause {stream.longest_pause_s:.2f} s, v6 {v6}")
     assert stream.longest_pause_s < 5
-    assert a.device().split("\t")[8] == handshake
+    assert a.handshake_with(b) == handshake
 
 
 @pytest.mark.parametrize("v6", [False, True])
@@ -110,10 +111,20 @@ async def test_ok__relayed_packets_never_move_the_direct_path(world: World, v6: 
     a, b = await world.up()
     direct(a, b, v6=v6)
     assert await ping(a, b.v4)
+    with inside(a.host):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listener.bind((a.v4, 7000))
+    with inside(b.host):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     b.path(a, RELAY)
-    before = b.sink.relayed
-    assert await ping(a, b.v4, 5)
-    assert b.sink.relayed > before
+    with listener, sender:
+        listener.setblocking(False)
+        loop = asyncio.get_running_loop()
+        for number in range(20):
+            sender.sendto(bytes((number,)), (a.v4, 7000))
+            async with asyncio.timeout(10):
+                assert await loop.sock_recv(listener, 10) == bytes((number,))
+    assert b.sink.relayed >= 20
     assert a.endpoint_of(b) == str(b.addr6 if v6 else b.addr)
     relayed = a.sink.relayed
     assert await ping(a, b.v6, 3)
@@ -207,7 +218,7 @@ async def test_ok__killed_process_leaves_the_stream_and_its_successor_takes_over
     stream = Transfer(a, b)
     await stream.start()
     await stream.more()
-    handshake = a.device().split("\t")[8]
+    handshake = a.handshake_with(b)
     old = a.engine
     old._closed = True  # what a killed process does: its sockets go, the device stays
     assert old._alarm is not None
@@ -228,7 +239,7 @@ async def test_ok__killed_process_leaves_the_stream_and_its_successor_takes_over
     await stream.more()
     print(f"longest pause {stream.longest_pause_s:.2f} s over a restart")
     await stream.finish()
-    assert a.device().split("\t")[8] == handshake
+    assert a.handshake_with(b) == handshake
 
 
 async def test_ok__reset_and_greet_make_new_sessions(world: World) -> None:
@@ -285,6 +296,66 @@ async def test_ok__a_peer_of_many_prefixes_and_prefixes_that_move(world: World) 
     assert len(a.engine._device.peers()) == 2
 
 
+async def test_ok__plain_wireguard_peer_both_ways(world: World) -> None:
+    """`wg` alone on the other side: no disco, no relay; it may speak first."""
+    a, b = world.a, world.b
+    await a.up(b)
+    b.host.ip("link add wg0 type wireguard")
+    try:
+        text = f"[Interface]\nPrivateKey = {b64encode(b.private.reveal()).decode()}\nListenPort = {PORT}\n"
+        text += f"[Peer]\nPublicKey = {b64encode(a.key.raw).decode()}\nAllowedIPs = {a.v4}/32\n"
+        b.host.run("wg", "setconf", "wg0", "/dev/stdin", stdin=text + f"Endpoint = {a.addr}\n")
+        b.host.ip("link set wg0 up")
+        b.host.ip(f"addr add {b.v4}/10 dev wg0")
+        assert await ping(b, a.v4)
+        await until(lambda: any(report.source == b.addr for report in a.sink.reports))
+        a.path(b, PeerPath(direct=b.addr))
+        assert await ping(a, b.v4)
+        assert (a.sink.relayed, a.sink.wanted) == (0, [])
+    finally:
+        b.host.ip("link del wg0")
+
+
+async def test_ok__switching_on_a_slow_and_lossy_link(world: World) -> None:
+    a, b = await world.up()
+    for node, other in ((a, b), (b, a)):
+        node.path(other, RELAY)
+        node.host.ip("link set eth0 up")
+        node.host.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "30ms", "5ms", "loss", "1%")
+    try:
+        stream = Transfer(a, b)
+        await stream.start()
+        for _ in range(2):
+            direct(a, b)
+            await stream.more(seconds=60)
+            for node, other in ((a, b), (b, a)):
+                node.path(other, RELAY)
+            await stream.more(seconds=60)
+        await stream.finish()
+    finally:
+        for node in (a, b):
+            node.host.run("tc", "qdisc", "del", "dev", "eth0", "root")
+
+
+async def test_ok__new_session_keys_under_a_stream_that_changes_paths(world: World) -> None:
+    """WireGuard makes new keys after 120 s."""
+    a, b = await world.up()
+    direct(a, b)
+    stream = Transfer(a, b)
+    await stream.start()
+    handshake = a.handshake_with(b)
+    end = time.monotonic() + 140
+    while a.handshake_with(b) == handshake:
+        assert time.monotonic() < end
+        direct(a, b)
+        await stream.more()
+        for node, other in ((a, b), (b, a)):
+            node.path(other, RELAY)
+        await stream.more()
+    await stream.more()
+    await stream.finish()
+
+
 async def test_ok__close_removes_everything(world: World) -> None:
     a, b = world.a, world.b
     before = [
@@ -297,5 +368,3 @@ async def test_ok__close_removes_everything(world: World) -> None:
         a.host.run(*words)
         for words in (("ip", "link"), ("nft", "list", "ruleset"), ("ip", "route", "show", "table", "all"))
     ]
-    assert PARKED.direct is None
-    await asyncio.sleep(0)

@@ -10,6 +10,7 @@ import ctypes
 import os
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,10 @@ class Sink:
         raise AssertionError(f"send to {to} failed: {error}")
 
 
+def _base64(key: NodePublicKey) -> str:
+    return b64encode(key.raw).decode()
+
+
 class Node:
     def __init__(self, world: World, host: Namespace, number: int) -> None:
         self.world, self.host, self.number = world, host, number
@@ -123,6 +128,11 @@ class Node:
 
     def device(self) -> str:
         return self.host.run("wg", "show", "waypost0", "dump")
+
+    def handshake_with(self, other: Node) -> str:
+        """When the session began, in the device's words."""
+        shown = self.host.run("wg", "show", "waypost0", "latest-handshakes")
+        return next(line.split("\t")[1] for line in shown.splitlines() if line.startswith(_base64(other.key)))
 
     def endpoint_of(self, other: Node) -> str:
         return self.host.run("wg", "show", "waypost0", "endpoints").split("\t")[1].strip()

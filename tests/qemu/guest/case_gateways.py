@@ -1,0 +1,117 @@
+"""Whole gateways on the kernel's WireGuard, with control and DERP: run inside the guest (`make qemu`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.namespaces import SEARCH_PATH, Lab
+from tests.lab.processes import wait_until
+from tests.lab.sites import TwoSites, two_sites
+from tests.lab.topology import NatKind
+
+pytestmark = pytest.mark.timeout(600)
+
+MEGABYTES = 4
+SLOW = 120
+
+
+def wait_for_page(sites: TwoSites, timeout_s: float = SLOW) -> float:
+    return wait_until(sites.page_comes, timeout_s, "the web page of LAN B on LAN A")
+
+
+class Download:
+    """The large file of LAN B, fetched by LAN A for as long as the rate makes it."""
+
+    def __init__(self, sites: TwoSites, bytes_per_s: int) -> None:
+        command = f"curl -sS --fail --max-time 500 --limit-rate {bytes_per_s} {sites.url}/large.bin | sha256sum"
+        self._wanted = sites.large_hash
+        self._process = subprocess.Popen(
+            [*sites.site_a.host.enter, "sh", "-c", command], stdout=subprocess.PIPE, text=True,
+            env={"PATH": SEARCH_PATH},
+        )  # fmt: skip
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def finish(self) -> None:
+        output, _ = self._process.communicate(timeout=500)
+        assert output.split()[0] == self._wanted, "the file came broken"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with Lab(tmp_path / "logs") as built:
+        yield built
+    for log in sorted((tmp_path / "logs").glob("*waypostd*.log")):
+        print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def network(sites: TwoSites) -> list[str]:
+    commands = (("ip", "rule"), ("ip", "route", "show", "table", "all"), ("ip", "-6", "route", "show", "table", "all"))
+    return [sites.site_a.gateway.run(*each) for each in (*commands, ("nft", "list", "ruleset"), ("ip", "-o", "link"))]
+
+
+def test_ok__direct_relayed_and_direct_again_under_a_download_then_a_kill(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path, megabytes=MEGABYTES)
+    before = network(sites)
+    sites.join()
+    status = sites.a.status()
+    assert (status["engine"], status["engine_reason"]) == ("kernel", "the kernel has WireGuard")
+    wait_for_page(sites)
+    sites.a.wait_for_path("gateway-b", "direct", SLOW)
+    print(f"direct: {sites.site_a.gateway.run('wg', 'show', 'waypost0', 'endpoints')}")
+    _walk_paths(sites)
+    _kill_under_a_download(sites)
+    sites.a.must("down")
+    sites.a.process.stop() if sites.a.process else None
+    wait_until(lambda: network(sites) == before, 30, "the host's network to be as before")
+
+
+def _walk_paths(sites: TwoSites) -> None:
+    download = Download(sites, 40_000)
+    time.sleep(1)
+    sites.site_a.set_udp(blocked=True)
+    cut = time.monotonic()
+    sites.a.wait_for_path("gateway-b", "derp", 60)
+    print(f"on the relay {time.monotonic() - cut:.1f} s after UDP was cut (seen by the command line)")
+    wait_for_page(sites, 60)
+    sites.site_a.set_udp(blocked=False)
+    wait_until(lambda: sites.a.path_to("gateway-b") == "direct", SLOW, "the direct path to come back")
+    assert download.running, "the download ended before the paths were walked"
+    download.finish()
+
+
+def _kill_under_a_download(sites: TwoSites) -> None:
+    download = Download(sites, 100_000)
+    time.sleep(1)
+    sites.a.kill()
+    sites.a.start()
+    assert "waypost0" in sites.site_a.gateway.run("wg", "show", "interfaces")
+    sites.a.wait_for_path("gateway-b", "direct", SLOW)
+    download.finish()
+
+
+def test_ok__kernel_engine_and_userspace_engine_and_a_relay_only(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path, NatKind.EASY, NatKind.UDP_BLOCKED, megabytes=1)
+    config = tmp_path / "userspace.toml"
+    config.write_text('version = 1\n[tunnel]\nengine = "userspace"\n')
+    sites.b.options = ("--config", str(config))
+    sites.join()
+    wait_for_page(sites)
+    kinds = [json.loads(gateway.must("status", "--json"))["engine"] for gateway in (sites.a, sites.b)]
+    assert kinds == ["kernel", "userspace"]
+    assert sites.a.path_to("gateway-b") == "derp"
+    Download(sites, 1_000_000).finish()
+    sites.site_b.router.nft("flush ruleset")
+    sites.site_b.router.nft(
+        "table ip nat { chain post { type nat hook postrouting priority 100; oifname wan masquerade; }; }"
+    )
+    sites.a.wait_for_path("gateway-b", "direct", SLOW)
+    Download(sites, 1_000_000).finish()
