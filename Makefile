@@ -1,6 +1,6 @@
 # Every entry point a person needs; `make help` explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo test test-all lint fmt sim bench unit lab fuzz lock
+.PHONY: help qemu setup setup-demo demo test test-all lint fmt sim bench unit lab fuzz lock
 PY := .venv/bin/python
 ONLY ?=
 N ?= 300
@@ -22,9 +22,9 @@ demo: setup-demo ## Two sites, one tunnel, on real packets; stays up until Ctrl-
 
 test: setup lint unit fuzz sim lab ## Everything that must hold: style, types, layout, unit, property, fuzz, simulation, lab
 
-test-all: test ## The same, the long matrices and ten minutes of fuzzing
+test-all: test qemu ## The same, the long matrices, guests with another kernel and ten minutes of fuzzing
 	@$(PY) -m tests.fuzz --seconds 600 --seed $(SEED)
-	@$(PY) -m pytest -q -m long tests plugins
+	@$(PY) -m pytest -q -m "long and not qemu" tests plugins
 
 unit: ## Unit, property, contract and house tests
 	@$(PY) -m pytest -q -n $(JOBS) -m "not lab and not long" tests/unit tests/property tests/contract tests/fuzz tests/house plugins
@@ -38,6 +38,11 @@ sim: ## Simulated networks with real path finding (N=300 SEED=0; LOG=file: an in
 
 lab: ## Real packets in network namespaces; needs root
 	@$(PY) -m pytest -q -m "lab and not long" tests/lab
+
+qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; needs root
+	@tools/setup.sh qemu
+	@$(PY) -m compileall -q appliance control plugins tests
+	@$(PY) -m pytest -q -s -m qemu tests/qemu
 
 lint: ## Style, types and the direction of dependencies
 	@$(PY) -m ruff check .

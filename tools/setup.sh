@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh Debian 12 machine ready: Debian packages, the Python environment in .venv, the native packet step.
-# usage: tools/setup.sh demo|test      Takes seconds when nothing changed.
+# usage: tools/setup.sh demo|test|qemu      Takes seconds when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +8,10 @@ purpose=${1:-test}
 packages=(python3 python3-venv nftables iproute2 iputils-ping curl util-linux procps)
 if [ "$purpose" = test ]; then
   packages+=(wireguard-go wireguard-tools iperf3 conntrack tcpdump ethtool libcap2-bin chromium fonts-dejavu-core postgresql pebble)
+fi
+
+if [ "$purpose" = qemu ]; then
+  packages=(qemu-system-x86 qemu-system-common busybox-static kmod)
 fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -32,6 +36,23 @@ install_packages() {
     exit 1
   fi
   rm -f "$log"
+}
+
+# The guest's kernel is unpacked, not installed: this machine goes on booting its own.
+fetch_kernel() {
+  local place=build/qemu/kernel folder package
+  [ -d "$place/boot" ] && return
+  folder=$(mktemp -d)
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1)
+  say "fetching the guest's kernel $package"
+  if ! (cd "$folder" && apt-get download -q "$package" >/dev/null 2>&1) || ! dpkg -x "$folder"/*.deb "$folder/kernel"; then
+    rm -rf "$folder"
+    say "could not fetch the kernel package (apt-get update may help)"
+    exit 1
+  fi
+  mkdir -p "$(dirname "$place")"
+  mv "$folder/kernel" "$place"
+  rm -rf "$folder"
 }
 
 find_python() {
@@ -64,9 +85,13 @@ install_python() {
   printf '%s' "$wanted" >"$stamp"
 }
 
-[ "$purpose" = demo ] || [ "$purpose" = test ] || { say "usage: tools/setup.sh demo|test"; exit 2; }
+case $purpose in demo | test | qemu) ;; *) say "usage: tools/setup.sh demo|test|qemu"; exit 2 ;; esac
 started=$SECONDS
 install_packages
-install_python
-tools/build_native.sh
+if [ "$purpose" = qemu ]; then
+  fetch_kernel
+else
+  install_python
+  tools/build_native.sh
+fi
 say "ready ($((SECONDS - started)) s)"

@@ -1,0 +1,68 @@
+"""Which engine runs. The engines' starts are replaced: what they need is not on every host."""
+
+import pytest
+
+from appliance.config.schema import TunnelSection
+from appliance.daemon import data_plane
+from appliance.daemon.data_plane import Memory, StartedEngine, left_by_crash, start_engine
+from appliance.drivers.wireguard_device import DeviceInUseError, KernelLacksWireGuardError
+from appliance.ports.clock import SystemClock
+from appliance.ports.randomness import SystemRandomness
+from appliance.types.errors import UnderlayError
+from tests.unit.appliance.daemon.conftest import TwinEngine
+
+MEMORY = Memory(bytes(12), {}, configured=False)
+
+
+@pytest.fixture
+def userspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(*arguments: object) -> StartedEngine:
+        return StartedEngine(TwinEngine(), str(arguments[-1]))
+
+    monkeypatch.setattr(data_plane, "_start_userspace", start)
+
+
+def kernel(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+    async def start(*_: object) -> StartedEngine:
+        if error is not None:
+            raise error
+        return StartedEngine(TwinEngine(), "kernel")
+
+    monkeypatch.setattr(data_plane, "_start_kernel", start)
+
+
+async def choose(engine: str) -> str:
+    return (await start_engine(TunnelSection(engine=engine), MEMORY, SystemClock(), SystemRandomness())).reason
+
+
+async def test_ok__auto_prefers_the_kernel(monkeypatch: pytest.MonkeyPatch, userspace: None) -> None:
+    kernel(monkeypatch)
+    assert await choose("auto") == "kernel"
+    assert await choose("userspace") == "chosen in the configuration"
+
+
+@pytest.mark.parametrize("error", [KernelLacksWireGuardError("this kernel has no WireGuard"), UnderlayError("odd")])
+async def test_ok__auto_falls_back_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, userspace: None, error: UnderlayError
+) -> None:
+    kernel(monkeypatch, error)
+    assert await choose("auto") == error.text
+    with pytest.raises(type(error)):
+        await choose("kernel")
+
+
+async def test_fail__device_of_a_gateway_that_runs(monkeypatch: pytest.MonkeyPatch, userspace: None) -> None:
+    kernel(monkeypatch, DeviceInUseError("in use"))
+    with pytest.raises(DeviceInUseError):
+        await choose("auto")
+
+
+@pytest.mark.parametrize(
+    ("result", "there", "left"),
+    [("signal", True, True), ("signal", False, False), ("success", True, False), ("", True, False)],
+)
+def test_ok__only_a_crash_leaves_the_kernel_forwarding(
+    monkeypatch: pytest.MonkeyPatch, result: str, there: bool, left: bool
+) -> None:
+    monkeypatch.setattr(data_plane.NetlinkWireGuardDevice, "exists", lambda self: there)
+    assert left_by_crash(TunnelSection(), {"SERVICE_RESULT": result}) is left
