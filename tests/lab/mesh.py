@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.lab.namespaces import SEARCH_PATH, LabError
-from tests.lab.processes import Process, wait_until
+from tests.lab.processes import PATIENCE, Process, wait_until
 from tests.lab.topology import CONTROL_IP
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def command(host: Namespace, *arguments: str, timeout_s: float = 60, stdin: str 
         capture_output=True,
         text=True,
         check=False,
-        timeout=timeout_s,
+        timeout=timeout_s * PATIENCE,
         env={**os.environ, "PATH": SEARCH_PATH},
     )
     return CommandResult(result.returncode, result.stdout, result.stderr)

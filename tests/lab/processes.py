@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_S = 0.02
+PATIENCE = float(os.environ.get("WAYPOST_LAB_PATIENCE", "1"))
+"""How much longer everything may take on an emulated machine."""
 
 
 class TimeoutExceeded(AssertionError):
@@ -20,6 +22,7 @@ class TimeoutExceeded(AssertionError):
 def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> float:
     """Poll until `condition()` is true; the seconds it took. Raises `TimeoutExceeded` naming `what`."""
     started = time.monotonic()
+    timeout_s *= PATIENCE
     while True:
         if condition():
             return time.monotonic() - started

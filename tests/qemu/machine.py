@@ -203,7 +203,7 @@ mount -t tmpfs tmpfs /new/run
 mkdir -p /new/usr/lib/modules
 mount -t tmpfs tmpfs /new/usr/lib/modules
 cat > /new/tmp/command <<'END'
-export PATH={path} HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+export PATH={path} HOME=/tmp LANG=C.UTF-8 WAYPOST_LAB_PATIENCE=5 PYTHONDONTWRITEBYTECODE=1
 ln -s {kernel}/lib/modules/$(uname -r) /usr/lib/modules/
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
 ip link set lo up

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.client import LocalClient
+from appliance.types.errors import ApplianceError
+from tests.lab.mesh import ControlServer, Gateway
 from tests.lab.namespaces import SEARCH_PATH, Lab
 from tests.lab.processes import wait_until
 from tests.lab.sites import TwoSites, two_sites
@@ -45,6 +48,23 @@ class Download:
         assert output.split()[0] == self._wanted, "the file came broken"
 
 
+@pytest.fixture(autouse=True)
+def asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are asked by their sockets from here: to start a command takes seconds in an emulated machine."""
+    monkeypatch.setattr(Gateway, "status", lambda self: json.loads(LocalClient(str(self.socket)).raw("status")))
+    monkeypatch.setattr(Gateway, "_ready", _answers)
+    monkeypatch.setattr(ControlServer, "_ready", lambda self: self.socket.exists())
+
+
+def _answers(gateway: Gateway) -> bool:
+    assert gateway.process is not None
+    assert gateway.process.running, gateway.process.output()[-4000:]
+    try:
+        return bool(gateway.status())
+    except ApplianceError:
+        return False
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with Lab(tmp_path / "logs") as built:
@@ -75,7 +95,7 @@ def test_ok__direct_relayed_and_direct_again_under_a_download_then_a_kill(lab: L
 
 
 def _walk_paths(sites: TwoSites) -> None:
-    download = Download(sites, 40_000)
+    download = Download(sites, 20_000)
     time.sleep(1)
     sites.site_a.set_udp(blocked=True)
     cut = time.monotonic()
@@ -105,7 +125,7 @@ def test_ok__kernel_engine_and_userspace_engine_and_a_relay_only(lab: Lab, tmp_p
     sites.b.options = ("--config", str(config))
     sites.join()
     wait_for_page(sites)
-    kinds = [json.loads(gateway.must("status", "--json"))["engine"] for gateway in (sites.a, sites.b)]
+    kinds = [gateway.status()["engine"] for gateway in (sites.a, sites.b)]
     assert kinds == ["kernel", "userspace"]
     assert sites.a.path_to("gateway-b") == "derp"
     Download(sites, 1_000_000).finish()
