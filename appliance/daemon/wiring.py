@@ -130,6 +130,7 @@ async def start_core(
     stack.push_async_callback(engine.close)
     if started.adopted:
         # The kernel goes on forwarding: the first netmap makes the rest what it should be, the end removes it all.
+        router.adopt()
         stack.push_async_callback(clean_up, router, config.tunnel.interface)
     else:
         # Not before device and port are ours: what is there could belong to a gateway that runs.

@@ -92,10 +92,14 @@ class SysctlKeeper:
         await self._give_back(keys)
         return keys
 
-    async def recover(self) -> list[str]:
-        """Give back what a former run wrote down and left."""
+    def adopt(self) -> None:
+        """Go on with what a former run wrote down and left."""
         stored = self._journal.load().get("sysctl", {})
         self._entries = dict(stored) if isinstance(stored, dict) else {}
+
+    async def recover(self) -> list[str]:
+        """Give back what a former run wrote down and left."""
+        self.adopt()
         return await self.restore()
 
     async def _fulfil(self, wish: Wish) -> None:

@@ -145,6 +145,11 @@ class Router:
             if failures:
                 raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
 
+    def adopt(self) -> None:
+        """Before the first `apply`: a run that crashed left the host forwarding, and this run goes on with it."""
+        self._keeper.adopt()
+        self._opened = True
+
     async def clean_stale(self, interface: str = "waypost0") -> tuple[str, ...]:
         """Remove what a run that crashed left. Returns, in words, what that was."""
         async with self._lock:

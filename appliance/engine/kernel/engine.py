@@ -26,6 +26,7 @@ from appliance.ports.underlay import PeerPath, UnderlaySink
 from appliance.ports.wireguard_device import DevicePeer, LoopbackPort, MeshPort, PeerSetting, WireGuardDevice
 from appliance.proto.disco.demux import PacketKind, classify
 from appliance.proto.geneve import HEADER_SIZE, parse_header
+from appliance.proto.wireguard.timestamp import ZERO, encode_tai64n
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError, UnderlayError
 from appliance.types.keys import NodePublicKey
@@ -74,6 +75,7 @@ class KernelEngine:
         self._mesh: MeshPort | None = None
         self._proxy: Proxy | None = None
         self._tsmp: TsmpHandler | None = None
+        self._last_handshake = 0.0
         self._alarm: Alarm | None = None
         self._closed = False
         self.adopted = False
@@ -90,8 +92,8 @@ class KernelEngine:
 
     @property
     def last_timestamp(self) -> bytes:
-        """The kernel keeps its own: zero."""
-        return bytes(12)
+        """That of the last handshake seen; the kernel keeps the exact one. Zero before the first."""
+        return encode_tai64n(int(self._last_handshake * 1e9)) if self._last_handshake else ZERO
 
     @property
     def greatest_timestamps(self) -> Mapping[NodePublicKey, bytes]:
@@ -385,6 +387,8 @@ class KernelEngine:
         found = self._watch.observe(seen, now)
         for record in found.stray:
             self._move_to_wish(record)
+        if found.handshakes:
+            self._last_handshake = max(peer.last_handshake for peer in seen)
         for key in found.handshakes:
             greeting = self._tsmp.first_packet(key) if self._tsmp is not None else None
             if greeting is not None:

@@ -280,3 +280,21 @@ async def test_fail__flows_that_cannot_be_ended_are_a_health_item(host):
     host.conntrack.refuse = ""
     await router.apply(MODEL)
     assert not host.events[-1].broken
+
+
+async def test_ok__what_a_killed_run_left_goes_on_and_ends_with_the_next(host):
+    before = deepcopy(host.state())
+    await host.router().apply(MODEL)
+    left = deepcopy(host.state())
+    heir = host.router()
+    heir.adopt()
+    await heir.apply(MODEL)
+    assert host.state() == left
+    await heir.close()
+    assert host.state() == before
+
+
+def test_ok__inner_port_is_open_beside_the_port():
+    assert replace(MODEL, inner_port=50000).udp_ports == (41641, 50000)
+    assert MODEL.udp_ports == (41641,)
+    assert replace(MODEL, wireguard_port=0).udp_ports == ()

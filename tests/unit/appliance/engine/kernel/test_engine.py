@@ -8,6 +8,7 @@ from appliance.ports.packets import one
 from appliance.ports.underlay import PeerPath
 from appliance.ports.wireguard_device import DevicePeer, MemoryWireGuardDevice, PeerSetting
 from appliance.proto.tsmp import Packet, Ping, encode_packet
+from appliance.proto.wireguard.timestamp import encode_tai64n
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
 from appliance.types.keys import NodePublicKey
@@ -136,6 +137,7 @@ async def test_ok__new_session_is_greeted(bench: Bench) -> None:
     bench.read()
     bench.read()
     assert bench.mesh.sent == [b"greeting"]
+    assert bench.engine.last_timestamp == encode_tai64n(100 * 10**9)
 
 
 async def test_ok__rebind_moves_port_and_rules(bench: Bench) -> None:
