@@ -127,9 +127,11 @@ class NetlinkWireGuardDevice:
 
     def open(self, port: int, mark: int) -> bool:
         """Keeps the port of a device that is there when `port` is 0."""
+        made = False
         try:
             self._claim()
             found = self._make()
+            made = not found
             self._changes = _Channel(_NETLINK_GENERIC)
             self._family = self._find_family()
             self._readings = _Channel(_NETLINK_GENERIC)
@@ -140,11 +142,12 @@ class NetlinkWireGuardDevice:
                 self._set(device_settings(port=port))
             self._set(device_settings(mark=mark))
             self._bring_up()
-        except OSError as error:
+        except (OSError, DecodeError, DeviceInUseError) as error:
+            if made:
+                self._delete()
             self._release()
-            raise _explained(error, self._name, port) from error
-        except (DecodeError, DeviceInUseError):
-            self._release()
+            if isinstance(error, OSError):
+                raise _explained(error, self._name, port) from error
             raise
         return found
 

@@ -16,6 +16,7 @@ from appliance.ports.underlay import PeerPath
 from appliance.proto.geneve import PROTOCOL_WIREGUARD, GeneveHeader, encode_header
 from appliance.proto.tsmp import Packet, Ping, encode_packet, parse_packet
 from appliance.types.addresses import AddrPort
+from appliance.types.errors import UnderlayError
 from appliance.types.keys import NodePrivateKey, NodePublicKey
 from tests.qemu.guest.world import PORT, Node, Transfer, World, inside, ping, until
 
@@ -354,6 +355,15 @@ async def test_ok__new_session_keys_under_a_stream_that_changes_paths(world: Wor
         await stream.more()
     await stream.more()
     await stream.finish()
+
+
+async def test_fail__taken_port_leaves_nothing_behind(world: World) -> None:
+    a = world.a
+    with inside(a.host), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", PORT))  # noqa: S104  # a host of the lab
+        with pytest.raises(UnderlayError, match=f"port {PORT} is taken"):
+            await a.engine.start()
+        assert "waypost0" not in a.host.run("ip", "link")
 
 
 async def test_ok__close_removes_everything(world: World) -> None:
