@@ -76,15 +76,16 @@ def run_guest(command: str, *, timeout_s: float, processors: int = 2) -> GuestRe
         image.write_bytes(_initramfs(command))
         files = stack.enter_context(_host_files(place / "files.sock"))
         started = time.monotonic()
+        console = place / "console"
         try:
             done = subprocess.run(
-                _qemu(image, files, processors), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                _qemu(image, files, console, processors), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                 errors="replace", check=False, timeout=timeout_s,
             )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            seen = (error.stdout or b"").decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            seen = console.read_text(errors="replace")
             raise MachineError(f"the guest did not end within {timeout_s:g} s:\n{seen[-12000:]}") from None
-        return _result(done.stdout, done.stderr, time.monotonic() - started)
+        return _result(console.read_text(errors="replace"), done.stderr, time.monotonic() - started)
 
 
 def _result(console: str, errors: str, seconds: float) -> GuestResult:
@@ -94,7 +95,7 @@ def _result(console: str, errors: str, seconds: float) -> GuestResult:
     return GuestResult(int(tail.split()[0]), head, seconds)
 
 
-def _qemu(image: Path, files: Path, processors: int) -> list[str]:
+def _qemu(image: Path, files: Path, console: Path, processors: int) -> list[str]:
     memory = f"memory-backend-memfd,id=mem,size={MEMORY_MIB}M,share=on"
     return [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(processors),
@@ -102,7 +103,7 @@ def _qemu(image: Path, files: Path, processors: int) -> list[str]:
         "-kernel", str(kernel_image()), "-initrd", str(image),
         "-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
         "-chardev", f"socket,id=files,path={files}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
-        "-nic", "none", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
+        "-nic", "none", "-display", "none", "-serial", f"file:{console}", "-monitor", "none", "-no-reboot",
     ]  # fmt: skip
 
 
