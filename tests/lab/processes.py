@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> 
             return time.monotonic() - started
         if time.monotonic() - started > timeout_s:
             raise TimeoutExceeded(f"waited {timeout_s:g} s in vain for: {what}")
-        pause(POLL_S)
+        pause(POLL_S * PATIENCE * PATIENCE)
 
 
 def pause(seconds: float) -> None:
