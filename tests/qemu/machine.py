@@ -206,6 +206,7 @@ mount -t tmpfs tmpfs /new/usr/lib/modules
 cat > /new/tmp/command <<'END'
 export PATH={path} HOME=/tmp LANG=C.UTF-8 WAYPOST_LAB_PATIENCE=5 PYTHONDONTWRITEBYTECODE=1
 ln -s {kernel}/lib/modules/$(uname -r) /usr/lib/modules/
+ln -s /proc/self/fd /dev/fd; ln -s fd/0 /dev/stdin; ln -s fd/1 /dev/stdout; ln -s fd/2 /dev/stderr
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
 ip link set lo up
 modprobe -a tun veth nf_tables
