@@ -1,12 +1,17 @@
 """Which engine runs. The engines' starts are replaced: what they need is not on every host."""
 
+from typing import Any
+
 import pytest
 
 from appliance.config.schema import TunnelSection
 from appliance.daemon import data_plane
 from appliance.daemon.data_plane import Memory, StartedEngine, left_by_crash, start_engine
+from appliance.daemon.placement import Placement
+from appliance.drivers.sockets import open_socket
 from appliance.drivers.wireguard_device import DeviceInUseError, KernelLacksWireGuardError
 from appliance.ports.clock import SystemClock
+from appliance.ports.netlink import MemoryNetlink
 from appliance.ports.randomness import SystemRandomness
 from appliance.types.errors import UnderlayError
 from tests.unit.appliance.daemon.conftest import TwinEngine
@@ -32,7 +37,15 @@ def kernel(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> N
 
 
 async def choose(engine: str) -> str:
-    return (await start_engine(TunnelSection(engine=engine), MEMORY, SystemClock(), SystemRandomness())).reason
+    placement = Placement(False, MemoryNetlink(), open_socket, _none, _none, _none)
+    return (
+        await start_engine(TunnelSection(engine=engine), placement, MEMORY, SystemClock(), SystemRandomness())
+    ).reason
+
+
+def _none(*_: object) -> Any:
+    """Nothing is opened: the engines' starts are replaced."""
+    raise AssertionError
 
 
 async def test_ok__auto_prefers_the_kernel(monkeypatch: pytest.MonkeyPatch, userspace: None) -> None:
@@ -49,6 +62,12 @@ async def test_ok__auto_falls_back_and_says_why(
     assert await choose("auto") == error.text
     with pytest.raises(type(error)):
         await choose("kernel")
+
+
+async def test_ok__rootless_gateway_has_its_own_engine(userspace: None) -> None:
+    placement = Placement(True, MemoryNetlink(), open_socket, _none, _none, _none)
+    started = await start_engine(TunnelSection(), placement, MEMORY, SystemClock(), SystemRandomness())
+    assert started.reason == "a rootless gateway has no device of the kernel's"
 
 
 async def test_fail__device_of_a_gateway_that_runs(monkeypatch: pytest.MonkeyPatch, userspace: None) -> None:
