@@ -77,7 +77,7 @@ async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Mem
         )
     engine = KernelEngine(
         NetlinkWireGuardDevice(tunnel.interface, tunnel.mtu),
-        LinuxLoopbackPort,
+        lambda: LinuxLoopbackPort(BYPASS_MARK),
         lambda: LinuxMeshPort(tunnel.interface),
         placement.open_udp,
         apply_now,

@@ -3,6 +3,10 @@
 One UDP socket on `lo` stands for every address of 127.64.0.0/10: IP_PKTINFO names the address that a packet was sent
 to, and chooses the one that it leaves from (ip(7)). A packet with the source of a far host is written whole to a raw
 socket; both IP versions take it when it stays on `lo`.
+
+The device answers from the address that a packet was sent to. With IPv4 it sees that the answer leaves by another
+interface than `lo` and chooses anew; with IPv6 it would answer from ::1, which goes nowhere. So there the packet goes
+to the address that this host uses toward the far one.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import errno
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -32,6 +37,8 @@ _MAX_SEGMENTS = 64
 _TSMP = 99
 _IPV6_LIST = Path("/proc/net/if_inet6")
 """Only where the kernel has IPv6."""
+_HOME_FOR_S = 5.0
+_MAX_HOMES = 4096
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 _HOME = {4: "127.0.0.1", 6: "::1"}
 
@@ -55,9 +62,11 @@ class _Reader:
 
 
 class LinuxLoopbackPort:
-    """`dropped` counts packets that a full buffer refused."""
+    """`dropped` counts packets that a full buffer refused. `mark`: of packets past the tunnel (SO_MARK), 0 none."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: int = 0) -> None:
+        self._mark = mark
+        self._homes: dict[str, tuple[str, float]] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._raw: dict[int, socket.socket] = {}
         self.dropped = 0
@@ -115,15 +124,25 @@ class LinuxLoopbackPort:
         version = 6 if source.is_v6 else 4
         if version not in self._raw:
             raise OSError(errno.EAFNOSUPPORT, "no IPv6 on this host")
+        home = self._home_toward(source.ip) if source.is_v6 else _HOME[4]
         for packet in packets:
             try:
-                self._raw[version].sendto(
-                    ip_packet(source, AddrPort(_HOME[version], to_port), packet), (_HOME[version], 0)
-                )
+                self._raw[version].sendto(ip_packet(source, AddrPort(home, to_port), packet), (home, 0))
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
                 self.dropped += 1
+
+    def _home_toward(self, far: str) -> str:
+        """The address from which this host sends there, asked of the routes again after a while."""
+        now = time.monotonic()
+        home, until = self._homes.get(far, ("", 0.0))
+        if now >= until:
+            home = _source_toward(far, self._mark)
+            if len(self._homes) >= _MAX_HOMES:
+                self._homes.clear()
+            self._homes[far] = home, now + _HOME_FOR_S
+        return home
 
     def close(self) -> None:
         if hasattr(self, "_reader"):
@@ -163,6 +182,18 @@ def ip_packet(source: AddrPort, to: AddrPort, payload: bytes) -> bytes:
     checksum = 0xFFFF - total or 0xFFFF
     header = struct.pack(">IHBB", 0x60000000, length, 17, 64) + addresses
     return header + struct.pack(">HHHH", source.port, to.port, length, checksum) + payload
+
+
+def _source_toward(far: str, mark: int) -> str:
+    """By a socket that sends nothing; ::1 where there is no route."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+        try:
+            if mark:
+                asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            asking.connect((far, 9))
+        except OSError:
+            return _HOME[6]
+        return str(asking.getsockname()[0])
 
 
 def _raw_socket(family: socket.AddressFamily) -> socket.socket:

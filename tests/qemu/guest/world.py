@@ -97,7 +97,7 @@ class Node:
         self.sink = Sink(lambda peer, packets: self.world.relay(self.key, peer, packets))
         self.engine = KernelEngine(
             NetlinkWireGuardDevice("waypost0", 1280),
-            LinuxLoopbackPort,
+            lambda: LinuxLoopbackPort(MARK),
             lambda: LinuxMeshPort("waypost0"),
             lambda port: open_udp_ports(port, mark=MARK),
             self.host.nft,
