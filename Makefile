@@ -1,6 +1,6 @@
 # Every entry point a person needs; `make help` explains them.
 .DEFAULT_GOAL := help
-.PHONY: help qemu setup setup-demo demo test test-all lint fmt sim bench unit lab fuzz lock
+.PHONY: help setup setup-demo demo test test-all lint fmt sim bench unit lab qemu fuzz lock
 PY := .venv/bin/python
 ONLY ?=
 N ?= 300
@@ -39,9 +39,8 @@ sim: ## Simulated networks with real path finding (N=300 SEED=0; LOG=file: an in
 lab: ## Real packets in network namespaces; needs root
 	@$(PY) -m pytest -q -m "lab and not long" tests/lab
 
-qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; needs root
+qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; x86-64, root, some 15 minutes
 	@tools/setup.sh qemu
-	@$(PY) -m compileall -q appliance control plugins tests
 	@$(PY) -m pytest -q -s -m qemu tests/qemu
 
 lint: ## Style, types and the direction of dependencies

@@ -23,6 +23,7 @@ BENCHES = (
     "loop_stall",
     "filter_rules",
     "netmap_apply",
+    "kernel_tcp",
 )
 
 

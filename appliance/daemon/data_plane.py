@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +22,8 @@ from appliance.engine.kernel import KernelEngine
 from appliance.engine.kernel.steering import unsteering_document
 from appliance.engine.userspace import UserspaceEngine, choose_step
 from appliance.ports.clock import Clock
-from appliance.ports.firewall import FirewallError
 from appliance.ports.randomness import Randomness
-from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.errors import ApplianceError, UnderlayError
 from appliance.types.keys import NodePublicKey
 
 log = structlog.get_logger("waypostd")
@@ -55,7 +56,11 @@ class StartedEngine:
 async def start_engine(
     tunnel: TunnelSection, placement: Placement, memory: Memory, clock: Clock, randomness: Randomness
 ) -> StartedEngine:
-    """Raises what the engines raise at their start."""
+    """Raises what the engines raise at their start.
+
+    With `auto` whatever keeps the kernel engine from starting leads to the userspace engine: nobody is locked out. Only a
+    device that another gateway uses is left to it.
+    """
     start_userspace = partial(_start_userspace, tunnel, placement, memory, clock, randomness)
     if tunnel.engine == "userspace":
         return await start_userspace("chosen in the configuration")
@@ -63,11 +68,12 @@ async def start_engine(
         return await _start_kernel(tunnel, placement, memory, clock)
     except DeviceInUseError:
         raise
-    except (UnderlayError, FirewallError, PrivilegeError) as error:
+    except (ApplianceError, OSError) as error:
         if tunnel.engine == "kernel":
             raise
-        log.info("the userspace engine runs", because=error.text)
-        return await start_userspace(error.text)
+        because = error.text if isinstance(error, ApplianceError) else f"the kernel engine failed: {error}"
+        log.info("the userspace engine runs", because=because)
+        return await start_userspace(because)
 
 
 async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Memory, clock: Clock) -> StartedEngine:
@@ -96,6 +102,8 @@ async def _start_userspace(
 ) -> StartedEngine:
     if not placement.rootless:
         remove_left_device(tunnel)
+        with contextlib.suppress(ApplianceError):  # where nft cannot work the router says so
+            await asyncio.to_thread(apply_now, unsteering_document())
     step = choose_step(tunnel.native)
     engine = UserspaceEngine(
         placement.open_tun(tunnel),

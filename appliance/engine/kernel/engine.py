@@ -7,12 +7,13 @@ joins to the WireGuard port; packets of parked and relayed peers through loopbac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
-from appliance.engine.kernel.peers import KernelPeer, PeerTable, proxied
+from appliance.engine.kernel.peers import MAX_RELAYS, KernelPeer, PeerTable, proxied
 from appliance.engine.kernel.proxy import Proxy
 from appliance.engine.kernel.steering import steering_document, unsteering_document
 from appliance.engine.kernel.watch import DeviceWatch
@@ -28,7 +29,7 @@ from appliance.proto.disco.demux import PacketKind, classify
 from appliance.proto.geneve import HEADER_SIZE, parse_header
 from appliance.proto.wireguard.timestamp import ZERO, encode_tai64n
 from appliance.types.addresses import AddrPort
-from appliance.types.errors import DecodeError, UnderlayError
+from appliance.types.errors import ApplianceError, DecodeError, UnderlayError
 from appliance.types.keys import NodePublicKey
 
 _RECEIVE_LIMIT = 32
@@ -167,7 +168,9 @@ class KernelEngine:
     def _forget(self, key: NodePublicKey) -> bool:
         record = self._peers.remove(key)
         if record is not None:
-            self._geneve = {place: peer for place, peer in self._geneve.items() if peer is not record}
+            for place in record.relays:
+                if self._geneve.get(place) is record:
+                    del self._geneve[place]
         return record is not None
 
     def _upsert(self, peer: EnginePeer) -> PeerSetting:
@@ -226,7 +229,10 @@ class KernelEngine:
                 port.set_reader(None)
                 port.close()
         self._device.close()
-        await asyncio.to_thread(self._steer, unsteering_document())
+        try:
+            await asyncio.to_thread(self._steer, unsteering_document())
+        except ApplianceError:
+            self._counters["unsteer_failed"] += 1  # without the device the rules steer nothing; the next start removes them
 
     # TsmpPort
 
@@ -271,12 +277,21 @@ class KernelEngine:
             return
         old, record.path = record.path, path
         if path.direct is not None and path.vni is not None:
-            self._geneve[path.direct, path.vni] = record
+            self._expect((path.direct, path.vni), record)
         if path != old and not self._left_roaming(record, old):
             self._move_to_wish(record)
         self._proxy.flush(record)
         if path != old:
             self._set_alarm(1.0)
+
+    def _expect(self, place: tuple[AddrPort, int], record: KernelPeer) -> None:
+        """Take the peer's packets from this relay, and a while yet from those before."""
+        if self._geneve.get(place) is not record:
+            self._geneve[place] = record
+            former = record.relays.popleft() if len(record.relays) == MAX_RELAYS else None
+            record.relays.append(place)
+            if former is not None and self._geneve.get(former) is record:
+                del self._geneve[former]
 
     def _left_roaming(self, record: KernelPeer, old: PeerPath) -> bool:
         """A peer that came to us directly is answered directly until path finding has tried the address (6.6)."""
@@ -314,8 +329,14 @@ class KernelEngine:
         except OSError:
             self._counters["rebind_refused"] += 1
             return
-        self._port = port
-        self._steer(self._steering())
+        former, self._port = self._port, port
+        try:
+            self._steer(self._steering())
+        except ApplianceError:
+            self._counters["rebind_refused"] += 1
+            self._port = former
+            with contextlib.suppress(OSError):  # it was free a moment ago
+                self._device.set_listen_port(former)
 
     # Work
 

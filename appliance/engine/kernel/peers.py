@@ -16,13 +16,15 @@ from appliance.types.keys import NodePublicKey
 FIRST_ADDRESS = int(IPv4Address("127.64.0.0"))
 ADDRESSES = 1 << 22
 HELD = 128
+MAX_RELAYS = 4
 
 
 class KernelPeer:
     """`endpoint` is where the device last sent, as far as we know; `moved_at` when we set it.
 
     `injected` counts bytes that came by relay server since the counters were read; `roamed_at` since when the device
-    sends to a far address although the path says otherwise, None when it does not.
+    sends to a far address although the path says otherwise, None when it does not. `relays` are the peer relays, by
+    address and number, from which its packets are taken, the newest last.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class KernelPeer:
         "last_handshake",
         "moved_at",
         "path",
+        "relays",
         "roamed_at",
         "rx_before",
         "rx_bytes",
@@ -52,6 +55,7 @@ class KernelPeer:
         self.path: PeerPath = PARKED
         self.endpoint: AddrPort | None = None
         self.held: deque[bytes] = deque(maxlen=HELD)
+        self.relays: deque[tuple[AddrPort, int]] = deque()
         self.wanted_at = self.moved_at = float("-inf")
         self.roamed_at: float | None = None
         self.injected = 0

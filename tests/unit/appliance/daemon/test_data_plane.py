@@ -11,9 +11,9 @@ from appliance.daemon.placement import Placement
 from appliance.drivers.sockets import open_socket
 from appliance.drivers.wireguard_device import DeviceInUseError, KernelLacksWireGuardError
 from appliance.ports.clock import SystemClock
+from appliance.ports.firewall import FirewallError
 from appliance.ports.netlink import MemoryNetlink
 from appliance.ports.randomness import SystemRandomness
-from appliance.types.errors import UnderlayError
 from tests.unit.appliance.daemon.conftest import TwinEngine
 
 MEMORY = Memory(bytes(12), {}, configured=False)
@@ -54,12 +54,19 @@ async def test_ok__auto_prefers_the_kernel(monkeypatch: pytest.MonkeyPatch, user
     assert await choose("userspace") == "chosen in the configuration"
 
 
-@pytest.mark.parametrize("error", [KernelLacksWireGuardError("this kernel has no WireGuard"), UnderlayError("odd")])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KernelLacksWireGuardError("this kernel has no WireGuard"), "this kernel has no WireGuard"),
+        (FirewallError("no fib"), "no fib"),
+        (OSError(12, "Cannot allocate memory"), "the kernel engine failed: [Errno 12] Cannot allocate memory"),
+    ],
+)
 async def test_ok__auto_falls_back_and_says_why(
-    monkeypatch: pytest.MonkeyPatch, userspace: None, error: UnderlayError
+    monkeypatch: pytest.MonkeyPatch, userspace: None, error: Exception, reason: str
 ) -> None:
     kernel(monkeypatch, error)
-    assert await choose("auto") == error.text
+    assert await choose("auto") == reason
     with pytest.raises(type(error)):
         await choose("kernel")
 

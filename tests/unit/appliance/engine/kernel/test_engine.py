@@ -108,6 +108,18 @@ async def test_ok__geneve_goes_to_the_device_for_a_known_relay_only(bench: Bench
     assert bench.engine.counters()["geneve_unknown"] == 1
 
 
+async def test_ok__only_the_newest_relays_of_a_peer_are_heard(bench: Bench) -> None:
+    for vni in range(1, 7):
+        bench.engine.set_path(KEY, PeerPath(FAR, vni=vni))
+    for vni in range(1, 7):
+        wrapped = bytes.fromhex("00007a12") + vni.to_bytes(3, "big") + b"\0\x04\0\0\0" + bytes((vni,)) * 60
+        bench.udp[0].deliver(FAR, one(wrapped))
+    assert [packet[4] for _, packet in bench.loopback.given] == [3, 4, 5, 6]
+    await bench.engine.apply(EngineDiff(remove=(KEY,)))
+    bench.udp[0].deliver(FAR, one(bytes.fromhex("00007a1200000600") + b"\x04\0\0\0" + bytes(60)))
+    assert bench.engine.counters()["geneve_unknown"] == 3
+
+
 class Handler:
     def __init__(self) -> None:
         self.got: list[tuple[NodePublicKey, bytes]] = []
@@ -149,6 +161,19 @@ async def test_ok__rebind_moves_port_and_rules(bench: Bench) -> None:
     bench.engine.rebind(1234)
     assert bench.device.port == 1234
     assert bench.documents[-1] == steering_document(1234, 50000, "waypost0")
+
+
+async def test_fail__rebind_without_its_rules_goes_back(bench: Bench) -> None:
+    def refuse(document: str) -> None:
+        raise UnderlayError("no nftables")
+
+    bench.engine._steer = refuse
+    bench.engine.rebind(1234)
+    assert bench.device.port == PORT
+    assert bench.engine.local_ports()[0].port == PORT
+    assert bench.engine.counters()["rebind_refused"] == 1
+    await bench.engine.close()
+    assert bench.engine.counters()["unsteer_failed"] == 1
 
 
 async def test_fail__refusal_of_the_kernel(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
