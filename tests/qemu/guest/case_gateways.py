@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ import pytest
 
 from appliance.cli.client import LocalClient
 from appliance.types.errors import ApplianceError
-from tests.lab.mesh import ControlServer, Gateway
+from tests.lab.mesh import PROGRAMS, ControlServer, Gateway, command
 from tests.lab.namespaces import SEARCH_PATH, Lab
 from tests.lab.processes import wait_until
+from tests.lab.router_host import snapshot
 from tests.lab.sites import TwoSites, two_sites
 from tests.lab.topology import NatKind
 
@@ -73,9 +75,11 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
 
 
-def network(sites: TwoSites) -> list[str]:
-    commands = (("ip", "rule"), ("ip", "route", "show", "table", "all"), ("ip", "-6", "route", "show", "table", "all"))
-    return [sites.site_a.gateway.run(*each) for each in (*commands, ("nft", "list", "ruleset"), ("ip", "-o", "link"))]
+def network(sites: TwoSites) -> dict[str, str]:
+    """What a gateway changes on its host, with its devices."""
+    state = snapshot(sites.site_a.gateway)
+    state["sysctl"] = "\n".join(line for line in state["sysctl"].splitlines() if re.search("forward|rp_filter", line))
+    return state | {"links": sites.site_a.gateway.ip("-o link")}
 
 
 def joined(sites: TwoSites) -> None:
@@ -117,6 +121,13 @@ def test_ok__killed_gateway_leaves_the_kernel_forwarding_and_takes_it_over(lab: 
     sites.a.start()
     wait_for_direct(sites)
     download.finish()
+    sites.a.kill()
+    places = ("--state-dir", str(sites.a.directory / "state"), "--socket", str(sites.a.socket))
+    cleaned = command(sites.a.host, str(PROGRAMS / "waypostd"), "--clean-up", *places)
+    assert cleaned.code == 0, cleaned.stderr
+    assert network(sites) == before
+    sites.a.start()
+    wait_for_page(sites)
     sites.a.must("down")
     assert sites.a.process is not None
     sites.a.process.stop()
