@@ -58,8 +58,8 @@ async def start_engine(
 ) -> StartedEngine:
     """Raises what the engines raise at their start.
 
-    With `auto` whatever keeps the kernel engine from starting leads to the userspace engine: nobody is locked out. Only a
-    device that another gateway uses is left to it.
+    With `auto` whatever keeps the kernel engine from starting leads to the userspace engine: nobody is locked out. Only
+    a device that another gateway uses is left to it.
     """
     start_userspace = partial(_start_userspace, tunnel, placement, memory, clock, randomness)
     if tunnel.engine == "userspace":

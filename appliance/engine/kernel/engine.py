@@ -231,8 +231,8 @@ class KernelEngine:
         self._device.close()
         try:
             await asyncio.to_thread(self._steer, unsteering_document())
-        except ApplianceError:
-            self._counters["unsteer_failed"] += 1  # without the device the rules steer nothing; the next start removes them
+        except ApplianceError:  # without the device the rules steer nothing; the next start removes them
+            self._counters["unsteer_failed"] += 1
 
     # TsmpPort
 
