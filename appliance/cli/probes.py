@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from appliance.cli.session import Session, json_option
-from appliance.localapi.schema import NetcheckReport, Path, PingReply, PingRequest
+from appliance.localapi.schema import NetcheckReport, Path, PingReply, PingRequest, RegionLatency
 from appliance.types.events import PathKind
 
 
@@ -75,27 +75,52 @@ def netcheck(session: Session, as_json: bool) -> None:
     if as_json:
         session.print_json(report)
         return
+    click.echo("\nReport:")
     for label, value in _rows(report):
-        click.echo(f"{label + ':':<28} {value}")
-    for region in sorted(report.regions, key=lambda item: item.latency_s):
-        home = "  (home)" if region.region_id == report.preferred_region else ""
-        click.echo(f"  {region.code + ':':<26} {region.latency_s * 1000:.1f} ms  {region.name}{home}")
+        click.echo(f"\t* {label}: {value}".rstrip())
+    for region in report.regions:
+        click.echo(f"\t\t- {region.code + ':':<8}{_latency(region)} ({region.name})")
 
 
 def _rows(report: NetcheckReport) -> list[tuple[str, str]]:
+    """In the shape and the words of the field's tools, which people search for."""
+    home = next((region for region in report.regions if region.region_id == report.preferred_region), None)
+    nearest = (home.name or home.code) if home is not None else "unknown (no response to latency probes)"
     return [
-        ("UDP", _yes_no(report.udp)),
-        ("IPv4", _with_address(report.ipv4, report.global_v4)),
-        ("IPv6", _with_address(report.ipv6, report.global_v6)),
-        ("mapping varies by target", _yes_no(report.mapping_varies)),
-        ("port mapping", report.port_mapping or "none found"),
-        ("DERP regions", "" if report.regions else "none answered"),
+        *([("Time", report.finished_at.isoformat())] if report.finished_at is not None else []),
+        ("UDP", _true_false(report.udp)),
+        ("IPv4", f"yes, {report.global_v4}" if report.global_v4 else "yes" if report.ipv4 else "(no addr found)"),
+        ("IPv6", _ipv6(report)),
+        ("MappingVariesByDestIP", _true_false(report.mapping_varies)),
+        ("HairPinning", _true_false(report.hairpinning)),
+        ("PortMapping", _port_mapping(report)),
+        ("CaptivePortal", _true_false(report.captive_portal)),
+        ("Nearest DERP", nearest),
+        ("DERP latency", ""),
     ]
 
 
-def _yes_no(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "unknown"}[value]
+def _latency(region: RegionLatency) -> str:
+    parts = [] if region.latency_s is None else [f"{region.latency_s * 1000:.1f}ms".ljust(8)]
+    if region.v4_latency_s is not None and region.v6_latency_s is not None:
+        parts.append(f"v4 {region.v4_latency_s * 1000:.1f}ms, v6 {region.v6_latency_s * 1000:.1f}ms")
+    return " ".join(parts) if parts else " " * 8
 
 
-def _with_address(value: bool | None, address: str) -> str:
-    return _yes_no(value) + (f", {address}" if address else "")
+def _ipv6(report: NetcheckReport) -> str:
+    if report.ipv6:
+        return f"yes, {report.global_v6}" if report.global_v6 else "yes"
+    return "no, but OS has support" if report.os_has_ipv6 else "no, unavailable in OS"
+
+
+def _port_mapping(report: NetcheckReport) -> str:
+    """The protocols, then the address that was got by one of them, or why none was."""
+    notes = [note for note in (report.port_mapped, report.port_mapping_error) if note]
+    if not report.port_mapping and not notes:
+        return ""
+    return (report.port_mapping or "none found") + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _true_false(value: bool | None) -> str:
+    """Empty when not known."""
+    return {True: "true", False: "false", None: ""}[value]

@@ -143,8 +143,12 @@ def build_config(
             problems.append(_unknown(file, name, name, [*SECTIONS, "plugins"]))
     if problems:
         raise InvalidConfigError(problems)
-    made = {name: SECTIONS[name](**value) for name, value in sections.items()}
+    made = {name: SECTIONS[name](**_frozen(value)) for name, value in sections.items()}
     return Config(**made, plugins=plugins, sources=sources)
+
+
+def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _not_a_table(file: str, key: str) -> Problem:
@@ -184,13 +188,16 @@ _TYPE_WORDS = {"str": "text in quotes", "int": "a whole number", "bool": "true o
 
 def _value_problem(item: Field[Any], value: Any) -> str:
     wanted = type(item.default)
-    if type(value) is not wanted:
+    if wanted is tuple:
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            return "must be a list of texts in quotes"
+    elif type(value) is not wanted:
         return f"must be {_TYPE_WORDS[wanted.__name__]}"
     check = item.metadata.get("check")
     return check(value) if check is not None else ""
 
 
 def _mend(item: Field[Any]) -> str:
-    if item.default is MISSING or item.default == "":
+    if item.default is MISSING or item.default in ("", ()):
         return ""
     return f"the default is {item.default!r}"

@@ -8,13 +8,18 @@ runtime preferences (`waypost set`), command line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from appliance.types.addresses import parse_addr_port
+from appliance.types.errors import DecodeError
+
 VERSION = 1
 """Version of the file format; a file without `version` is of this one."""
+
+MAX_STATIC_ENDPOINTS = 16
 
 Check = Callable[[Any], str]
 """Returns what is wrong with a value of the right type, in words, or ""."""
@@ -64,6 +69,22 @@ def _absolute(text: str) -> str:
     return "" if text == "" or text.startswith("/") else "must be an absolute path"
 
 
+def _endpoints_problem(texts: Sequence[str]) -> str:
+    if len(texts) > MAX_STATIC_ENDPOINTS:
+        return f"may have at most {MAX_STATIC_ENDPOINTS} entries"
+    for text in texts:
+        try:
+            endpoint = parse_addr_port(text)
+        except DecodeError:
+            return (
+                f"has {text[:64]!r}, which is no address with a port such as 203.0.113.5:41641 or [2001:db8::5]:41641"
+            )
+        address = endpoint.address
+        if not endpoint.port or address.is_unspecified or address.is_loopback or address.is_multicast:
+            return f"has {text[:64]!r}, which nobody could reach"
+    return ""
+
+
 def _proxy_problem(text: str) -> str:
     return "" if not text or text.startswith("http://") else "must look like http://proxy.example:3128"
 
@@ -108,6 +129,17 @@ class TunnelSection:
 
 
 @dataclass(frozen=True, slots=True)
+class PathsSection:
+    """`[paths]`. `port_mapping`: ask the router for an outside port by what it speaks (`auto`), by one protocol, not.
+
+    `static_endpoints`: addresses with ports at which others reach this gateway, such as a port forwarded by hand.
+    """
+
+    port_mapping: str = _checked("auto", _one_of("auto", "off", "pcp", "nat-pmp", "upnp"))
+    static_endpoints: tuple[str, ...] = _checked((), _endpoints_problem)
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSection:
     """`[router]`. `foreign`: only `detect` other firewalls that drop tunnel traffic, or `open` them to it."""
 
@@ -143,6 +175,7 @@ class Config:
     node: NodeSection = field(default_factory=NodeSection)
     control: ControlSection = field(default_factory=ControlSection)
     tunnel: TunnelSection = field(default_factory=TunnelSection)
+    paths: PathsSection = field(default_factory=PathsSection)
     router: RouterSection = field(default_factory=RouterSection)
     log: LogSection = field(default_factory=LogSection)
     daemon: DaemonSection = field(default_factory=DaemonSection)
@@ -154,6 +187,7 @@ SECTIONS: Mapping[str, type] = {
     "node": NodeSection,
     "control": ControlSection,
     "tunnel": TunnelSection,
+    "paths": PathsSection,
     "router": RouterSection,
     "log": LogSection,
     "daemon": DaemonSection,

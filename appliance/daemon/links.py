@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from appliance.daemon.parts import Lan
 from appliance.drivers.links import LinkMonitor
+from appliance.portmap.mapping import RouterPlace, behind_router
 from appliance.ports.netlink import NetlinkPort
 from appliance.types.addresses import Address
 from appliance.types.events import LinkChanged
@@ -37,6 +38,15 @@ class MonitoredLinks:
     def endpoint_addresses(self) -> Sequence[Address]:
         network = self._monitor.current
         return network.endpoint_addresses(self._own()) if network is not None else ()
+
+    def router_place(self) -> RouterPlace | None:
+        network = self._monitor.current
+        uplinks = network.uplinks if network is not None else ()
+        uplink = next((item for item in uplinks if item.version == 4), None)
+        if uplink is None or uplink.gateway is None:
+            return None
+        nearest = sorted(uplink.addresses, key=lambda item: (uplink.gateway not in item.network, str(item)))
+        return behind_router(uplink.gateway, nearest[0].ip) if nearest else None
 
     def lans(self) -> Sequence[Lan]:
         network = self._monitor.current

@@ -115,6 +115,7 @@ class MeshServices:
         parts: Collection[tuple[str, Mapping[str, int]]] = (
             ("engine", self._core.engine.counters()),
             ("path", self._core.magicsock.counters()),
+            ("path", self._core.port_mapping.counters() if self._core.port_mapping is not None else {}),
             ("peerapi", self._server.counters),
             ("mesh", self._tsmp.counters),
         )

@@ -13,6 +13,8 @@ from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.magicsock.service import MagicsockService
+from appliance.portmap.mapping import RouterPlace
+from appliance.portmap.service import PortMappingService
 from appliance.ports.clock import Clock
 from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
@@ -88,6 +90,10 @@ class HostLinks(Protocol):
 
     def lans(self) -> Sequence[Lan]: ...
 
+    def router_place(self) -> RouterPlace | None:
+        """The private router that IPv4 goes through, None when there is none."""
+        ...
+
     async def start(self) -> None: ...
 
     async def run(self) -> None:
@@ -125,3 +131,4 @@ class Core:
     """Opens ports of the underlay."""
     engine_form: str = ""
     engine_reason: str = ""
+    port_mapping: PortMappingService | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, Ve
 from appliance.magicsock.errors import PingTimeoutError
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.probe import ProbeFailedError
+from appliance.portmap.mapping import PortMapping
 from appliance.types.errors import ApplianceError
 from appliance.types.netmap import Node
 
@@ -50,7 +52,9 @@ class Queries:
         return plain_netmap(self._view())
 
     def counters(self) -> Mapping[str, int]:
-        return {**self._core.engine.counters(), **self._core.magicsock.counters()}
+        mapper = self._core.port_mapping
+        mapping = mapper.counters() if mapper is not None else {}
+        return {**self._core.engine.counters(), **self._core.magicsock.counters(), **mapping}
 
     def metrics(self) -> str:
         return self._mesh.metrics()
@@ -69,12 +73,16 @@ class Queries:
     async def netcheck(self) -> NetcheckReport:
         view = self._view()
         try:
-            report = await self._core.magicsock.netcheck()
+            report, mapping = await asyncio.gather(self._core.magicsock.netcheck(), self._probe_router())
         except TimeoutError:
             mend = "is the gateway up? see waypost status"
             raise ApplianceError("the measurement did not end in time", mend=mend, code="netcheck") from None
         home = self._core.magicsock.home_region
-        return netcheck_report(report, view, home, self._core.clock.wall_now())
+        return netcheck_report(report, view, home, self._core.clock.wall_now(), mapping)
+
+    async def _probe_router(self) -> PortMapping:
+        mapper = self._core.port_mapping
+        return await mapper.probe() if mapper is not None else PortMapping()
 
     def _view(self) -> NetmapView:
         view = self._situation.view

@@ -32,6 +32,7 @@ from appliance.netmap.client import ControlClient
 from appliance.netmap.store import NetmapView
 from appliance.pluginhost.host import PluginHost
 from appliance.pluginhost.snapshots import offered_routes
+from appliance.portmap.mapping import Kind, PortMapping
 from appliance.ports.engine import PeerStatistics
 from appliance.types.addresses import parse_prefix
 from appliance.types.events import BackendState
@@ -222,29 +223,52 @@ def _user(view: NetmapView, node: Node) -> str:
     return profile.login_name if profile is not None else ""
 
 
-def netcheck_report(report: Report, view: NetmapView | None, home: RegionId, finished_at: datetime) -> NetcheckReport:
+def netcheck_report(
+    report: Report,
+    view: NetmapView | None,
+    home: RegionId,
+    finished_at: datetime,
+    mapping: PortMapping = PortMapping(),  # noqa: B008  # immutable
+) -> NetcheckReport:
     """A netcheck in the words of the local API. `home` is the region chosen with hysteresis, 0: none."""
-    derp_map = view.derp_map if view is not None else DerpMap()
-    found = []
-    for region_id, latency_s in report.region_latency.items():
-        region = derp_map.regions.get(region_id)
-        name = region.name if region is not None else ""
-        code = region_code(derp_map, region_id)
-        found.append(RegionLatency(region_id=region_id, code=code, name=name, latency_s=latency_s))
-    mappings = [word for word, seen in (("UPnP", report.upnp), ("NAT-PMP", report.pmp), ("PCP", report.pcp)) if seen]
     return NetcheckReport(
         udp=report.udp,
         ipv4=report.ipv4,
         ipv6=report.ipv6,
+        os_has_ipv6=report.os_has_ipv6,
+        icmpv4=report.icmpv4,
         global_v4=str(report.global_v4 or ""),
         global_v6=str(report.global_v6 or ""),
         mapping_varies=report.mapping_varies_by_dest_ip,
-        port_mapping=", ".join(mappings),
+        port_mapping=", ".join(kind for kind in _KINDS_AS_TOLD if mapping.seen is not None and kind in mapping.seen),
+        port_mapped=str(mapping.mapping.external) if mapping.mapping is not None else "",
+        port_mapping_error=mapping.error,
         captive_portal=report.captive_portal,
         preferred_region=home,
         finished_at=finished_at,
-        regions=tuple(found),
+        regions=_region_latencies(report, view.derp_map if view is not None else DerpMap()),
     )
+
+
+_KINDS_AS_TOLD = (Kind.UPNP, Kind.NAT_PMP, Kind.PCP)
+
+
+def _region_latencies(report: Report, derp_map: DerpMap) -> tuple[RegionLatency, ...]:
+    """Every region of the map and every one that answered, the nearest first."""
+    found = []
+    for region_id in {**derp_map.regions, **report.region_latency}:
+        region = derp_map.regions.get(region_id)
+        found.append(
+            RegionLatency(
+                region_id=region_id,
+                code=region_code(derp_map, region_id),
+                name=region.name if region is not None else "",
+                latency_s=report.region_latency.get(region_id),
+                v4_latency_s=report.region_v4_latency.get(region_id),
+                v6_latency_s=report.region_v6_latency.get(region_id),
+            )
+        )
+    return tuple(sorted(found, key=lambda item: (item.latency_s is None, item.latency_s or 0.0, item.region_id)))
 
 
 def plain_netmap(view: NetmapView) -> dict[str, Any]:

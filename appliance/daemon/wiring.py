@@ -33,6 +33,7 @@ from appliance.daemon.placement import NetworkWatch, Placement, check_placement,
 from appliance.daemon.plugin_backend import PluginBackend
 from appliance.daemon.plugin_desk import PluginDesk
 from appliance.daemon.plugin_store import PluginStore
+from appliance.daemon.port_mapping import follow, make_port_mapping
 from appliance.daemon.preferences import effective_tables
 from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
@@ -48,6 +49,7 @@ from appliance.localapi.handout import HandoutServer
 from appliance.localapi.mesh_schema import handout_socket
 from appliance.localapi.server import LocalApiServer, refuse_if_served
 from appliance.magicsock.derp.pool import DerpClientPool
+from appliance.magicsock.netcheck.captive import find_captive_portal
 from appliance.magicsock.service import MagicsockService
 from appliance.netmap.waiting import first_of
 from appliance.pluginhost.host import PluginHost, Tables
@@ -58,7 +60,7 @@ from appliance.ports.store import StateStore
 from appliance.router.service import Router
 from appliance.state.files import FileStore
 from appliance.state.profiles import Prefs, Profiles
-from appliance.types.addresses import Address
+from appliance.types.addresses import Address, parse_addr_port
 from appliance.types.errors import ApplianceError, ConfigError, Severity, StateError
 from appliance.types.events import HealthChanged
 
@@ -104,7 +106,10 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         log.info("started", interface=core.engine.interface, form=core.engine_form, ports=ports)
         watch = NetworkWatch(placement.network)
         with watch.telling():
-            again = await serve(core, gateway, [applier, keeper, handout, watch], manager, stop)
+            services: list[Service] = [applier, keeper, handout, watch]
+            if core.port_mapping is not None:
+                services.append(core.port_mapping)
+            again = await serve(core, gateway, services, manager, stop)
         if not again:
             manager.stopping()
     log.info("stopped")
@@ -146,6 +151,7 @@ async def start_core(
     await links.start()
     stack.callback(links.close)
     dialer = SocketDialer(proxies=rules_from(config.control.proxy, os.environ))
+    direct = SocketDialer()  # a proxy's answer would say nothing about the network here
     ca_file = (profile.prefs.load() or Prefs()).ca_file or config.control.ca_file
     magicsock = MagicsockService(
         engine,
@@ -154,10 +160,16 @@ async def start_core(
         randomness,
         bus,
         links.endpoint_addresses,
+        captive_finder=lambda probes: find_captive_portal(direct, clock, probes),
         disco_key=saved.disco_key if saved is not None else None,
     )
+    magicsock.set_static_endpoints([parse_addr_port(text) for text in config.paths.static_endpoints])
+    magicsock.set_fixed_port(config.tunnel.port != 0)
     await magicsock.start()
     stack.push_async_callback(magicsock.close)
+    port_mapping = make_port_mapping(config.paths.port_mapping, links, engine, magicsock, clock, randomness)
+    follow(bus, port_mapping)
+    stack.push_async_callback(port_mapping.close)
     return Core(
         config=config,
         clock=clock,
@@ -172,6 +184,7 @@ async def start_core(
         links=links,
         engine=engine,
         engine_form=started.form,
+        port_mapping=port_mapping,
         magicsock=magicsock,
         router=router,
         dialer=dialer,

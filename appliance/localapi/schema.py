@@ -264,11 +264,17 @@ class RegionLatency(msgspec.Struct, frozen=True, kw_only=True):
     region_id: int
     code: str
     name: str = ""
-    latency_s: float
+    latency_s: float | None = None
+    v4_latency_s: float | None = None
+    v6_latency_s: float | None = None
 
 
 class NetcheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the network around this node allows. None = could not be found out."""
+    """What the network around this node allows. None = could not be found out.
+
+    `port_mapping` names the protocols that the router answers, `port_mapped` the outside address that it gave us,
+    `port_mapping_error` why it gave none. `regions` are in order of latency, those without an answer last.
+    """
 
     udp: bool | None = None
     ipv4: bool | None = None
@@ -277,7 +283,11 @@ class NetcheckReport(msgspec.Struct, frozen=True, kw_only=True):
     global_v6: str = ""
     mapping_varies: bool | None = None
     hairpinning: bool | None = None
+    os_has_ipv6: bool | None = None
+    icmpv4: bool | None = None
     port_mapping: str = ""
+    port_mapped: str = ""
+    port_mapping_error: str = ""
     captive_portal: bool | None = None
     preferred_region: int = 0
     regions: tuple[RegionLatency, ...] = ()

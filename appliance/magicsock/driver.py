@@ -12,6 +12,7 @@ from appliance.magicsock.derp.interface import DerpPool
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.outbox import (
     Action,
+    FindCaptivePortal,
     MeasureHttps,
     PingAnswered,
     Publish,
@@ -47,6 +48,10 @@ class Surroundings(Protocol):
 
     def measure_https(self, regions: Sequence[RegionId]) -> None:
         """Answered by `Driver.https_measured`, once per region."""
+        ...
+
+    def find_captive_portal(self, hosts: Sequence[str]) -> None:
+        """Answered by `Driver.captive_found`."""
         ...
 
     def rebind_derp(self) -> None:
@@ -140,6 +145,10 @@ class Driver:
         self.machine.receive_https(region, latency_s, self._clock.now())
         self.drain()
 
+    def captive_found(self, captive: bool | None) -> None:
+        self.machine.receive_captive(captive, self._clock.now())
+        self.drain()
+
     def timer(self) -> None:
         self._deadline = None
         self.machine.handle_timer(self._clock.now())
@@ -197,6 +206,9 @@ class Driver:
     def _measure_https(self, action: MeasureHttps) -> None:
         self._surroundings.measure_https(action.regions)
 
+    def _find_captive_portal(self, action: FindCaptivePortal) -> None:
+        self._surroundings.find_captive_portal(action.hosts)
+
     def _publish(self, action: Publish) -> None:
         self._surroundings.publish(action.event)
 
@@ -217,6 +229,7 @@ class Driver:
         ReadInterfaces: _read_interfaces,
         ResolveNames: _resolve,
         MeasureHttps: _measure_https,
+        FindCaptivePortal: _find_captive_portal,
         Publish: _publish,
         PingAnswered: _ping_answered,
         RelayAsked: _relay_asked,

@@ -14,7 +14,7 @@ from appliance.magicsock.netcheck.plan import measurable
 from appliance.magicsock.netcheck.report import NetcheckDone, Report
 from appliance.magicsock.netcheck.session import NetcheckSession
 from appliance.magicsock.outbox import Publish, ReadInterfaces, SetHome
-from appliance.magicsock.status import NetInfo, NetInfoChanged
+from appliance.magicsock.status import NetInfo, NetInfoChanged, PortMappingSeen
 from appliance.magicsock.timing import (
     ENDPOINTS_DOUBTFUL,
     ENDPOINTS_FRESH,
@@ -52,6 +52,7 @@ class Locator:
         self._queued: bool | None = None
         self._run_number = 0
         self._told_net_info: NetInfo | None = None
+        self._mapping = PortMappingSeen()
         self._control_connected = True
         self._network_up = True
         self._answered = False
@@ -74,7 +75,7 @@ class Locator:
         return now - self._endpoints_at <= ENDPOINTS_FRESH
 
     def net_info(self) -> NetInfo:
-        return (self.report or Report()).net_info(self.home)
+        return self._mapping.told_in((self.report or Report()).net_info(self.home))
 
     # Input
 
@@ -95,6 +96,17 @@ class Locator:
         if len(regions) == 1:
             self._chooser.preferred = regions[0]
             self._set_home(regions[0])
+
+    def set_port_mapping(self, mapping: PortMappingSeen, now: float) -> None:
+        """What the router gave is offered at once where endpoints are known already, else with the first of them."""
+        moved = mapping.external != self._mapping.external
+        self._mapping = mapping
+        self.own.set_port_mapped((mapping.external,) if mapping.external is not None else ())
+        if moved and self._endpoints is not None:
+            self.determine(now, fresh=False)
+            self.restun(now)
+        if self._told_net_info is not None:
+            self._tell_net_info()
 
     def set_control_connected(self, connected: bool) -> None:
         """While control cannot be told, home does not move (7.4)."""
@@ -164,6 +176,10 @@ class Locator:
 
     def receive_https(self, region: RegionId, latency_s: float | None, now: float) -> None:
         self._session.receive_https(region, latency_s, now)
+        self._after_session(now)
+
+    def receive_captive(self, captive: bool | None, now: float) -> None:
+        self._session.receive_captive(captive, now)
         self._after_session(now)
 
     # Results

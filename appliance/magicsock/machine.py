@@ -19,7 +19,7 @@ from appliance.magicsock.peers import PeerTable
 from appliance.magicsock.receiver import DiscoReceiver
 from appliance.magicsock.relays.manager import RelayManager
 from appliance.magicsock.schedule import Schedule
-from appliance.magicsock.status import PathStatus
+from appliance.magicsock.status import PathStatus, PortMappingSeen
 from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
 from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
@@ -117,6 +117,10 @@ class Magicsock:
     def relay_offered(self, asked: RelayAsked, endpoint: RelayEndpoint, now: float) -> None:
         """This node's own relay takes the two clients of `asked`."""
         self._relays.offer(asked, endpoint)
+        self._settle(now)
+
+    def set_port_mapping(self, mapping: PortMappingSeen, now: float) -> None:
+        self.locator.set_port_mapping(mapping, now)
         self._settle(now)
 
     def set_control_connected(self, connected: bool) -> None:
@@ -298,6 +302,10 @@ class Magicsock:
 
     def receive_https(self, region: RegionId, latency_s: float | None, now: float) -> None:
         self.locator.receive_https(region, latency_s, now)
+        self._settle(now)
+
+    def receive_captive(self, captive: bool | None, now: float) -> None:
+        self.locator.receive_captive(captive, now)
         self._settle(now)
 
     # Timers

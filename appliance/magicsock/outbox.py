@@ -70,6 +70,13 @@ class MeasureHttps:
 
 
 @dataclass(frozen=True, slots=True)
+class FindCaptivePortal:
+    """The answer is `receive_captive`. `hosts` are IPv4 literals of relays."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """An event for the bus."""
 
@@ -105,6 +112,7 @@ Action = (
     | ReadInterfaces
     | ResolveNames
     | MeasureHttps
+    | FindCaptivePortal
     | Publish
     | PingAnswered
     | RelayAsked

@@ -15,9 +15,10 @@ from appliance.magicsock.derp.interface import DerpPool, DerpSink
 from appliance.magicsock.driver import Driver
 from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
 from appliance.magicsock.machine import Magicsock
+from appliance.magicsock.netcheck.captive import CaptiveProbe
 from appliance.magicsock.netcheck.report import NetcheckDone, Report
 from appliance.magicsock.outbox import PingAnswered, RelayAsked
-from appliance.magicsock.status import NetInfo, PathStatus, PingResult
+from appliance.magicsock.status import NetInfo, PathStatus, PingResult, PortMappingSeen
 from appliance.ports.clock import Clock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
@@ -34,7 +35,13 @@ NETCHECK_LIMIT_S = 15.0
 
 Interfaces = Callable[[], Sequence[Address]]
 Resolver = Callable[[str], Coroutine[Any, Any, Sequence[Address]]]
+CaptiveFinder = Callable[[Sequence[CaptiveProbe]], Coroutine[Any, Any, bool | None]]
 PoolFactory = Callable[[DerpSink], DerpPool]
+
+
+async def no_captive_finder(_probes: Sequence[CaptiveProbe]) -> bool | None:
+    """For places without plain HTTP: nothing can be found out."""
+    return None
 
 
 async def resolve_by_host(name: str) -> Sequence[Address]:
@@ -64,6 +71,7 @@ class MagicsockService:
         interfaces: Interfaces,
         *,
         resolver: Resolver = resolve_by_host,
+        captive_finder: CaptiveFinder = no_captive_finder,
         disco_key: DiscoPrivateKey | None = None,
     ) -> None:
         self._underlay = underlay
@@ -71,6 +79,7 @@ class MagicsockService:
         self._bus = bus
         self._interfaces = interfaces
         self._resolver = resolver
+        self._captive_finder = captive_finder
         self.disco_private_key = disco_key or DiscoPrivateKey(clamp(randomness.bytes(32)))
         self._machine = Magicsock(DiscoKeys(self.disco_private_key), randomness, self._last_frame_at)
         self._sink = _LateSink()
@@ -153,6 +162,15 @@ class MagicsockService:
     def set_relays(self, servers: frozenset[NodePublicKey], *, enabled: bool) -> None:
         """Peers that the policy lets this node use as relays."""
         self._machine.set_relays(servers, enabled=enabled, now=self._clock.now())
+        self._drain()
+
+    def set_fixed_port(self, fixed: bool) -> None:
+        """Whether the WireGuard port is always the same, so that one forwarded by hand may lead to it."""
+        self._machine.locator.own.set_fixed_port(fixed)
+
+    def set_port_mapping(self, mapping: PortMappingSeen) -> None:
+        """What the router gave us, and which protocols it speaks."""
+        self._machine.set_port_mapping(mapping, self._clock.now())
         self._drain()
 
     def set_control_connected(self, connected: bool) -> None:
@@ -279,6 +297,12 @@ class MagicsockService:
 
     async def _measure_https(self, region: RegionId) -> None:
         self._driver.https_measured(region, await self._pool.measure_https(region))
+
+    def find_captive_portal(self, hosts: Sequence[str]) -> None:
+        self._spawn(self._find_captive_portal(hosts), "magicsock captive portal")
+
+    async def _find_captive_portal(self, hosts: Sequence[str]) -> None:
+        self._driver.captive_found(await self._captive_finder([CaptiveProbe(host) for host in hosts]))
 
     def rebind_derp(self) -> None:
         self._spawn(self._pool.rebind(), "magicsock rebind")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appliance.types.addresses import AddrPort
 from appliance.types.events import PathKind
@@ -95,6 +95,20 @@ class NetInfo:
             self.pcp,
             self.preferred_derp,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PortMappingSeen:
+    """A port on the router that leads to us, and which protocols the router answers (None: not known)."""
+
+    external: AddrPort | None = None
+    upnp: bool | None = None
+    pmp: bool | None = None
+    pcp: bool | None = None
+
+    def told_in(self, info: NetInfo) -> NetInfo:
+        """`info` with what is known here."""
+        return replace(info, have_port_map=self.external is not None, upnp=self.upnp, pmp=self.pmp, pcp=self.pcp)
 
 
 @dataclass(frozen=True, slots=True)

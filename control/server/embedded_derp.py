@@ -34,6 +34,7 @@ log = structlog.get_logger("control.derp")
 CERTIFICATE_FILE = "derp-certificate.pem"
 REGION_CODE = "home"
 NO_ADDRESS = "none"
+_HTTP_PORT = 80
 _ROUTE_PROBE = ("192.0.2.1", 9)
 
 
@@ -99,6 +100,7 @@ class EmbeddedDerp:
             ipv6=_family(self._addresses, 6),
             stun_port=self._settings.stun_port or -1,
             derp_port=self._port,
+            can_port80=self._tls is None and self._port == _HTTP_PORT,
         )
         region = DerpRegion(id=region_id, code=REGION_CODE, name="Own relay", nodes=(node,))
         return DerpMap(regions={region_id: region})

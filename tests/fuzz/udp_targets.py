@@ -1,13 +1,19 @@
-"""What comes by UDP and through relays: WireGuard, the packets inside it, disco, STUN, Geneve, TSMP, DERP."""
+"""What comes by UDP and through relays: WireGuard, the packets inside it, disco, STUN, Geneve, TSMP, DERP; and what
+home routers say.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from ipaddress import IPv4Address
 
 from appliance.crypto.x25519 import clamp, public_key, x25519_public
 from appliance.engine.userspace import choose_step, inner
 from appliance.engine.userspace.packet_step import PacketStep, PureStep
 from appliance.native import load
+from appliance.portmap.machine import PortMapper
+from appliance.portmap.mapping import RouterPlace
+from appliance.portmap.outbox import FetchFromRouter
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.derp.client import DerpClient
 from appliance.proto.derp.frames import encode_frame, parse_frame
@@ -25,6 +31,10 @@ from appliance.proto.derp.server import HandshakeState, ServerHandshake
 from appliance.proto.derp.upgrade import meta_key, upgrade_response
 from appliance.proto.disco import DiscoKeys, classify, encode_message, parse_message
 from appliance.proto.geneve import encode_header, parse_header
+from appliance.proto.portmap import igd, natpmp, pcp, ssdp
+from appliance.proto.portmap.markup import parse_markup
+from appliance.proto.portmap.web import Reply
+from appliance.proto.portmap.web import parse_reply as parse_web_reply
 from appliance.proto.stun import encode_request, encode_response, parse_request, parse_response
 from appliance.proto.tsmp import packet as tsmp
 from appliance.proto.wireguard import Tunnel, TunnelPeer
@@ -171,6 +181,50 @@ def run_tsmp(data: bytes) -> None:
         tsmp.parse_message(data)
 
 
+# --- home routers ---------------------------------------------------------------------------------------------------
+
+_PLACE = RouterPlace(IPv4Address("192.168.1.1"), IPv4Address("192.168.1.10"))
+_SSDP = b"HTTP/1.1 200 OK\r\nUSN: a:InternetGatewayDevice:1\r\nLOCATION: http://192.168.1.1:5000/d.xml\r\n\r\n"
+_DEVICE = (
+    b"<?xml version='1.0'?><root><URLBase>http://192.168.1.1:5000</URLBase><device><serviceList><service>"
+    b"<serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType><controlURL>/c</controlURL></service>"
+    b"</serviceList></device></root>"
+)
+_SOAP = b"<e><b><GetExternalIPAddressResponse><NewExternalIPAddress>203.0.113.5</NewExternalIPAddress>"
+_SOAP += b"</GetExternalIPAddressResponse><detail><errorCode>725</errorCode></detail></b></e>"
+_HTTP = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+
+
+def run_portmap(data: bytes) -> None:
+    """Every codec, and the machine while it searches, asks and has a mapping."""
+    for parse in (natpmp.parse_reply, pcp.parse_reply, ssdp.parse_answer, parse_markup):
+        with suppress(DecodeError):
+            parse(data)
+    for ended in (False, True):
+        with suppress(DecodeError):
+            parse_web_reply(data, ended=ended)
+    with suppress(DecodeError):
+        for service in igd.parse_description(data, "http://192.168.1.1:5000/d.xml"):
+            igd.encode_action(_PLACE.router, service, "X")
+    with suppress(DecodeError):
+        igd.parse_external_address(igd.parse_action_reply(200, data, "GetExternalIPAddress"))
+    _run_port_mapper(data)
+
+
+def _run_port_mapper(data: bytes) -> None:
+    machine = PortMapper(SeededRandomness("fuzz"))
+    machine.set_network(_PLACE, 41641, 0.0)
+    for step in range(12):
+        now = step * 0.7
+        machine.receive_datagram(data, AddrPort("192.168.1.1", 5351 if step % 2 else 1900), now)
+        while (action := machine.next_action()) is not None:
+            if isinstance(action, FetchFromRouter):
+                machine.receive_web(action.token, Reply(200 if step % 3 else 500, data), now)
+        machine.handle_timer(now)
+        due = machine.next_timer()
+        assert due is not None
+
+
 # --- DERP -----------------------------------------------------------------------------------------------------------
 
 _server_key = DerpPrivateKey(clamp(b"\x20" * 32))
@@ -240,6 +294,13 @@ TARGETS = (
         run_stun,
         [*vectors("stun"), encode_request(bytes(12)), encode_response(bytes(12), AddrPort("2001:db8::1", 9))],
         ("appliance/proto/stun", "appliance/proto/disco"),
+    ),
+    Target(
+        "portmap",
+        run_portmap,
+        [*vectors("portmap"), _SSDP, _DEVICE, _SOAP, _HTTP],
+        ("appliance/proto/portmap", "appliance/portmap"),
+        words=(b"<!DOCTYPE", b"<!ENTITY", b"&#0;", b"http://", b"errorCode", b"Response", b"Content-Length: 9"),
     ),
     Target("geneve", run_geneve, vectors("geneve"), ("appliance/proto/geneve", "appliance/proto/disco")),
     Target("tsmp", run_tsmp, vectors("tsmp"), ("appliance/proto/tsmp",)),

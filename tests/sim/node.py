@@ -179,6 +179,9 @@ class SimNode:
             latency = _finish(self.pool.measure_https(region))
             self.world.after(latency or 1.0, lambda r=region, s=latency: self.driver.https_measured(r, s))
 
+    def find_captive_portal(self, hosts: Sequence[str]) -> None:
+        raise AssertionError(f"simulated relays have no port 80, yet {hosts} are asked")
+
     def rebind_derp(self) -> None:
         _finish(self.pool.rebind())
 

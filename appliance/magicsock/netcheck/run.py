@@ -129,7 +129,12 @@ class NetcheckRun:
             return None
         return len({mapped for _, mapped in self._mapped_v4}) > 1
 
-    def report(self, https: Mapping[RegionId, float] | None = None, os_has_ipv6: bool = False) -> Report:
+    def report(
+        self,
+        https: Mapping[RegionId, float] | None = None,
+        os_has_ipv6: bool = False,
+        captive_portal: bool | None = None,
+    ) -> Report:
         """What was found so far; `https` are latencies measured when no UDP answer came (9.6)."""
         fallback = https or {}
         latency = dict(fallback)
@@ -152,4 +157,5 @@ class NetcheckRun:
             region_latency=latency,
             region_v4_latency=dict(self._v4),
             region_v6_latency=dict(self._v6),
+            captive_portal=captive_portal,
         )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from appliance.magicsock.netcheck.captive import LIMIT_S as CAPTIVE_LIMIT_S
+from appliance.magicsock.netcheck.captive import captive_probes
 from appliance.magicsock.netcheck.plan import DEFAULT_STUN_PORT, incremental_plan, initial_plan, measurable
 from appliance.magicsock.netcheck.report import Report
 from appliance.magicsock.netcheck.run import NetcheckRun
-from appliance.magicsock.outbox import MeasureHttps, Outbox, ResolveNames, SendDatagram
+from appliance.magicsock.outbox import FindCaptivePortal, MeasureHttps, Outbox, ResolveNames, SendDatagram
 from appliance.proto.stun import BindingResponse
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.ids import RegionId
@@ -19,6 +21,8 @@ FULL_INTERVAL_S = 300.0
 OVERALL_LIMIT_S = 5.0
 NAMES_LIMIT_S = 1.5
 NAMES_FRESH_S = 300.0
+CAPTIVE_DELAY_S = 0.2
+"""A full run without a STUN answer so long looks for a captive portal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,9 @@ class NetcheckSession:
         self._https_waiting: set[RegionId] = set()
         self._https: dict[RegionId, float] = {}
         self._https_until: float | None = None
+        self._captive_at: float | None = None
+        self._captive_until: float | None = None
+        self._captive: bool | None = None
         self._finished: Report | None = None
 
     @property
@@ -66,8 +73,10 @@ class NetcheckSession:
     def start(self, derp_map: DerpMap, families: Families, home: RegionId, now: float, *, full: bool = False) -> None:
         """Begin a run; a full one forgets the last report for its plan."""
         self._map, self._families, self._home, self._started = derp_map, families, home, now
-        self._full = full or self._last is None or now - self._last_full > FULL_INTERVAL_S
+        was_captive = self._last is not None and not self._last.udp and bool(self._last.captive_portal)
+        self._full = full or self._last is None or now - self._last_full > FULL_INTERVAL_S or was_captive
         self._https.clear()
+        self._captive_at = self._captive_until = self._captive = None
         missing = self._missing_names(now)
         if missing:
             self._names_until = now + NAMES_LIMIT_S
@@ -79,6 +88,7 @@ class NetcheckSession:
         """The network under the run is gone."""
         self._run = None
         self._names_until = self._https_until = None
+        self._captive_at = self._captive_until = None
 
     def _missing_names(self, now: float) -> tuple[str, ...]:
         names: dict[str, None] = {}
@@ -103,6 +113,7 @@ class NetcheckSession:
             plan = initial_plan(self._map, f.v4, f.v6)
         else:
             plan = incremental_plan(self._map, f.v4, f.v6, self._last, self._home)
+        self._captive_at = now + CAPTIVE_DELAY_S if self._full else None
         self._run = NetcheckRun(plan, self._addresses(), self._outbox.randomness, now, full=self._full)
         self.handle_timer(now)
 
@@ -141,12 +152,22 @@ class NetcheckSession:
                 self._https[region] = latency_s
             self.handle_timer(now)
 
+    def receive_captive(self, captive: bool | None, now: float) -> None:
+        """Answer to `FindCaptivePortal`, None when nothing could be found out."""
+        if self._captive_until is not None:
+            self._captive_until = None
+            self._captive = captive
+            self.handle_timer(now)
+
     def next_timer(self) -> float | None:
         if self._names_until is not None:
             return self._names_until
         if self._https_until is not None:
             return self._https_until
-        return self._run.next_timer() if self._run is not None else None
+        if self._run is None:
+            return None
+        due = self._run.next_timer()
+        return due if self._captive_at is None else min(due, self._captive_at)
 
     def handle_timer(self, now: float) -> None:
         if self._names_until is not None and now >= self._names_until:
@@ -156,12 +177,22 @@ class NetcheckSession:
         if run is None:
             return
         if self._https_until is None:
+            self._look_for_portal(run, now)
             for to, request in run.handle_timer(now):
                 self._outbox.emit(SendDatagram(to, request))
             if run.done(now) and not self._fall_back(run, now):
                 self._finish(run, now)
-        elif not self._https_waiting or now >= self._https_until:
+        elif (not self._https_waiting and self._captive_until is None) or now >= self._https_until:
             self._finish(run, now)
+
+    def _look_for_portal(self, run: NetcheckRun, now: float) -> None:
+        if self._captive_at is None or now < self._captive_at:
+            return
+        self._captive_at = None
+        probes = captive_probes(self._map, self._home)
+        if probes and not run.any_answer:
+            self._captive_until = now + CAPTIVE_LIMIT_S
+            self._outbox.emit(FindCaptivePortal(tuple(probe.host for probe in probes)))
 
     def _fall_back(self, run: NetcheckRun, now: float) -> bool:
         """No UDP answer at all: measure by HTTPS where that may be a home. Whether there is something to wait for."""
@@ -172,19 +203,20 @@ class NetcheckSession:
             for region in self._map
             if measurable(region) and not region.avoid and any(not node.stun_only for node in region.nodes)
         )
-        if not regions:
+        if not regions and self._captive_until is None:
             return False
         self._https_waiting = set(regions)
         self._https_until = max(now, self._started + OVERALL_LIMIT_S)
-        self._outbox.emit(MeasureHttps(regions))
+        if regions:
+            self._outbox.emit(MeasureHttps(regions))
         return True
 
     def _finish(self, run: NetcheckRun, now: float) -> None:
-        report = run.report(self._https, self._families.os_v6)
+        report = run.report(self._https, self._families.os_v6, self._captive)
         if self._full:
             self._last_full = now
         self._run = None
-        self._https_until = None
+        self._https_until = self._captive_at = self._captive_until = None
         self._https_waiting.clear()
         self._last = self._finished = report
 

@@ -188,14 +188,47 @@ def test_fail__ping_without_answer(waypost: Call, backend: MemoryBackend, capsys
 
 
 def test_ok__netcheck(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
-    region = RegionLatency(region_id=1, code="fra", name="Frankfurt", latency_s=0.02)
+    near = RegionLatency(
+        region_id=1, code="fra", name="Frankfurt", latency_s=0.02, v4_latency_s=0.02, v6_latency_s=0.03
+    )
+    far = RegionLatency(region_id=2, code="ams", name="Amsterdam")
     backend.report = NetcheckReport(
-        udp=True, ipv4=True, global_v4="203.0.113.9:5", preferred_region=1, regions=(region,)
+        udp=True,
+        ipv4=True,
+        os_has_ipv6=True,
+        global_v4="203.0.113.9:5",
+        mapping_varies=False,
+        port_mapping="UPnP, PCP",
+        port_mapped="203.0.113.9:50001",
+        preferred_region=1,
+        regions=(near, far),
     )
     assert waypost("netcheck") == 0
+    assert capsys.readouterr().out == (
+        "\nReport:\n"
+        "\t* UDP: true\n"
+        "\t* IPv4: yes, 203.0.113.9:5\n"
+        "\t* IPv6: no, but OS has support\n"
+        "\t* MappingVariesByDestIP: false\n"
+        "\t* HairPinning:\n"
+        "\t* PortMapping: UPnP, PCP (203.0.113.9:50001)\n"
+        "\t* CaptivePortal:\n"
+        "\t* Nearest DERP: Frankfurt\n"
+        "\t* DERP latency:\n"
+        "\t\t- fra:    20.0ms   v4 20.0ms, v6 30.0ms (Frankfurt)\n"
+        "\t\t- ams:             (Amsterdam)\n"
+    )
+
+
+def test_ok__netcheck_where_nothing_answers(
+    waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.report = NetcheckReport(udp=False, captive_portal=True, port_mapping_error="PCP: not authorised")
+    assert waypost("netcheck") == 0
     text = capsys.readouterr().out
-    assert "yes, 203.0.113.9:5" in text
-    assert "20.0 ms  Frankfurt  (home)" in text
+    assert "\t* IPv4: (no addr found)\n\t* IPv6: no, unavailable in OS\n" in text
+    assert "\t* PortMapping: none found (PCP: not authorised)\n\t* CaptivePortal: true\n" in text
+    assert "unknown (no response to latency probes)" in text
 
 
 def test_ok__up_sends_key_and_settings(

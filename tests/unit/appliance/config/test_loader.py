@@ -115,3 +115,30 @@ def test_ok__control_urls(url: str) -> None:
 )
 def test_fail__control_urls(url: str) -> None:
     assert control_url_problem(url)
+
+
+def test_ok__paths(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, '[paths]\nport_mapping = "nat-pmp"\nstatic_endpoints = ["203.0.113.5:41641", "[2001:db8::5]:1"]\n'
+    )
+    paths = load_config(path).paths
+    assert paths.port_mapping == "nat-pmp"
+    assert paths.static_endpoints == ("203.0.113.5:41641", "[2001:db8::5]:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('port_mapping = "yes"', "must be one of auto, off, pcp, nat-pmp, upnp"),
+        ('static_endpoints = "203.0.113.5:41641"', "must be a list of texts in quotes"),
+        ("static_endpoints = [1]", "must be a list of texts in quotes"),
+        ('static_endpoints = ["home.example:41641"]', "no address with a port"),
+        ('static_endpoints = ["127.0.0.1:41641"]', "nobody could reach"),
+        ('static_endpoints = ["203.0.113.5:0"]', "nobody could reach"),
+        (f"static_endpoints = {['203.0.113.5:1'] * 17}", "at most 16"),
+    ],
+)
+def test_fail__paths(tmp_path: Path, text: str, words: str) -> None:
+    error = refused(write(tmp_path, f"[paths]\n{text}\n"))
+    assert words in error.text
+    assert "paths." in error.text

@@ -25,6 +25,7 @@ from appliance.drivers.streams import SocketDialer
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import UpRequest
 from appliance.magicsock.service import MagicsockService
+from appliance.portmap.mapping import RouterPlace
 from appliance.ports.clock import SystemClock
 from appliance.ports.engine import MemoryEngine
 from appliance.ports.events import EventBus
@@ -95,6 +96,9 @@ class TwinLinks:
 
     def lans(self) -> Sequence[Lan]:
         return (Lan("lan0", "192.168.10.0/24", "192.168.10.1"),)
+
+    def router_place(self) -> RouterPlace | None:
+        return None
 
     async def start(self) -> None: ...
 

@@ -39,6 +39,7 @@ class Room:
 
     def __init__(self):
         self.events, self.deadlines, self.https, self.names, self.pings = [], [], [], [], []
+        self.portals = []
         self.rebound = 0
 
     def publish(self, event):
@@ -52,6 +53,9 @@ class Room:
 
     def measure_https(self, regions):
         self.https += regions
+
+    def find_captive_portal(self, hosts):
+        self.portals += hosts
 
     def rebind_derp(self):
         self.rebound += 1

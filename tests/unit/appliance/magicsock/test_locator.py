@@ -5,7 +5,7 @@ import pytest
 from appliance.magicsock.locator import Locator
 from appliance.magicsock.netcheck.report import NetcheckDone
 from appliance.magicsock.outbox import MeasureHttps, Publish, ReadInterfaces, SendDatagram, SetHome
-from appliance.magicsock.status import NetInfoChanged
+from appliance.magicsock.status import NetInfoChanged, PortMappingSeen
 from appliance.proto.stun import BindingResponse, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.events import EndpointsChanged, HomeDerpChanged
@@ -182,3 +182,23 @@ def test_fail__no_run_without_map_or_key(rig, located):
     rig.context.node_key = None
     located.locator.set_derp_map(rig.derp_map(1, 2), rig.now)
     assert rig.outbox.next_action() is None
+
+
+def test_ok__a_mapped_port_is_offered_at_once_and_told_to_control(located):
+    located.stun["203.0.113.1"] = 0.01
+    located.locator.set_derp_map(located.rig.derp_map(1), located.rig.now)
+    located.work()
+    outside = AddrPort("203.0.113.77", 50001)
+    located.locator.set_port_mapping(PortMappingSeen(outside, upnp=False, pmp=True, pcp=True), located.rig.now)
+    located.work()
+    assert located.endpoint_news()[-1][0] == outside
+    told = [event.net_info for event in located.events if isinstance(event, NetInfoChanged)][-1]
+    assert (told.have_port_map, told.upnp, told.pmp, told.pcp) == (True, False, True, True)
+    runs = len(located.done())
+    located.locator.set_port_mapping(PortMappingSeen(outside, upnp=True, pmp=True, pcp=True), located.rig.now)
+    located.work()
+    assert len(located.done()) == runs, "the same address needs no new measurement"
+    located.locator.set_port_mapping(PortMappingSeen(), located.rig.now)
+    located.work()
+    told = [event.net_info for event in located.events if isinstance(event, NetInfoChanged)][-1]
+    assert not told.have_port_map

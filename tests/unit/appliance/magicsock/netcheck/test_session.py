@@ -3,7 +3,7 @@ from ipaddress import ip_address
 import pytest
 
 from appliance.magicsock.netcheck.session import Families, NetcheckSession
-from appliance.magicsock.outbox import MeasureHttps, ResolveNames, SendDatagram
+from appliance.magicsock.outbox import FindCaptivePortal, MeasureHttps, ResolveNames, SendDatagram
 from appliance.proto.stun import BindingResponse, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.ids import RegionId
@@ -100,4 +100,47 @@ def test_fail__answers_outside_a_run(session, rig):
     assert not session.receive(BindingResponse(b"x" * 12, SEEN), rig.now)
     session.receive_https(RegionId(1), 0.1, rig.now)
     session.receive_names({"x": ()}, rig.now)
+    assert session.take_finished() is None
+
+
+def portal_map():
+    node = DerpNode("1a", RegionId(1), "d.example", ipv4="203.0.113.1", ipv6="none", can_port80=True)
+    return DerpMap({RegionId(1): DerpRegion(RegionId(1), "r", "R", (node,))})
+
+
+def run_out(session):
+    """Timers until the run ends."""
+    while session.running:
+        session.handle_timer(session.next_timer())
+
+
+def test_ok__a_full_run_without_answers_looks_for_a_captive_portal(rig, session):
+    session.start(portal_map(), V4, NONE, rig.now)
+    actions(rig)
+    session.handle_timer(rig.now + 0.1)
+    assert not [action for action in actions(rig) if isinstance(action, FindCaptivePortal)]
+    session.handle_timer(rig.now + 0.2)
+    assert FindCaptivePortal(("203.0.113.1",)) in actions(rig)
+    session.receive_captive(True, rig.now + 0.5)
+    run_out(session)
+    report = session.take_finished()
+    assert report.captive_portal is True
+    session.start(portal_map(), V4, NONE, rig.now + 10)
+    run_out(session)
+    assert session.take_finished().full, "behind a portal every run is a full one"
+
+
+def test_ok__an_answer_in_time_makes_the_portal_unthinkable(rig, session):
+    session.start(portal_map(), V4, NONE, rig.now)
+    (request,) = actions(rig)
+    session.receive(BindingResponse(parse_request(request.data), SEEN), rig.now + 0.05)
+    assert not [action for action in actions(rig) if isinstance(action, FindCaptivePortal)]
+    assert session.take_finished().captive_portal is None
+
+
+def test_ok__the_search_for_a_portal_is_waited_for_but_not_for_ever(rig, session):
+    session.start(portal_map(), V4, NONE, rig.now)
+    run_out(session)
+    assert session.take_finished().captive_portal is None
+    session.receive_captive(True, rig.now + 9)
     assert session.take_finished() is None
