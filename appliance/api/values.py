@@ -8,12 +8,19 @@ border when a plugin runs in `waypost-apps`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from appliance.api.status_values import ControlState as ControlState
+from appliance.api.status_values import DerpState as DerpState
+from appliance.api.status_values import GatewayStatus as GatewayStatus
+from appliance.api.status_values import HealthState as HealthState
+from appliance.api.status_values import PeerPath as PeerPath
+from appliance.api.status_values import PeerState as PeerState
+from appliance.api.status_values import PluginState as PluginState
+from appliance.api.status_values import RouteState as RouteState
+from appliance.api.status_values import SelfState as SelfState
 from appliance.types.errors import Severity
-from appliance.types.events import BackendState, PathKind
 
 API_VERSION = 1
 """Version of the plugin API. Grows when something is removed or changes its meaning; additions do not count."""
@@ -161,11 +168,29 @@ class RefusedRoute:
 
 @dataclass(frozen=True, slots=True)
 class RouteSelection:
-    """Verdict on offered routes. `throws`: attached prefixes inside accepted ones; they keep the host's own routes."""
+    """Verdict on offered routes. `throws`: attached prefixes inside accepted ones; they keep the host's own routes.
+
+    `via` names the peer to use for an accepted prefix that several peers serve, as exits do.
+    """
 
     accepted: tuple[str, ...] = ()
     refused: tuple[RefusedRoute, ...] = ()
     throws: tuple[str, ...] = ()
+    via: tuple[OfferedRoute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EgressGuard:
+    """Nothing that this host sends or forwards leaves outside the tunnel, whether or not a peer takes it, and also
+    while the daemon is dead. Excepted are the daemon's own connections, answers to others, and attached networks for
+    the hosts behind this one.
+
+    `lan_access`: this host, too, may begin connections to attached networks. `site`: hosts behind this one leave by
+    the tunnel too; forwarding is switched on for them.
+    """
+
+    lan_access: bool = False
+    site: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +198,12 @@ class FirewallPart:
     """Wishes toward firewall and NAT.
 
     `forwarded`: prefixes toward which overlay traffic is forwarded. `snat`: whether that traffic leaves with the
-    gateway's own address; None: no opinion.
+    gateway's own address; None: no opinion. `guard`: what keeps traffic in the tunnel while an exit is in use.
     """
 
     forwarded: tuple[str, ...] = ()
     snat: bool | None = None
+    guard: EgressGuard | None = None
 
 
 # --- hostinfo -------------------------------------------------------------------------------------------------------
@@ -194,11 +220,13 @@ class HostinfoService:
 
 @dataclass(frozen=True, slots=True)
 class HostinfoPart:
-    """Additions to this node's Hostinfo. `flags` are its boolean fields by wire name ("PeerRelay")."""
+    """Additions to this node's Hostinfo. `flags` are its boolean fields by wire name ("PeerRelay"); `exit_node` is the
+    stable id of the exit in use."""
 
     services: tuple[HostinfoService, ...] = ()
     ssh_host_keys: tuple[str, ...] = ()
     flags: dict[str, bool] = field(default_factory=dict)
+    exit_node: str = ""
 
 
 # --- status ---------------------------------------------------------------------------------------------------------
@@ -303,131 +331,6 @@ class ListenPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerPath:
-    """How packets reach a peer. `endpoint` ip:port of a direct path; `region` of a relayed one; latency 0 = unknown."""
-
-    kind: PathKind = PathKind.NONE
-    endpoint: str = ""
-    region: str = ""
-    latency_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class PeerState:
-    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes."""
-
-    stable_id: str
-    name: str
-    addresses: tuple[str, ...] = ()
-    user: str = ""
-    os: str = ""
-    tags: tuple[str, ...] = ()
-    online: bool | None = None
-    last_seen: datetime | None = None
-    path: PeerPath = PeerPath()
-    home_region: str = ""
-    tx_bytes: int = 0
-    rx_bytes: int = 0
-    last_handshake: datetime | None = None
-    active: bool = False
-    routes: tuple[str, ...] = ()
-    expired: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SelfState:
-    """This node. `hostname` is known before the login, the rest after it."""
-
-    stable_id: str = ""
-    name: str = ""
-    hostname: str = ""
-    addresses: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    user: str = ""
-    key_expiry: datetime | None = None
-    advertised_routes: tuple[str, ...] = ()
-    approved_routes: tuple[str, ...] = ()
-    endpoints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ControlState:
-    """`error` is the last failure while not connected."""
-
-    url: str = ""
-    connected: bool = False
-    domain: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DerpState:
-    """The home relay; `region_id` 0: none yet."""
-
-    region_id: int = 0
-    region: str = ""
-    name: str = ""
-    connected: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RouteState:
-    """A subnet that a peer offers. `reason` says why it is not `installed`."""
-
-    prefix: str
-    peer: str
-    installed: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HealthState:
-    """One thing that is wrong now, of the core or of any plugin."""
-
-    code: str
-    severity: Severity
-    text: str
-    mend: str
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PluginState:
-    """`state`: running, degraded, stalled, starting, disabled or refused; `error` is one line."""
-
-    name: str
-    state: str
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayStatus:
-    """Everything that a status page shows but the panels. `waiting_for` says in words what the gateway waits for.
-
-    `auth_url` is the page at which a person logs this gateway in, "" when there is none to open. `unconfirmed_s`:
-    settings on trial go back after so many seconds; None = none are. `engine_reason`
-    says in words why this engine runs.
-    """
-
-    version: str
-    state: BackendState
-    waiting_for: str = ""
-    auth_url: str = ""
-    interface: str = ""
-    engine: str = ""
-    engine_reason: str = ""
-    port: int = 0
-    self_node: SelfState = SelfState()
-    control: ControlState = ControlState()
-    derp: DerpState = DerpState()
-    peers: tuple[PeerState, ...] = ()
-    routes: tuple[RouteState, ...] = ()
-    health: tuple[HealthState, ...] = ()
-    plugins: tuple[PluginState, ...] = ()
-    unconfirmed_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PluginPanel:
     """A panel and the plugin that gave it."""
 
@@ -454,6 +357,7 @@ VALUE_TYPES: tuple[type, ...] = (
     OfferedRoute,
     RefusedRoute,
     RouteSelection,
+    EgressGuard,
     FirewallPart,
     HostinfoService,
     HostinfoPart,

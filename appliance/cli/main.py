@@ -34,6 +34,7 @@ COMMANDS = {
     "nc": ("appliance.cli.mesh:nc", "Connect this terminal to a port in the mesh."),
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
     "relay": ("appliance.cli.relay:relay", "Show what this gateway relays for other nodes."),
+    "exit": ("appliance.cli.exits:exits", "Leave to the Internet through a peer, or be that peer."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
     "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),

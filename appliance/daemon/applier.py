@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from appliance.api.values import AttachedPrefix, NetmapChange, RefreshKind, RouteSelection
+from appliance.api.values import AttachedPrefix, FirewallPart, NetmapChange, RefreshKind, RouteSelection
 from appliance.daemon.overlay import OverlayPeers, routing_changed
 from appliance.daemon.parts import Core
 from appliance.daemon.relay_desk import RelayDesk
@@ -23,10 +23,11 @@ from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
-from appliance.router.model import ForeignMode, RouterModel
+from appliance.router.model import ForeignMode, Guard, RouterModel
 from appliance.state.profiles import Prefs
-from appliance.types.addresses import Prefix
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
+from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
 from appliance.types.netmap import DerpMap, FilterRule, NetmapDiff
 
@@ -194,10 +195,12 @@ class ChangeApplier:
     async def _apply_routing(self) -> None:
         view = self._situation.view
         if view is None or view.self_node is None:
+            await self._guard_only()
             return
         offered = snapshots.offered_routes(self._overlay.routers)
         self._selection = self._plugins.hooks.accept_routes(offered, self.attached())
-        engine_diff = self._overlay.accept(ip_network(text) for text in self._selection.accepted)
+        via = {ip_network(each.prefix): StableNodeId(each.stable_id) for each in self._selection.via}
+        engine_diff = self._overlay.accept((ip_network(text) for text in self._selection.accepted), via)
         if engine_diff.upsert:
             await self._core.engine.apply(engine_diff)
         if await self.mesh.listen(view.self_node):
@@ -268,7 +271,38 @@ class ChangeApplier:
             wireguard_port=next((port.port for port in self._core.engine.local_ports()), 0),
             inner_port=self._core.engine.inner_port,
             foreign=ForeignMode(config.router.foreign),
+            guard=self._guard(firewall),
         )
+
+    def _guard(self, firewall: FirewallPart) -> Guard | None:
+        if firewall.guard is None:
+            return None
+        near = [ip_network(lan.prefix) for lan in self._core.links.lans()]
+        near += [prefix for prefix in map(ip_network, firewall.forwarded) if prefix.prefixlen]
+        inside = [prefix for prefix in self._overlay.accepted if prefix.prefixlen]
+        return Guard(
+            near=ordered(near),
+            inside=ordered((CGNAT_V4, ULA_V6, *inside)),
+            lan_access=firewall.guard.lan_access,
+            site=firewall.guard.site,
+        )
+
+    async def _guard_only(self) -> None:
+        """Without a netmap an exit can still be given up, or asked for."""
+        try:
+            await self.guard_early()
+        except ApplianceError as error:
+            self._refused(error)
+
+    async def guard_early(self) -> None:
+        """Before there is a netmap: nothing leaves past an exit that the settings name. Raises `ApplianceError`."""
+        wanted = self._situation.prefs.want_running
+        guard = self._guard(self._plugins.hooks.contribute_firewall()) if wanted else None
+        await self._core.router.guard(RouterModel(interface=self._core.engine.interface, guard=guard))
+
+    def serves(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
+        """Whether that peer, not another one, is used for an installed route."""
+        return self._overlay.serves_by_id(stable_id, prefix)
 
     def is_installed(self, prefix: Prefix) -> bool:
         return prefix in self._overlay.accepted

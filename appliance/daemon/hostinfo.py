@@ -83,6 +83,7 @@ def make_hostinfo(
         services=[*own_services, *services],
         ssh_host_keys=list(part.ssh_host_keys),
         net_info=net_info,
+        exit_node_id=part.exit_node,
         **_flags(part.flags),
     )
 

@@ -6,12 +6,12 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_overlay, is_single
-from appliance.types.ids import NodeId
+from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
 
@@ -48,6 +48,7 @@ class OverlayPeers:
         self._own: dict[NodeId, tuple[Prefix, ...]] = {}
         self._routers: dict[NodeId, Node] = {}
         self._accepted: frozenset[Prefix] = frozenset()
+        self._via: dict[Prefix, StableNodeId] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -99,11 +100,17 @@ class OverlayPeers:
             return False
         return before.disco_key != node.disco_key != self._disco_key_of(node.key)
 
-    def accept(self, accepted: Iterable[Prefix]) -> EngineDiff:
-        """Take a new choice of routes over; the peers that it changes."""
+    def accept(self, accepted: Iterable[Prefix], via: Mapping[Prefix, StableNodeId] | None = None) -> EngineDiff:
+        """Take a new choice of routes over; the peers that it changes. `via`: the only peer to use for a prefix.
+
+        Peers that lose a prefix come first: no two may hold one at a time.
+        """
         before, self._accepted = self._accepted, frozenset(accepted)
+        formerly, self._via = self._via, dict(via or {})
         changed = before ^ self._accepted
+        changed |= {prefix for prefix in {*formerly, *self._via} if formerly.get(prefix) != self._via.get(prefix)}
         touched = [node for node in self._routers.values() if changed.intersection(node.allowed_ips)]
+        touched.sort(key=lambda node: node.stable_id in self._via.values())
         return EngineDiff(upsert=tuple(self._engine_peer(node) for node in touched))
 
     def host_routes(self) -> Iterator[Prefix]:
@@ -124,7 +131,14 @@ class OverlayPeers:
         return (*chain.from_iterable(self._own.values()), *self._served())
 
     def _served(self) -> set[Prefix]:
-        return {prefix for node in self._routers.values() for prefix in node.allowed_ips} & self._accepted
+        return {prefix for node in self._routers.values() for prefix in node.allowed_ips if self.serves(node, prefix)}
+
+    def serves(self, node: Node, prefix: Prefix) -> bool:
+        """Whether the node is used for a route."""
+        return self.serves_by_id(node.stable_id, prefix)
+
+    def serves_by_id(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
+        return prefix in self._accepted and self._via.get(prefix, stable_id) == stable_id
 
     def jailed(self) -> tuple[Prefix, ...]:
         return tuple(prefix for node in self._nodes.values() if node.jailed for prefix in node.addresses)
@@ -151,7 +165,7 @@ class OverlayPeers:
             known.pop(node_id, None)
 
     def _engine_peer(self, node: Node) -> EnginePeer:
-        allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or prefix in self._accepted)
+        allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or self.serves(node, prefix))
         return EnginePeer(node.key, allowed, keepalive_s=WIREGUARD_ONLY_KEEPALIVE_S if node.wireguard_only else 0)
 
 

@@ -41,6 +41,7 @@ from appliance.types.keys import NodePublicKey, SecretKey
 from appliance.types.netmap import DerpMap, Node
 
 CONTROL_HEALTH = "control-unreachable"
+_NOT_ACCEPTED = "not accepted: waypost set --accept-routes"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,10 +133,15 @@ class StatusBuilder:
     def _derp(self, view: NetmapView | None) -> DerpStatus:
         home = self._core.magicsock.home_region
         region = view.derp_map.regions.get(home) if view is not None else None
-        if not home or region is None:
+        if not home or region is None or view is None:
             return DerpStatus()
         connected = home in self._core.magicsock.connected_regions
-        return DerpStatus(region_id=home, region=region.code, name=region.name, connected=connected)
+        report = self._core.magicsock.last_report()
+        found = report.region_latency.items() if report is not None else ()
+        latency_s = {region_code(view.derp_map, each): seconds for each, seconds in found}
+        return DerpStatus(
+            region_id=home, region=region.code, name=region.name, connected=connected, latency_s=latency_s
+        )
 
     def _peers(self, view: NetmapView) -> tuple[PeerStatus, ...]:
         statistics = self._core.engine.statistics()
@@ -170,7 +176,9 @@ class StatusBuilder:
         for offer in offered_routes(view.peers.values()):
             peer = view.peer_by_stable_id(StableNodeId(offer.stable_id))
             installed = self._applier.is_installed(parse_prefix(offer.prefix))
-            reason = "" if installed else reasons.get(offer.prefix, "not accepted: waypost set --accept-routes")
+            unused = "an exit: waypost exit use" if offer.prefix.endswith("/0") else _NOT_ACCEPTED
+            installed = installed and self._applier.serves(StableNodeId(offer.stable_id), parse_prefix(offer.prefix))
+            reason = "" if installed else reasons.get(offer.prefix, unused)
             name = peer.name.rstrip(".") if peer is not None else offer.stable_id
             found.append(Route(prefix=offer.prefix, peer=name, installed=installed, reason=reason))
         return tuple(found)

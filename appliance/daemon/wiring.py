@@ -94,6 +94,7 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         placement = make_placement(config, stack)
         core = await start_core(config, store, situation, placement, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
+        await applier.guard_early()
         firewall = FirewallDesk(lambda: situation.view, lambda: core.router.model)
         mesh = MeshDesk(lambda: situation.view, core.sockets, lambda: situation.prefs.shields_up)
         handout = HandoutServer(mesh, handout_socket(config.daemon.socket), gateway.operator_uid)
@@ -262,9 +263,9 @@ async def serve(
     return not stop.is_set()
 
 
-async def clean_up(router: Router, interface: str) -> None:
-    """Remove what a crashed run left on the host."""
-    cleaned = await router.clean_stale(interface)
+async def clean_up(router: Router, interface: str, *, guard: bool = False) -> None:
+    """Remove what a crashed run left on the host; an exit's guard only where `guard` says so."""
+    cleaned = await router.clean_stale(interface, guard=guard)
     if cleaned:
         log.info("removed what a run before left", items=cleaned)
 
@@ -280,7 +281,7 @@ async def clean_up_only(config: Config) -> None:
         log.info("removed what a run before left", items=[config.tunnel.interface])
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
-        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface)
+        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=True)
     finally:
         await netlink.close()
 

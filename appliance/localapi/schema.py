@@ -104,12 +104,13 @@ class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DerpStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The home relay."""
+    """The home relay; `latency_s` of each region that answered last, by its code."""
 
     region_id: int = 0
     region: str = ""
     name: str = ""
     connected: bool = False
+    latency_s: dict[str, float] = {}
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

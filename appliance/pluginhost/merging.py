@@ -7,10 +7,12 @@ from ipaddress import ip_network
 from typing import Protocol
 
 from appliance.api.values import (
+    EgressGuard,
     FirewallPart,
     HostinfoPart,
     HostinfoService,
     Metric,
+    OfferedRoute,
     RefusedRoute,
     RouteSelection,
 )
@@ -28,9 +30,12 @@ def merge_hostinfo(parts: Sequence[tuple[str, HostinfoPart | None]], sink: Confl
     by_port: dict[str, HostinfoService] = {}
     merged: dict[str, bool] = {}
     keys: list[str] = []
+    exit_node = ""
     for name, part in parts:
         if part is None:
             continue
+        if part.exit_node and (exit_node == part.exit_node or flags.take(name, "ExitNodeID")):
+            exit_node = part.exit_node
         for service in part.services:
             place = f"{service.proto} {service.port}"
             if by_port.get(place) == service or services.take(name, place):
@@ -41,7 +46,7 @@ def merge_hostinfo(parts: Sequence[tuple[str, HostinfoPart | None]], sink: Confl
         keys.extend(key for key in part.ssh_host_keys if key not in keys)
     services.report(sink)
     flags.report(sink)
-    return HostinfoPart(tuple(by_port.values()), tuple(keys), merged)
+    return HostinfoPart(tuple(by_port.values()), tuple(keys), merged, exit_node)
 
 
 def merge_routes(parts: Sequence[tuple[str, Sequence[str]]], sink: ConflictSink) -> tuple[str, ...]:
@@ -60,28 +65,33 @@ def merge_selections(
     accepted: list[str] = []
     refused: list[RefusedRoute] = []
     throws: set[str] = set()
+    via: dict[str, OfferedRoute] = {}
     for name, part in parts:
         if part is None:
             continue
         accepted.extend(prefix for prefix in part.accepted if prefix in offered and owned.take(name, prefix))
         refused.extend(each for each in part.refused if each.prefix in offered and owned.take(name, each.prefix))
         throws.update(part.throws)
+        via.update((each.prefix, each) for each in part.via if owned.has(name, each.prefix))
     owned.report(sink)
-    return RouteSelection(tuple(accepted), tuple(refused), tuple(sorted(throws)))
+    return RouteSelection(tuple(accepted), tuple(refused), tuple(sorted(throws)), tuple(via.values()))
 
 
 def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: ConflictSink) -> FirewallPart:
     owned = _Owned("firewall")
     forwarded: dict[str, None] = {}
     snat: bool | None = None
+    guard: EgressGuard | None = None
     for name, part in parts:
         if part is None:
             continue
         forwarded.update(dict.fromkeys(part.forwarded))
         if part.snat is not None and (snat == part.snat or owned.take(name, "SNAT")):
             snat = part.snat
+        if part.guard is not None and (guard == part.guard or owned.take(name, "guard")):
+            guard = part.guard
     owned.report(sink)
-    return FirewallPart(tuple(forwarded), snat)
+    return FirewallPart(tuple(forwarded), snat, guard)
 
 
 def merge_metrics(parts: Iterable[tuple[str, Sequence[Metric]]]) -> tuple[Metric, ...]:
@@ -106,6 +116,9 @@ class _Owned:
         if owner != plugin:
             self._conflicts.append((thing, owner, plugin))
         return owner == plugin
+
+    def has(self, plugin: str, thing: str) -> bool:
+        return self._owners.get(thing) == plugin
 
     def report(self, sink: ConflictSink) -> None:
         sink.conflicts(self._kind, self._conflicts)

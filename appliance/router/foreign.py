@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.router.model import TABLE_NAME, RouterModel
+from appliance.router.model import GUARD_NAME, TABLE_NAME, RouterModel
 
 COMMENT = "waypost"
 _FAMILIES = ("ip", "ip6", "inet")
@@ -49,7 +49,7 @@ def find_drops(objects: Iterable[Mapping[str, Any]], interface: str) -> list[For
         chain = item.get("chain")
         if not chain or chain.get("hook") not in _HOOKS or chain["family"] not in _FAMILIES:
             continue
-        if chain["table"] == TABLE_NAME:
+        if chain["table"] in (TABLE_NAME, GUARD_NAME):
             continue
         own = rules.get((chain["family"], chain["table"], chain["name"]), [])
         ends = chain.get("policy") == "drop" or any(_drops_all(rule) for rule in own)

@@ -36,8 +36,8 @@ def uplinks(main_routes: Iterable[Route]) -> list[str]:
 
 
 def reaches_outside(model: RouterModel) -> bool:
-    """Whether anything but the mesh itself is reached by the tunnel."""
-    return any(not is_overlay(prefix.network_address) for prefix in model.routes)
+    """Whether anything but the mesh itself is reached by the tunnel, or would be."""
+    return model.guard is not None or any(not is_overlay(prefix.network_address) for prefix in model.routes)
 
 
 async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[str]) -> list[Wish]:

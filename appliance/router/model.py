@@ -14,6 +14,10 @@ from appliance.types.netmap import FilterRule
 TABLE_FAMILY = "inet"
 TABLE_NAME = "waypost"
 ROUTE_TABLE = 52
+GUARD_NAME = "waypost_guard"
+"""A table of its own: it stays when everything else of a run that died is cleaned away."""
+GUARD_METRIC = 1 << 30
+"""Of the routes that end in nothing where no exit serves."""
 MARK_MASK = 0xFF0000
 MARK_FORWARDED = 0x40000
 """From the tunnel; may be forwarded and masqueraded (node-os spec 1.1)."""
@@ -29,6 +33,21 @@ class ForeignMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What this host sends or forwards leaves through the tunnel or not at all; so also when the daemon has died.
+
+    `near` keeps the host's own routes: attached networks and those that it serves. `inside` is reached through the
+    tunnel with the senders' own addresses; what goes to all other places takes the node's. `lan_access`: this host may
+    begin connections to `near`. `site`: forwarding is switched on, so that hosts behind it leave by the tunnel too.
+    """
+
+    near: tuple[Prefix, ...] = ()
+    inside: tuple[Prefix, ...] = ()
+    lan_access: bool = False
+    site: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RouterModel:
     """The state of one gateway's host.
 
@@ -37,7 +56,7 @@ class RouterModel:
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
-    needed when an exit (`/0`) is advertised. `inner_port`: where the
+    needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the
     kernel engine takes what is not WireGuard, 0 = none. `extra` are further chains and sets of the same table, whose
     names must not collide with ours.
     """
@@ -61,6 +80,7 @@ class RouterModel:
     wireguard_port: int = 0
     inner_port: int = 0
     foreign: ForeignMode = ForeignMode.DETECT
+    guard: Guard | None = None
     extra: tuple[NftChain | NftSet, ...] = ()
 
     @property
@@ -71,4 +91,5 @@ class RouterModel:
     @property
     def forwards(self) -> frozenset[int]:
         """IP versions in which this host forwards: it advertises more than single addresses of its own."""
-        return frozenset(prefix.version for prefix in self.advertised if prefix not in self.addresses)
+        served = {prefix.version for prefix in self.advertised if prefix not in self.addresses}
+        return frozenset(served | {4, 6}) if self.guard is not None and self.guard.site else frozenset(served)

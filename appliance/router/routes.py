@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_interface
+from ipaddress import IPv4Network, IPv6Network, ip_interface
 
 from appliance.ports.netlink import (
     TABLE_DEFAULT,
@@ -15,10 +15,17 @@ from appliance.ports.netlink import (
     RouteKind,
     owned,
 )
-from appliance.router.model import MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
-from appliance.types.addresses import is_overlay
+from appliance.router.model import GUARD_METRIC, MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
+from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, Prefix, is_overlay
 
 PRIORITIES = range(5210, 5271)
+NEVER_ROUTED: tuple[Prefix, ...] = (
+    IPv4Network("169.254.0.0/16"),
+    IPv4Network("224.0.0.0/4"),
+    IPv6Network("fe80::/10"),
+    IPv6Network("ff00::/8"),
+)
+"""Destinations on the link itself: an exit does not concern them."""
 
 
 def policy_rules(version: int) -> tuple[PolicyRule, ...]:
@@ -38,16 +45,25 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
     for prefix in model.addresses:
         if prefix.version in wanted:
             items[InterfaceAddress(model.interface, ip_interface(prefix))] = None
-    kept = frozenset(model.local_routes)
-    for prefix in model.local_routes:
+    kept = dict.fromkeys((*model.local_routes, *guarded(model)))
+    for prefix in kept:
         if prefix.version in wanted:
             items[Route(prefix, ROUTE_TABLE, RouteKind.THROW)] = None
+    if model.guard is not None:
+        for prefix in (DEFAULT_V4, DEFAULT_V6):
+            if prefix.version in wanted:  # stays when the device goes, and where no exit serves this IP version
+                items[Route(prefix, ROUTE_TABLE, RouteKind.UNREACHABLE, metric=GUARD_METRIC)] = None
     for prefix in model.routes:
         if prefix.version in wanted and prefix not in kept:
             items[Route(prefix, ROUTE_TABLE, interface=model.interface)] = None
     for version in sorted(wanted):
         items |= dict.fromkeys(policy_rules(version))
     return items
+
+
+def guarded(model: RouterModel) -> tuple[Prefix, ...]:
+    """What keeps the host's own routes while an exit is in use."""
+    return (*model.guard.near, *NEVER_ROUTED) if model.guard is not None else ()
 
 
 def difference(

@@ -24,8 +24,8 @@ from appliance.router.classes import render_family
 from appliance.router.compile import TSMP, CompiledFilter, FamilyFilter, compile_rules
 from appliance.router.locals import local_destinations
 from appliance.router.model import MARK_BYPASS, MARK_FORWARDED, MARK_MASK, TABLE_FAMILY, TABLE_NAME, RouterModel
-from appliance.router.ranges import address_text, interval_text
-from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, ULA_V6
+from appliance.router.ranges import address_text, interval_text, merge, prefix_interval
+from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, DEFAULT_V4, DEFAULT_V6, ULA_V6
 
 _KEEP = 0xFFFFFFFF & ~MARK_MASK
 _ESTABLISHED = "ct state established,related accept"
@@ -57,6 +57,7 @@ def render_table(model: RouterModel, compiled: CompiledFilter) -> NftTable:
         family_sets, family_chains = _family(model, family)
         sets += family_sets
         chains += family_chains
+    sets += _site_sets(model)
     sets += [item for item in model.extra if isinstance(item, NftSet)]
     chains += [item for item in model.extra if isinstance(item, NftChain)]
     return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains))
@@ -90,7 +91,9 @@ def _base(kind: str, hook: str, priority: int) -> str:
 def _hooks(model: RouterModel) -> Iterator[NftChain]:
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
     kept = f"ct state new {_marked(MARK_BYPASS)} {_set_mark(MARK_BYPASS, 'ct mark')}"
-    loop = f"{goes} {_marked(MARK_BYPASS)} counter drop"
+    # Answers that the guard sends back the way their question came are told by their direction: the device that the
+    # kernel shows here is the one of before the mark.
+    loop = f"{goes} {_marked(MARK_BYPASS)} ct direction original counter drop"
     yield NftChain("host_out", (kept, loop, *_ended(goes), *_REDIRECTS), _base("filter", "output", -150))
     restored = f"ct state established,related {_marked(MARK_BYPASS, 'ct mark')} {_set_mark(MARK_BYPASS)}"
     yield NftChain("restore_mark", (restored,), _base("filter", "prerouting", -150))
@@ -101,6 +104,23 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
     yield NftChain("clamp", (f"{goes} {_SYN} {clamp}", f"{came} {_SYN} {clamp}"), _base("filter", "forward", -150))
     if model.snat:
         yield NftChain("nat_out", (f"{_marked(MARK_FORWARDED)} masquerade",), _base("nat", "postrouting", 100))
+    elif rules := tuple(_exit_snat(model)):
+        yield NftChain("nat_out", rules, _base("nat", "postrouting", 100))
+
+
+def _exit_snat(model: RouterModel) -> Iterator[str]:
+    """Senders keep their addresses toward the site's networks; on the Internet nobody could answer them."""
+    for version, word in _WORD.items():
+        if (DEFAULT_V4 if version == 4 else DEFAULT_V6) in model.advertised:
+            yield f"{_marked(MARK_FORWARDED)} {word} daddr != @site{version} masquerade"
+
+
+def _site_sets(model: RouterModel) -> Iterator[NftSet]:
+    for version, default in ((4, DEFAULT_V4), (6, DEFAULT_V6)):
+        if not model.snat and default in model.advertised:
+            served = [prefix_interval(each) for each in model.advertised if each.version == version and each != default]
+            elements = {interval_text(version, item): "" for item in merge(served)}
+            yield NftSet(f"site{version}", f"ipv{version}_addr", elements)
 
 
 def _host_in(model: RouterModel, came: str) -> Iterator[str]:

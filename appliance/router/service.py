@@ -1,6 +1,7 @@
 """`Router`: applies models to the host, one at a time, only what differs; keeps the old state when the new one fails.
 
-Order: packet filter, device, addresses, routes and rules, kernel settings; so nothing passes before its filter stands.
+Order: guard, packet filter, device, addresses, routes and rules, kernel settings; so nothing passes before its filter
+stands. A guard that is given up goes last, after the routes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from appliance.router.compile import CompiledFilter
 from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
 from appliance.router.forwarding import SysctlKeeper, reaches_outside, uplinks, wishes
+from appliance.router.guard_keeper import GuardKeeper
 from appliance.router.model import (
+    GUARD_NAME,
     MARK_FORWARDED,
     MARK_MASK,
     ROUTE_TABLE,
@@ -64,6 +67,7 @@ class Router:
         self._sysctl = sysctl
         self._conntrack = conntrack
         self._keeper = SysctlKeeper(sysctl, journal)
+        self._guard = GuardKeeper(firewall)
         self._health = _HealthReporter(health)
         self._budget = _Budget(clock or SystemClock())
         self._lock = asyncio.Lock()
@@ -85,6 +89,7 @@ class Router:
         async with self._lock:
             compiled, table, openings = await asyncio.to_thread(self._compile, model)
             before = self._model, self._table
+            await self._guard.close_in(model)
             await self._apply_table(table)
             try:
                 await self._apply_netlink(model)
@@ -92,6 +97,7 @@ class Router:
                 await self._roll_back(model.interface, *before)
                 raise RouterError(f"network set-up failed: {error.text}", mend=error.mend) from error
             self._model, self._compiled = model, compiled
+            await self._guard.open_up(model)
             await self._end_flows(openings)
             if before[0] is None or _settings_inputs(before[0]) != _settings_inputs(model):
                 await self._apply_settings(model)
@@ -101,11 +107,19 @@ class Router:
                 "invalid-packet-filter", "; ".join(compiled.problems[:3]), "check the policy on the control server"
             )
 
+    async def guard(self, model: RouterModel) -> None:
+        """Bring only the guard of this model about, before the first `apply`: one that a run before left is taken over,
+        or removed where it is not wanted any more. Raises `FirewallError`."""
+        async with self._lock:
+            await self._guard.close_in(model)
+            await self._guard.open_up(model)
+
     async def repair(self) -> None:
         """Put back what others removed: rules, routes, addresses, our table, openings. For every link change."""
         async with self._lock:
             if self._model is None or self._table is None:
                 return
+            await self._guard.repair()
             if not await self._firewall.table(TABLE_FAMILY, TABLE_NAME):
                 await self._firewall.apply(render_create(self._table))
             self._link = None
@@ -142,6 +156,8 @@ class Router:
                 if self._table is not None:
                     await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
                     self._table = None
+            with _noting(failures):
+                await self._guard.remove()
             if failures:
                 raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
 
@@ -150,8 +166,11 @@ class Router:
         self._keeper.adopt()
         self._opened = True
 
-    async def clean_stale(self, interface: str = "waypost0") -> tuple[str, ...]:
-        """Remove what a run that crashed left. Returns, in words, what that was."""
+    async def clean_stale(self, interface: str = "waypost0", *, guard: bool = False) -> tuple[str, ...]:
+        """Remove what a run that crashed left. Returns, in words, what that was.
+
+        An exit's guard stays, for the next run to take over, unless `guard` says so.
+        """
         async with self._lock:
             cleaned = [f"setting {key.replace('/', '.')}" for key in await self._keeper.recover()]
             stale = [*await self._held(interface)]
@@ -163,6 +182,9 @@ class Router:
             if await self._firewall.table(TABLE_FAMILY, TABLE_NAME):
                 await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
                 cleaned.append(f"nftables table {TABLE_FAMILY} {TABLE_NAME}")
+            if guard and await self._firewall.table(TABLE_FAMILY, GUARD_NAME):
+                await self._guard.remove()
+                cleaned.append(f"nftables table {TABLE_FAMILY} {GUARD_NAME}")
             return tuple(cleaned)
 
     async def foreign_drops(self) -> tuple[ForeignDrop, ...]:
@@ -318,9 +340,11 @@ def _filter_inputs(model: RouterModel) -> tuple[object, ...]:
 
 def _same_table(former: RouterModel, model: RouterModel) -> bool:
     """Whether two models with the same compiled filter have the same table: what is left out goes into routes."""
-    return replace(former, mtu=0, routes=(), local_routes=(), sources=None) == replace(
-        model, mtu=0, routes=(), local_routes=(), sources=None
-    )
+    return _rendered(former) == _rendered(model)
+
+
+def _rendered(model: RouterModel) -> RouterModel:
+    return replace(model, mtu=0, routes=(), local_routes=(), sources=None, guard=None)
 
 
 @contextlib.contextmanager

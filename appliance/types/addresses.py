@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -77,6 +78,11 @@ def parse_prefix(text: str) -> Prefix:
         return ip_network(text, strict=True)
     except ValueError:
         raise DecodeError(DecodeReason.BAD_VALUE, f"not a prefix: {text[:64]!r}") from None
+
+
+def ordered(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
+    """Each once, by family, address and length."""
+    return tuple(sorted(set(prefixes), key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
 
 
 def is_single(prefix: Prefix) -> bool:

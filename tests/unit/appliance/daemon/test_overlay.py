@@ -150,3 +150,20 @@ def test_ok__presence_and_endpoints_need_no_routing() -> None:
     assert routing_changed(NetmapDiff(changed={before.id: before}))
     assert routing_changed(NetmapDiff(filter_changed=True))
     assert not routing_changed(NetmapDiff(users_changed=True))
+
+
+def test_ok__of_several_exits_one_is_used() -> None:
+    peers, default = OverlayPeers(), ip_network("0.0.0.0/0")
+    first, second = node(2, str(default)), node(3, str(default))
+    peers.apply(full(first, second))
+    chosen = peers.accept([default], {default: first.stable_id})
+    assert {peer.key: default in peer.allowed_ips for peer in chosen.upsert} == {first.key: True, second.key: False}
+    moved = peers.accept([default], {default: second.stable_id})
+    assert [(peer.key, default in peer.allowed_ips) for peer in moved.upsert] == [
+        (first.key, False),
+        (second.key, True),
+    ], "no two hold it at a time"
+    assert default in peers.routes()
+    gone = peers.apply(NetmapDiff(removed={second.id: second}))
+    assert gone.remove == (second.key,)
+    assert default not in peers.routes(), "the other exit does not take over by itself"

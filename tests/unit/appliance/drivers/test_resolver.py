@@ -1,5 +1,6 @@
 """The system's resolver, on what every host knows."""
 
+import asyncio
 import socket
 from ipaddress import ip_address
 
@@ -18,3 +19,20 @@ async def test_ok__literal_and_localhost():
 async def test_fail__no_host_name():
     with pytest.raises(socket.gaierror):
         await SystemResolver().resolve("a" * 70 + ".example")
+
+
+async def test_ok__a_silent_resolver_leaves_the_last_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = SystemResolver()
+    known = await resolver.resolve("localhost")
+    error = socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    async def fails(*_arguments: object, **_more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
+    assert await resolver.resolve("localhost") == known
+    with pytest.raises(socket.gaierror):
+        await resolver.resolve("never-asked.example")
+    error = socket.gaierror(socket.EAI_NONAME, "no such name")
+    with pytest.raises(socket.gaierror):
+        await resolver.resolve("localhost")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from appliance.ports.netlink import InterfaceAddress, PolicyRule, Route, RouteKind
-from appliance.router.model import RouterModel
+from appliance.router.model import GUARD_METRIC, Guard, RouterModel
 from appliance.router.routes import desired, difference, ours, policy_rules
 
 MODEL = RouterModel(
@@ -55,3 +55,17 @@ def test_ok__ours_are_told_from_others():
         [item for item in held if isinstance(item, PolicyRule)],
     )
     assert set(found) == set(mine)
+
+
+def test_ok__an_exit_leaves_no_way_beside_it():
+    lan = ip_network("192.168.10.0/24")
+    guarded = replace(MODEL, guard=Guard(near=(lan,)))
+    added = set(desired(guarded)) - set(desired(MODEL))
+    ends = {str(item.destination) for item in added if item.kind is RouteKind.UNREACHABLE}
+    assert ends == {"0.0.0.0/0", "::/0"}
+    kept = {str(item.destination) for item in added if item.kind is RouteKind.THROW}
+    assert kept == {"192.168.10.0/24", "169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"}
+    default = ip_network("0.0.0.0/0")
+    serving = desired(replace(guarded, routes=(*MODEL.routes, default)))
+    assert Route(default, 52, interface="waypost0") in serving
+    assert Route(default, 52, RouteKind.UNREACHABLE, metric=GUARD_METRIC) in serving

@@ -101,3 +101,15 @@ async def test_ok__another_interface_or_hook_changes_the_rules():
     before = compiled(MODEL)
     after = compiled(replace(MODEL, interface="tun7"))
     assert 'iifname "tun7" jump acl' in render_change(before, after)
+
+
+async def test_ok__an_exit_hides_senders_also_where_the_site_does_not():
+    offering = replace(MODEL, snat=False, advertised=(*MODEL.advertised, ip_network("0.0.0.0/0"), ip_network("::/0")))
+    table = compiled(offering)
+    await MemoryFirewall().apply(render_create(table))
+    assert elements(table, "site4") == {"10.0.0.0/8": ""}
+    assert elements(table, "site6") == {}
+    assert [rule.partition(" == ")[2] for rule in chain(table, "nat_out")] == [
+        "0x00040000 ip daddr != @site4 masquerade",
+        "0x00040000 ip6 daddr != @site6 masquerade",
+    ]

@@ -1,0 +1,82 @@
+"""The nftables table that keeps this host's traffic in the tunnel while an exit is in use, pure.
+
+It is a table of its own and needs no process: it stands from before the first route until the exit is given up, also
+while the daemon is dead or starts again. Outside the tunnel go only: the daemon's own marked sockets (control, DERP,
+STUN, WireGuard), answers to whoever asked this host, what a link needs to work (neighbours, DHCP, router
+solicitations), and what `lan_access` allows.
+
+| chain | hook, priority | does |
+|---|---|---|
+| asked | prerouting, -145 | remembers connections that others began with this host from outside the tunnel |
+| answers | output (route), -155 | sends the answers back the way the question came |
+| leave | output, -140 | refuses everything else |
+| pass | forward, -140 | the same for what hosts behind this one send |
+| hide | postrouting, 100 | an exit knows the node's address only |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from appliance.ports.firewall import NftChain, NftSet, NftTable
+from appliance.router.model import GUARD_NAME, MARK_BYPASS, MARK_MASK, TABLE_FAMILY, Guard, RouterModel
+from appliance.router.ranges import interval_text, merge, prefix_interval
+from appliance.types.addresses import Prefix
+
+_KEEP = 0xFFFFFFFF & ~MARK_MASK
+_MARKED = f"& {MARK_MASK:#010x} == {MARK_BYPASS:#010x}"
+_SET = f"& {_KEEP:#010x} | {MARK_BYPASS:#010x}"
+_WORD = {4: "ip", 6: "ip6"}
+_ANSWER = "ct state established,related ct direction reply accept"
+_LINK = (
+    "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, "
+    "mld-listener-done, mld2-listener-report } accept",
+    "ip protocol igmp accept",
+    "udp sport 68 udp dport 67 accept",
+    "udp sport 546 udp dport 547 accept",
+)
+_ON_LINK = (
+    "ip daddr { 169.254.0.0/16, 224.0.0.0/24, 255.255.255.255 } accept",
+    "ip6 daddr { fe80::/10, ff02::/16 } accept",
+)
+_REFUSE = "counter reject with icmpx admin-prohibited"
+
+
+def render_guard(model: RouterModel) -> NftTable | None:
+    """None: no exit is in use."""
+    if model.guard is None:
+        return None
+    chains = tuple(_chains(model.interface, model.guard))
+    sets = [
+        NftSet(f"{name}{version}", f"ipv{version}_addr", _elements(version, prefixes))
+        for name, prefixes in (("near", model.guard.near), ("inside", model.guard.inside))
+        for version in _WORD
+    ]
+    return NftTable(TABLE_FAMILY, GUARD_NAME, tuple(sets), chains)
+
+
+def _chains(interface: str, guard: Guard) -> Iterator[NftChain]:
+    outside = f'iifname != {{ "lo", "{interface}" }}'
+    asked = (
+        f"{outside} ct state new fib daddr type local ct mark set ct mark {_SET}",
+        f"{outside} ct direction original ct mark {_MARKED} meta mark set meta mark {_SET}",
+    )
+    yield NftChain("asked", asked, "type filter hook prerouting priority -145; policy accept;")
+    answers = f"ct direction reply ct mark {_MARKED} meta mark set meta mark {_SET}"
+    yield NftChain("answers", (answers,), "type route hook output priority -155; policy accept;")
+    inside = f'oifname {{ "lo", "{interface}" }} accept'
+    marked = f"meta mark {_MARKED} accept"
+    near = tuple(f"{word} daddr @near{version} accept" for version, word in _WORD.items())
+    leave = (inside, marked, _ANSWER, *_LINK, *((*near, *_ON_LINK) if guard.lan_access else ()), _REFUSE)
+    yield NftChain("leave", leave, "type filter hook output priority -140; policy accept;")
+    through = (f'oifname "{interface}" accept', _ANSWER, *near, _REFUSE)
+    yield NftChain("pass", through, "type filter hook forward priority -140; policy accept;")
+    hide = tuple(
+        f'oifname "{interface}" {word} daddr != @inside{version} masquerade' for version, word in _WORD.items()
+    )
+    yield NftChain("hide", hide, "type nat hook postrouting priority 100; policy accept;")
+
+
+def _elements(version: int, prefixes: tuple[Prefix, ...]) -> dict[str, str]:
+    found = [prefix_interval(prefix) for prefix in prefixes if prefix.version == version]
+    return {interval_text(version, item): "" for item in merge(found)}

@@ -1,0 +1,98 @@
+"""Pure: the plugin's commands, as text for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from appliance.api import CommandReply
+from plugins.exit_node.rules import Exit, Measure, is_lost, suggest
+from plugins.exit_node.state import ExitState
+
+JSON = "--json"
+
+
+def run_command(state: ExitState, command: str, arguments: tuple[str, ...]) -> CommandReply:
+    """`list`, `status` or `suggest`; the only argument is `--json`."""
+    unknown = [each for each in arguments if each != JSON]
+    if unknown:
+        return CommandReply(f"{command} does not take {unknown[0]!r}; it knows {JSON}", ok=False)
+    value = {"list": _list, "status": _status, "suggest": _suggest}[command](state)
+    if JSON in arguments:
+        return CommandReply(json.dumps(value))
+    text = {"list": _list_text, "status": _status_text, "suggest": _suggest_text}[command](value)
+    return CommandReply(text)
+
+
+def _list(state: ExitState) -> Any:
+    best = _best(state)
+    return [_exit(state, each, best) for each in state.sorted_exits]
+
+
+def _exit(state: ExitState, each: Exit, best: Exit | None) -> dict[str, Any]:
+    measure = state.measures.get(each.stable_id, Measure())
+    return {
+        "stable_id": each.stable_id,
+        "name": each.name,
+        "addresses": list(each.addresses),
+        "routes": list(each.routes),
+        "online": each.online,
+        "region": measure.region,
+        "latency_s": measure.latency_s,
+        "in_use": each == state.chosen,
+        "suggested": each == best,
+    }
+
+
+def _status(state: ExitState) -> Any:
+    chosen, config = state.chosen, state.config
+    return {
+        "use": config.use,
+        "exit": chosen.name if chosen is not None else "",
+        "stable_id": chosen.stable_id if chosen is not None else "",
+        "reachable": not is_lost(chosen),
+        "guarded": bool(config.use),
+        "lan_access": config.lan_access,
+        "site": config.site,
+        "advertise": config.advertise,
+        "approved": config.advertise and state.approved is not None and not state.waiting,
+        "moves": state.moves,
+    }
+
+
+def _suggest(state: ExitState) -> Any:
+    best = _best(state)
+    return _exit(state, best, best) if best is not None else None
+
+
+def _best(state: ExitState) -> Exit | None:
+    previous = state.chosen.stable_id if state.chosen is not None else ""
+    return suggest(state.sorted_exits, state.measures, state.config.regions, previous)
+
+
+def _list_text(found: Any) -> str:
+    return "\n".join(_line(each) for each in found) or "no peer offers an exit that this node may use"
+
+
+def _line(each: Any) -> str:
+    words = ["offline"] if each["online"] is False else []
+    words += [each["region"]] if each["region"] else []
+    words += [f"{each['latency_s'] * 1000:.0f} ms"] if each["latency_s"] else []
+    words += ["in use"] if each["in_use"] else ["suggested"] if each["suggested"] else []
+    return f"{each['name']:<40} {each['addresses'][0] if each['addresses'] else '':<16} {', '.join(words)}".rstrip()
+
+
+def _status_text(found: Any) -> str:
+    offer = "approved" if found["approved"] else "waits for approval"
+    lines = [f"offered as exit: {offer if found['advertise'] else 'no'}"]
+    if not found["use"]:
+        return "\n".join(["exit: none, traffic leaves directly", *lines])
+    state = "" if found["reachable"] else " (not reachable: everything is stopped)"
+    lines.insert(0, f"exit: {found['exit'] or found['use']}{state}")
+    lines.append(f"hosts behind this gateway: {'use it too' if found['site'] else 'not served'}")
+    lines.append(f"attached networks: {'open' if found['lan_access'] else 'closed'} to this gateway")
+    return "\n".join(lines)
+
+
+def _suggest_text(found: Any) -> str:
+    return _line(found) if found is not None else "no exit can be suggested: no peer that is online offers one"

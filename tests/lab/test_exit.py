@@ -1,0 +1,161 @@
+"""An exit never leaks, on real packets, both IP versions.
+
+    host-a ──┐
+             LAN A ── gateway-a ══ tunnel ══ gateway-b ── LAN B ── nat-b ── Internet ── web .2
+    watcher ─┘  └──── nat-a (the uplink that is watched) ─────────────────────┘
+
+Programs on gateway-a and host-a try to reach the web server all the time. What nat-a sees of that is a leak.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.lab.mesh import fetch, page, web_server
+from tests.lab.namespaces import Lab, Namespace
+from tests.lab.processes import wait_until
+from tests.lab.raw_packets import addresses
+from tests.lab.router_host import snapshot
+from tests.lab.sites import TwoSites, two_sites
+from tests.lab.topology import INTERNET_V6, Site
+from tests.lab.uplink_watch import UplinkWatch
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+WEB_V4, WEB_V6 = "203.0.113.2", str(ip_address(f"{INTERNET_V6}::2"))
+URLS = (f"http://{WEB_V4}/who", f"http://[{WEB_V6}]/who")
+CHATTER = Path(__file__).with_name("chatter.py")
+WHO = """import http.server, socketserver, sys, socket
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        text = self.client_address[0].removeprefix("::ffff:").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6
+    allow_reuse_address = True
+with Server(("::", 80), Handler) as server:
+    print("serving", flush=True)
+    server.serve_forever()
+"""
+
+
+@dataclass
+class ExitWorld:
+    """Two sites with IPv6 as well, and a web server on the Internet that says who asks."""
+
+    sites: TwoSites
+    web: Namespace
+
+    def seen_from(self, host: Namespace) -> tuple[str | None, str | None]:
+        """Who the web server thinks `host` is, by IPv4 and by IPv6."""
+        return fetch(host, URLS[0], 2), fetch(host, URLS[1], 2)
+
+    def box_is_reachable(self) -> bool:
+        """A host of the LAN, which is no node, gets a page from gateway-a."""
+        return fetch(self.sites.site_a.router, f"http://{self.sites.site_a.gateway_ip}:8000/", 3) == "page of the box"
+
+
+def add_ipv6(site: Site) -> None:
+    """A global prefix on the LAN; the NAT box hides it as it hides IPv4."""
+    prefix = f"2001:db8:{site.index}"
+    site.router.sysctl("net.ipv6.conf.all.forwarding", 1)
+    site.router.ip(f"addr add {prefix}::1/64 dev lan nodad")
+    site.gateway.ip(f"addr add {prefix}::2/64 dev eth0 nodad")
+    site.gateway.ip(f"route add default via {prefix}::1")
+    site.host.ip(f"addr add {prefix}::10/64 dev eth0 nodad")
+
+
+def exit_world(lab: Lab, directory: Path) -> ExitWorld:
+    sites = two_sites(lab, directory)
+    for site in (sites.site_a, sites.site_b):
+        add_ipv6(site)
+    # LAN A's host leaves through its gateway.
+    sites.site_a.host.ip(f"route add default via {sites.site_a.gateway_ip}")
+    sites.site_a.host.ip(f"route add default via 2001:db8:{sites.site_a.index}::2")
+    web = sites.internet.server("web", 2)
+    web.start("who", sys.executable, "-c", WHO).wait_for_output("serving")
+    page(directory / "box", "page of the box")
+    web_server(sites.site_a.gateway, "0.0.0.0", directory / "box", 8000)
+    return ExitWorld(sites, web)
+
+
+def join(world: ExitWorld) -> None:
+    sites = world.sites
+    for gateway, name in ((sites.b, "gateway-b"), (sites.a, "gateway-a")):
+        gateway.start()
+        gateway.up(sites.control.pre_auth_key("demo"), "--hostname", name)
+    sites.b.must("exit", "offer")
+    wait_until(lambda: len(sites.control.json("routes", "list")) == 2, 20, "the offer to reach control")
+    sites.control.json("routes", "approve", "gateway-b", "exit")
+    wait_until(lambda: sites.a.json("exit", "list"), 20, "the exit to be offered to gateway-a")
+
+
+def goes_out(packet: bytes) -> bool:
+    """Toward the web server; its answers to LAN A's host pass by the same cable."""
+    return addresses(packet)[1] in (WEB_V4, WEB_V6)
+
+
+def wait_for_exit(world: ExitWorld, host: Namespace, site: Site) -> None:
+    """`host` appears on the Internet as that site."""
+    expected = f"203.0.113.{site.index}", str(ip_address(f"{INTERNET_V6}::{site.index}"))
+    wait_until(lambda: world.seen_from(host) == expected, 40, f"{host.name} to leave by {site.name}")
+
+
+def codes(sites: TwoSites) -> set[str]:
+    return {item["code"] for item in sites.a.status()["health"]}
+
+
+def check_silence(world: ExitWorld, watch: UplinkWatch, what: str) -> None:
+    """While the programs chatter on, and the box answers the LAN; the watch sees those packets at least."""
+    packets = watch.packets
+    for _ in range(3):
+        assert world.box_is_reachable(), what
+    wait_until(lambda: watch.packets > packets + 20, 20, f"packets on the uplink ({what})")
+    leaked = watch.take()
+    assert not leaked, f"{what}: {len(leaked)} packets left outside the tunnel, the first: {leaked[:5]}"
+
+
+def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None:
+    world = exit_world(lab, tmp_path)
+    sites, gateway, host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
+    join(world)
+    before = snapshot(gateway)
+    chatter = [each.start("chatter", sys.executable, str(CHATTER), WEB_V4, WEB_V6) for each in (gateway, host)]
+    for process in chatter:
+        process.wait_for_output("chattering")
+    with UplinkWatch(sites.site_a.router, "lan0", goes_out) as watch:
+        wait_until(lambda: watch.seen, 10, "the watch to see what it must not see later")
+        sites.a.must("exit", "use", "gateway-b", "--site")
+        wait_for_exit(world, gateway, sites.site_b)
+        wait_for_exit(world, host, sites.site_b)
+        assert sites.a.json("exit", "status")["reachable"] is True
+        watch.take()
+        check_silence(world, watch, "the exit in use")
+        sites.b.kill()
+        check_silence(world, watch, "the exit's daemon killed")
+        assert world.seen_from(gateway) == (None, None)
+        assert sites.a.status()["control"]["connected"]
+        sites.a.kill()
+        check_silence(world, watch, "the own daemon killed as well")
+        sites.a.start()
+        wait_until(lambda: sites.a.status()["control"]["connected"], 30, "control to be reached without an exit")
+        check_silence(world, watch, "the own daemon started while the exit is gone")
+        sites.b.start()
+        wait_for_exit(world, gateway, sites.site_b)
+        check_silence(world, watch, "the exit back")
+        sites.control.json("routes", "revoke", "gateway-b", "exit")
+        wait_until(lambda: "exit_node.exit-lost" in codes(sites), 30, "the loss of the exit to be said")
+        check_silence(world, watch, "the exit withdrawn")
+        sites.a.must("exit", "off")
+        wait_until(lambda: watch.seen, 10, "traffic to leave directly again")
+    for process in chatter:
+        process.stop()
+    wait_until(lambda: snapshot(gateway) == before, 20, "the host to be as before the exit")

@@ -1,0 +1,52 @@
+"""Contributions of several plugins become one; the earlier plugin keeps a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.api import EgressGuard, FirewallPart, HostinfoPart, OfferedRoute, RouteSelection
+from appliance.pluginhost.merging import merge_firewall, merge_hostinfo, merge_selections
+
+DEFAULT = "0.0.0.0/0"
+
+
+class Conflicts:
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str, str]] = []
+
+    def conflicts(self, kind: str, found: Sequence[tuple[str, str, str]]) -> None:
+        self.found.extend(found)
+
+
+def test_ok__guard_of_one_plugin_holds() -> None:
+    sink, guard = Conflicts(), EgressGuard(site=True)
+    parts = [("a", FirewallPart(("10.0.0.0/8",), snat=False)), ("b", FirewallPart(guard=guard)), ("c", None)]
+    assert merge_firewall(parts, sink) == FirewallPart(("10.0.0.0/8",), False, guard)
+    assert sink.found == []
+
+
+def test_fail__two_guards_are_in_conflict() -> None:
+    sink, guard = Conflicts(), EgressGuard()
+    parts = [("a", FirewallPart(guard=guard)), ("b", FirewallPart(guard=EgressGuard(lan_access=True)))]
+    assert merge_firewall(parts, sink).guard == guard
+    assert sink.found == [("guard", "a", "b")]
+
+
+def test_ok__the_way_belongs_to_whom_the_route_belongs_to() -> None:
+    sink = Conflicts()
+    mine, other = OfferedRoute(DEFAULT, "n1"), OfferedRoute(DEFAULT, "n2")
+    parts = [
+        ("a", RouteSelection(accepted=(DEFAULT,), via=(mine,))),
+        ("b", RouteSelection(accepted=(DEFAULT,), via=(other,))),
+    ]
+    assert merge_selections(parts, frozenset({DEFAULT}), sink).via == (mine,)
+    assert sink.found == [(DEFAULT, "a", "b")]
+    assert merge_selections(parts, frozenset(), sink).via == (), "nobody offers it any more"
+
+
+def test_ok__exit_in_use_is_told() -> None:
+    sink = Conflicts()
+    assert merge_hostinfo([("a", HostinfoPart()), ("b", HostinfoPart(exit_node="n9"))], sink).exit_node == "n9"
+    parts = [("a", HostinfoPart(exit_node="n8")), ("b", HostinfoPart(exit_node="n9"))]
+    assert merge_hostinfo(parts, sink).exit_node == "n8"
+    assert sink.found == [("ExitNodeID", "a", "b")]
