@@ -113,8 +113,8 @@ class GatewayStatus:
     """Everything that a status page shows but the panels. `waiting_for` says in words what the gateway waits for.
 
     `auth_url` is the page at which a person logs this gateway in, "" when there is none to open. `unconfirmed_s`:
-    settings on trial go back after so many seconds; None = none are. `engine_reason`
-    says in words why this engine runs.
+    settings on trial go back after so many seconds; None = none are. `engine_reason` says in words
+    why this engine runs.
     """
 
     version: str
@@ -123,7 +123,6 @@ class GatewayStatus:
     auth_url: str = ""
     interface: str = ""
     engine: str = ""
-    engine_reason: str = ""
     port: int = 0
     self_node: SelfState = SelfState()
     control: ControlState = ControlState()
@@ -133,3 +132,4 @@ class GatewayStatus:
     health: tuple[HealthState, ...] = ()
     plugins: tuple[PluginState, ...] = ()
     unconfirmed_s: float | None = None
+    engine_reason: str = ""
