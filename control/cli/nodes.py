@@ -11,7 +11,9 @@ from control.cli.node_attributes import attributes, remove_attributes, set_attri
 from control.cli.node_requests import c2n, ping
 from control.cli.node_settings import confirm_settings, set_settings
 from control.cli.options import (
+    NEVER,
     confirm,
+    duration,
     json_option,
     show_json,
     show_result,
@@ -138,6 +140,28 @@ def expire(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
     confirm(f"End the login of {name}?", yes)
     node = client.call("POST", "nodes", name, "expire")
     show_result(as_json, node, f"node {node['name']} must log in again")
+
+
+@nodes.command("set-expiry")
+@click.argument("name")
+@click.argument("life", callback=duration, metavar="TIME")
+@json_option
+@socket_option
+def set_expiry(client: AdminClient, name: str, life: float, as_json: bool) -> None:
+    """Let the login of the node NAME end after TIME (12h, 30d or never), whether it has ended already or not."""
+    node = client.call("PUT", "nodes", name, "expiry", body={"life_s": None if life == NEVER else life})
+    show_result(as_json, node, f"the login of node {node['name']} ends: {when(node['key_expiry'], 'never')}")
+
+
+@nodes.command("set-address")
+@click.argument("name")
+@click.argument("address")
+@json_option
+@socket_option
+def set_address(client: AdminClient, name: str, address: str, as_json: bool) -> None:
+    """Give the node NAME another overlay ADDRESS in the place of the one of its family."""
+    node = client.call("PUT", "nodes", name, "address", body={"address": address})
+    show_result(as_json, node, f"node {node['name']} has {', '.join(node['addresses'])}")
 
 
 @nodes.command()

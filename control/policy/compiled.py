@@ -21,7 +21,7 @@ from control.policy.ssh import SshTable
 from control.policy.steering import Steered, Steering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
     from typing import Any
 
@@ -52,7 +52,8 @@ class CompiledPolicy:
     """`control.state.mesh.PolicyView`, mutable by `put_node`, `remove_node` and `put_user`.
 
     `services` are the addresses of services that rules may name as `svc:…`; `asked` selectors that no rule names but
-    somebody will ask `members` for.
+    somebody will ask `members` for. `available`: whether a router can take traffic now; call `companions` when that
+    changes.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class CompiledPolicy:
         nodes: Iterable[NodeFacts],
         services: Mapping[str, tuple[IPv4Address | IPv6Address, ...]] | None = None,
         asked: tuple[Selector, ...] = (),
+        available: Callable[[NodeId], bool] = lambda _: True,
     ) -> None:
         self.policy = policy
         self.users: dict[UserId, UserFacts] = {user.id: user for user in users}
@@ -76,7 +78,7 @@ class CompiledPolicy:
         self.table.mask(asked)
         self.members = Members(self.table, self.rules, services or {})
         self._filters = FilterBuilder(self.rules, self.members)
-        self._steering = Steering(self.rules, self.members)
+        self._steering = Steering(self.rules, self.members, available)
         self._usable: dict[tuple[int, int, Prefix], bool] = {}
         for node in nodes:
             self.members.add(node)
@@ -195,6 +197,11 @@ class CompiledPolicy:
     def steered(self, viewer: NodeId, peer: NodeId) -> Steered:
         """Routes of `peer` that grants with `via` take from `viewer`, or give to it."""
         return self._steering.of(viewer, peer)
+
+    def companions(self, node_id: NodeId) -> frozenset[NodeId]:
+        """Routers whose routes may differ for some viewer when this one becomes available or not."""
+        entry = self.members.entries.get(node_id)
+        return frozenset() if entry is None else self._steering.companions(entry)
 
     # Changing
 

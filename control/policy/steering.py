@@ -1,7 +1,8 @@
 """Grants with `via`: which routers carry a viewer's traffic (policy-and-management spec 2.5).
 
 A grant that names tags in `via` takes the routes that it covers from all routers without these tags, for the viewers
-that it names, and gives them to the routers with them. Of several that serve one subnet the lowest node id gets it.
+that it names, and gives them to the routers with them. Of several that serve one subnet the lowest node id among those
+that are available gets it, and among all where none is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from control.policy.rules import bits
 from control.policy.selectors import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId
     from control.policy.facts import NodeFacts
@@ -32,7 +35,10 @@ NOTHING = Steered(frozenset(), frozenset())
 
 
 class Steering:
-    def __init__(self, rules: RuleTable, members: Members) -> None:
+    """`available`: whether a router can take traffic now."""
+
+    def __init__(self, rules: RuleTable, members: Members, available: Callable[[NodeId], bool]) -> None:
+        self._available = available
         self._rules = rules
         self._members = members
         self._via = 0
@@ -71,8 +77,14 @@ class Steering:
         if route.prefixlen == 0:
             return True
         entries = self._members.entries
-        others = (one for one in self._members.servers.get(route, ()) if self._carries(rule, entries[one]))
-        return node.id == min(others)
+        others = [one for one in self._members.servers.get(route, ()) if self._carries(rule, entries[one])]
+        return node.id == min([one for one in others if self._available(one)] or others)
+
+    def companions(self, entry: Entry) -> frozenset[NodeId]:
+        """Nodes that serve a subnet of this one, itself included, where grants may choose between them."""
+        servers = self._members.servers
+        shared = [servers[route] for route in entry.node.subnet_routes if len(servers.get(route, ())) > 1]
+        return frozenset().union(*shared) if self._via else frozenset()
 
     def _plainly_reaches(self, viewer: Entry, route: Prefix) -> bool:
         rules = (self._rules.rules[number].rule for number in bits(viewer.kind.src & self._plain))

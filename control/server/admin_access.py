@@ -1,4 +1,4 @@
-"""Admin socket: roles of users, posture attributes of nodes, SSH logins that need a check."""
+"""Admin socket: roles of users; attributes, expiry and addresses of nodes; SSH logins that need a check."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ class AttributeNames(msgspec.Struct, forbid_unknown_fields=True):
     names: list[str]
 
 
+class NewExpiry(msgspec.Struct, forbid_unknown_fields=True):
+    """`life_s` null = never."""
+
+    life_s: float | None
+
+
+class NewAddress(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+
+
 class AccessHandlers:
     def __init__(self, service: ControlService) -> None:
         self._service = service
@@ -55,6 +65,16 @@ class AccessHandlers:
         body = await read_body(request, AttributeNames)
         return self._node(await self._service.attributes.remove(actor_of(request), path_name(request), body.names))
 
+    async def set_expiry(self, request: web.Request) -> web.Response:
+        body = await read_body(request, NewExpiry)
+        return self._node(
+            await self._service.nodes.set_expiry(actor_of(request), path_name(request), life_of(body.life_s))
+        )
+
+    async def set_address(self, request: web.Request) -> web.Response:
+        body = await read_body(request, NewAddress)
+        return self._node(await self._service.nodes.set_address(actor_of(request), path_name(request), body.address))
+
     async def list_checks(self, request: web.Request) -> web.Response:
         view = self._service.view()
         return json_reply([present.check_json(one, view) for one in self._service.ssh_checks.list(actor_of(request))])
@@ -78,6 +98,8 @@ def access_routes(service: ControlService) -> list[web.RouteDef]:
         web.put("/v1/users/{name}/role", handlers.set_role),
         web.put("/v1/nodes/{name}/attributes", handlers.set_attributes),
         web.post("/v1/nodes/{name}/attributes/remove", handlers.remove_attributes),
+        web.put("/v1/nodes/{name}/expiry", handlers.set_expiry),
+        web.put("/v1/nodes/{name}/address", handlers.set_address),
         web.get("/v1/ssh/checks", handlers.list_checks),
         web.post("/v1/ssh/checks/{name}/approve", handlers.approve_check),
         web.post("/v1/ssh/checks/{name}/deny", handlers.deny_check),

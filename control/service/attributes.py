@@ -116,7 +116,9 @@ class AttributeOperations:
             return
         self._checked = now
         wall_now = self._core.clock.wall_now()
-        due = [node.id for node in self._core.model.nodes.values() if _expired(node, wall_now)]
+        due = [
+            node.id for node in self._core.model.nodes.values() if node.custom_attributes and _expired(node, wall_now)
+        ]
         for node_id in due:
             async with self._core.change(SYSTEM) as draft:
                 node = self._core.model.nodes.get(node_id)

@@ -27,7 +27,7 @@ from control.state.records import NodeRecord, UserRecord
 from control.state.transaction import Touched, channel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 
     from appliance.ports.clock import Clock
     from appliance.ports.randomness import Randomness
@@ -106,7 +106,8 @@ class Core:
         self._compile()
 
     def _compile(self) -> None:
-        self.compiled = CompiledPolicy(self.policy, self.model.users.values(), self.model.nodes.values())
+        users, nodes = self.model.users.values(), self.model.nodes.values()
+        self.compiled = CompiledPolicy(self.policy, users, nodes, available=self.is_well)
         self.model.set_policy(self.compiled)
 
     def _recompile(self) -> frozenset[NodeId]:
@@ -214,11 +215,16 @@ class Core:
         if node_id in self.model.nodes and self.processes is not None:
             self.show_online(node_id, self.is_served_here(node_id) or self.processes.serve(node_id))
 
-    def reelect(self, node_ids: Iterable[NodeId]) -> None:
+    def reelect(self, node_ids: Collection[NodeId]) -> None:
         nodes = (self.model.nodes.get(node_id) for node_id in node_ids)
         routes = {route for node in nodes if node is not None for route in node.subnet_routes}
-        if routes:
-            self.follow_primaries(routes)
+        moved = self._elect(routes) | self._companions(node_ids)
+        if moved:
+            self._publish(self._viewers_of(moved), {}, moved)
+
+    def _companions(self, node_ids: Iterable[NodeId]) -> frozenset[NodeId]:
+        """Routers whose routes may move by grants with `via` when these become well or unwell."""
+        return frozenset().union(*(self.compiled.companions(node_id) for node_id in node_ids))
 
     def all_routes(self) -> Iterable[Prefix]:
         return self._advertisers.routes()
@@ -310,7 +316,7 @@ class Core:
         """A node came or went."""
         if not self.model.set_online(node_id, online):
             return
-        moved = self._elect(self.model.nodes[node_id].subnet_routes)
+        moved = self._elect(self.model.nodes[node_id].subnet_routes) | self._companions([node_id])
         self._publish(viewers={node_id} | self._viewers_of(moved | {node_id}), online={node_id: online}, moved=moved)
 
     def contested_routers(self) -> set[NodeId]:
@@ -346,6 +352,9 @@ class Core:
         """Keys expired by the passing of time."""
         nodes = [self.model.nodes[node_id] for node_id in node_ids if node_id in self.model.nodes]
         self._show([NodeChange(node, node) for node in nodes])
+        moved = self._companions(node_ids)
+        if moved:
+            self._publish(self._viewers_of(moved), {}, moved)
 
     def show_everything(self) -> None:
         """DERP map or another setting of all nodes changed."""

@@ -1,19 +1,22 @@
-"""Nodes: list, find, rename, expire, delete, tag."""
+"""Nodes: list, find, rename, expire, delete, tag, give another address."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
+from appliance.types.addresses import CGNAT_V4, ULA_V6
 from control.policy.facts import auto_approved
 from control.service.actor import Permission
 from control.service.errors import ConflictError, NotFoundError, ServiceError
 from control.service.keys import check_tags
 from control.service.names import is_label
+from control.state.addresses import pool_v4, pool_v6
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from appliance.types.addresses import Prefix
     from control.service.actor import Actor
@@ -67,6 +70,39 @@ class NodeOperations:
             expiry = draft.now if at is None else at
             await draft.patch_node(node.id, key_expiry=expiry)
             await draft.audit("node.expire", _target(node), {"expiry": node.key_expiry}, {"expiry": expiry})
+        return self._core.model.nodes[node.id]
+
+    async def set_expiry(self, actor: Actor, name: str, life: timedelta | None) -> NodeRecord:
+        """The node must log in again after `life`, None = never; one that has expired is let in again."""
+        actor.require(Permission.NODES)
+        if life is not None and life.total_seconds() <= 0:
+            raise ServiceError("the login would be over already", mend="give a positive time, or use: nodes expire")
+        async with self._core.change(actor) as draft:
+            node = self.find(name)
+            expiry = None if life is None else draft.now + life
+            await draft.patch_node(node.id, key_expiry=expiry)
+            await draft.audit("node.expiry", _target(node), {"expiry": node.key_expiry}, {"expiry": expiry})
+        return self._core.model.nodes[node.id]
+
+    async def set_address(self, actor: Actor, name: str, text: str) -> NodeRecord:
+        """Another overlay address in the place of the one of its family. Raises `ServiceError`, `ConflictError`."""
+        actor.require(Permission.NODES)
+        try:
+            address = ip_address(text)
+        except ValueError:
+            raise ServiceError(f'not an address: "{text}"', mend="write it as 100.64.0.9") from None
+        field = "ipv4" if isinstance(address, IPv4Address) else "ipv6"
+        good = pool_v4().holds(address) if isinstance(address, IPv4Address) else pool_v6().holds(address)
+        if not good:
+            mend = f"choose one inside {CGNAT_V4} or {ULA_V6} that is not reserved"
+            raise ServiceError(f"{address} is no address of the overlay", mend=mend)
+        async with self._core.change(actor) as draft:
+            node = self.find(name)
+            holder = next((one for one in self._core.model.nodes.values() if getattr(one, field) == address), None)
+            if holder is not None and holder.id != node.id:
+                raise ConflictError(f"{address} belongs to node {holder.given_name}", mend="choose another")
+            await draft.patch_node(node.id, **{field: address})
+            await draft.audit("node.address", _target(node), {field: getattr(node, field)}, {field: address})
         return self._core.model.nodes[node.id]
 
     async def delete(self, actor: Actor, name: str) -> NodeRecord:

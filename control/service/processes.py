@@ -17,7 +17,7 @@ import structlog
 from appliance.types.ids import NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from appliance.types.addresses import Prefix
 
@@ -52,7 +52,7 @@ class Mesh(Protocol):
         """The leader moved these routes, or leadership did."""
         ...
 
-    def reelect(self, node_ids: Iterable[NodeId]) -> None:
+    def reelect(self, node_ids: Collection[NodeId]) -> None:
         """The health of these routers changed elsewhere."""
         ...
 
@@ -212,8 +212,7 @@ class Processes:
             other.unwell.clear()
         other.unwell.update(NodeId(each) for each in notice.off)
         other.unwell.difference_update(NodeId(each) for each in notice.on)
-        if self.leads:
-            self._mesh.reelect(before ^ other.unwell)
+        self._mesh.reelect(before ^ other.unwell)
 
     def _take_primaries(self, notice: Notice) -> None:
         if self.leads or notice.sender != min(self._others, default=""):

@@ -26,6 +26,12 @@ class Pool(Generic[A]):
         self._last = last
         self._reserved = reserved
 
+    def holds(self, address: A) -> bool:
+        """Whether it may be given."""
+        value = int(address)
+        reserved = any(low <= value <= high for low, high in self._reserved)
+        return self._first <= value <= self._last and not reserved
+
     def at(self, draw: int) -> A:
         """A place in the range for a random number; the address after it may be given."""
         return self._make(self._first - 1 + draw % (self._last - self._first + 1))

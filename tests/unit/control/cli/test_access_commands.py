@@ -44,6 +44,17 @@ async def test_ok__attributes(shell: Shell) -> None:
     await shell.run("nodes", "set-attributes", "gw1", "custom:tier", code=2)
 
 
+async def test_ok__expiry_and_address(shell: Shell) -> None:
+    await shell.run("users", "create", "alice")
+    await shell.join(1, (await shell.json("preauthkeys", "create", "--user", "alice"))["key"])
+    assert "never" in (await shell.run("nodes", "set-expiry", "gw1", "never"))[0]
+    assert (await shell.json("nodes", "set-expiry", "gw1", "30d"))["key_expiry"] is not None
+    await shell.run("nodes", "set-expiry", "gw1", "soon", code=2)
+    assert "100.99.0.7" in (await shell.run("nodes", "set-address", "gw1", "100.99.0.7"))[0]
+    _, err = await shell.run("nodes", "set-address", "gw1", "10.0.0.1", code=1)
+    assert "not reserved" in err
+
+
 async def test_ok__ssh_checks(shell: Shell) -> None:
     await shell.run("users", "create", "alice")
     for number, options in ((1, ("--user", "alice")), (2, ("--tags", "tag:srv"))):

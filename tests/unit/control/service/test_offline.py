@@ -31,7 +31,7 @@ def test_ok__the_lowest_online_router_is_primary():
 
 def test_ok__via_gives_the_route_to_its_router():
     found = routes('{"src": ["ann@"], "dst": ["10.0.0.0/8"], "ip": ["*"], "via": ["tag:r"]}')
-    assert found == {"r2": ["10.0.0.0/24"], "r3": [], "r4": []}
+    assert found == {"r2": [], "r3": ["10.0.0.0/24"], "r4": []}
 
 
 def test_ok__a_suggested_exit_node_is_marked_for_its_peers():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from control.mapper.nodes import PeerNodes, self_node
+from control.service.errors import ConflictError, ServiceError
 
 from .conftest import ADMIN, node_key
 
@@ -74,3 +76,45 @@ async def test_ok__maps_without_ipv4(rig, policy):
     await rig.service.policies.set(ADMIN, "{}")
     assert node.id in rig.changes[-1].routes_moved
     assert peers.peer(viewer.id, node.id).addresses == both
+
+
+async def test_ok__an_administrator_gives_an_address(rig):
+    one, two = await rig.join(1), await rig.join(2)
+    moved = await rig.service.nodes.set_address(ADMIN, "gw1", "100.99.0.7")
+    assert (str(moved.ipv4), moved.ipv6) == ("100.99.0.7", one.ipv6)
+    assert rig.service.nodes.find("100.99.0.7").id == one.id
+    assert two.id in rig.changes[-1].viewers
+    assert PeerNodes(rig.service.view()).peer(two.id, one.id).addresses[0] == "100.99.0.7/32"
+    await rig.service.nodes.set_address(ADMIN, "gw1", "fd7a:115c:a1e0::77")
+    await rig.reopen()
+    assert [str(one) for one in rig.service.nodes.find("gw1").addresses] == ["100.99.0.7/32", "fd7a:115c:a1e0::77/128"]
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "match"),
+    [
+        ("100.64.0.2", ConflictError, "belongs to node gw2"),
+        ("192.168.1.1", ServiceError, "no address of the overlay"),
+        ("100.100.100.100", ServiceError, "no address of the overlay"),
+        ("100.115.92.9", ServiceError, "no address of the overlay"),
+        ("fd7a:115c:a1e0::53", ServiceError, "no address of the overlay"),
+        ("gw9", ServiceError, "not an address"),
+    ],
+)
+async def test_fail__addresses_that_cannot_be_given(rig, address, error, match):
+    node = await rig.join(1)
+    await rig.join(2)
+    with pytest.raises(error, match=match):
+        await rig.service.nodes.set_address(ADMIN, "gw1", address)
+    assert rig.service.nodes.find("gw1").addresses == node.addresses
+
+
+async def test_ok__expiry_is_moved(rig):
+    await rig.join(1)
+    await rig.service.nodes.expire(ADMIN, "gw1")
+    node = await rig.service.nodes.set_expiry(ADMIN, "gw1", timedelta(hours=1))
+    assert node.key_expiry == rig.clock.wall_now() + timedelta(hours=1)
+    assert not node.is_expired(rig.clock.wall_now())
+    assert (await rig.service.nodes.set_expiry(ADMIN, "gw1", None)).key_expiry is None
+    with pytest.raises(ServiceError, match="over already"):
+        await rig.service.nodes.set_expiry(ADMIN, "gw1", timedelta(0))

@@ -136,3 +136,33 @@ async def test_ok__a_new_stream_makes_a_router_well(rig, channel, pair):
     rig.service.session_started(one.id)
     assert [state.well for state in rig.service.routes.list(ADMIN, "gw1")] == [True]
     assert rig.service.view().primary_of(LAN) == two.id
+
+
+async def test_ok__grants_with_via_leave_silent_and_absent_routers(rig, channel):
+    pair = [await rig.join(number, None, {"tags": ["tag:gw"]}, routable_ips=[str(LAN)]) for number in (1, 2)]
+    for node in pair:
+        await rig.service.routes.approve(ADMIN, node.given_name, [])
+        rig.service.session_started(node.id)
+    viewer = await rig.join(3)
+    grant = '{"src": ["alice@"], "dst": ["10.0.0.0/24"], "ip": ["*"], "via": ["tag:gw"]}'
+    await rig.service.policies.set(ADMIN, f'{{"tagOwners": {{"tag:gw": []}}, "grants": [{grant}]}}')
+    rig.clock.advance(PROBE_EVERY_S)
+
+    def serving() -> list[int]:
+        view = rig.service.view()
+        return [node.id for node in pair if LAN in view.allowed_ips(viewer.id, node.id)]
+
+    assert serving() == [pair[0].id]
+    channel.silent = {pair[0].id}
+    await rig.service.probes.round()
+    assert serving() == [pair[1].id]
+    assert rig.changes[-1].routes_moved == {node.id for node in pair}
+    assert viewer.id in rig.changes[-1].viewers
+    channel.silent = set()
+    await rig.service.probes.round()
+    assert serving() == [pair[0].id]
+    rig.service.session_ended(pair[0].id)
+    rig.clock.advance(10)
+    await rig.service.sweep()
+    assert serving() == [pair[1].id]
+    assert rig.changes[-1].routes_moved == {node.id for node in pair}
