@@ -16,6 +16,8 @@ SLICES = 4
 SEED_SPACE = 10_000
 SEEDS_PER_RUN = 500
 FUZZ_SECONDS = 120
+LONG_SHARE = 0.6
+"""Of the time, until which long tests are begun; what is left out then is named."""
 
 
 def commit_number() -> int:
@@ -35,19 +37,32 @@ def long_tests() -> list[str]:
     return sorted(line for line in listing.stdout.splitlines() if "::" in line)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=35.0)
-    deadline = time.monotonic() + parser.parse_args().minutes * 60
-    number = commit_number()
-    chosen = long_tests()[number % SLICES :: SLICES]
-    if chosen:
-        print(f"slice: {len(chosen)} long tests")
+def run_long(chosen: list[str], stop_s: float, deadline: float) -> int:
+    """One after the other, in processes of their own; after `stop_s` (monotonic) none is begun any more."""
+    for count, test in enumerate(chosen):
+        if time.monotonic() > stop_s:
+            print(f"slice: no time left for {len(chosen) - count} long tests: {', '.join(chosen[count:])}")
+            return 0
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *chosen], check=False, timeout=deadline - time.monotonic()
+            [sys.executable, "-m", "pytest", "-q", test], check=False, timeout=deadline - time.monotonic()
         ).returncode
         if code:
             return code
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=35.0)
+    minutes = parser.parse_args().minutes
+    started = time.monotonic()
+    deadline = started + minutes * 60
+    number = commit_number()
+    chosen = long_tests()[number % SLICES :: SLICES]
+    print(f"slice: {len(chosen)} long tests", flush=True)
+    code = run_long(chosen, started + minutes * 60 * LONG_SHARE, deadline)
+    if code:
+        return code
     print(f"slice: {FUZZ_SECONDS} s of fuzzing with seed {number}", flush=True)
     code = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--seconds", str(FUZZ_SECONDS), "--seed", str(number)], check=False
