@@ -30,6 +30,8 @@ from appliance.api.values import OfferedRoute as OfferedRoute
 from appliance.api.values import Panel as Panel
 from appliance.api.values import PanelAction as PanelAction
 from appliance.api.values import PanelRow as PanelRow
+from appliance.api.values import PathCandidate as PathCandidate
+from appliance.api.values import PathReasons as PathReasons
 from appliance.api.values import PeerPath as PeerPath
 from appliance.api.values import PeerState as PeerState
 from appliance.api.values import Placement as Placement

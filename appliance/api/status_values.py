@@ -20,8 +20,32 @@ class PeerPath:
 
 
 @dataclass(frozen=True, slots=True)
+class PathCandidate:
+    """One address of a peer. `sources`: where it was learned. Latency of the last answer, 0 = none yet.
+
+    `loss`: share of pings lost, None while unknown. `why`: why it is used or not.
+    """
+
+    endpoint: str
+    sources: tuple[str, ...] = ()
+    in_use: bool = False
+    latency_s: float = 0.0
+    loss: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathReasons:
+    """Why a peer's path is the one it is. `relay_latency_s` through DERP where it was measured, 0 = unknown."""
+
+    why: str = ""
+    relay_latency_s: float = 0.0
+    candidates: tuple[PathCandidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PeerState:
-    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes."""
+    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes, and then `reasons`."""
 
     stable_id: str
     name: str
@@ -39,6 +63,7 @@ class PeerState:
     active: bool = False
     routes: tuple[str, ...] = ()
     expired: bool = False
+    reasons: PathReasons | None = None
 
 
 @dataclass(frozen=True, slots=True)

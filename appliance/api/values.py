@@ -15,6 +15,8 @@ from appliance.api.status_values import ControlState as ControlState
 from appliance.api.status_values import DerpState as DerpState
 from appliance.api.status_values import GatewayStatus as GatewayStatus
 from appliance.api.status_values import HealthState as HealthState
+from appliance.api.status_values import PathCandidate as PathCandidate
+from appliance.api.status_values import PathReasons as PathReasons
 from appliance.api.status_values import PeerPath as PeerPath
 from appliance.api.status_values import PeerState as PeerState
 from appliance.api.status_values import PluginState as PluginState
@@ -371,6 +373,8 @@ VALUE_TYPES: tuple[type, ...] = (
     RelayRequest,
     RelayOffer,
     ListenPlace,
+    PathCandidate,
+    PathReasons,
     PeerPath,
     PeerState,
     SelfState,

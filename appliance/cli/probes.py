@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from appliance.cli.session import Session, json_option
-from appliance.localapi.schema import NetcheckReport, Path, PingReply, PingRequest, RegionLatency
+from appliance.localapi.schema import NetcheckReport, Path, PathCandidate, PingReply, PingRequest, RegionLatency
 from appliance.types.events import PathKind
 
 
@@ -21,12 +21,23 @@ from appliance.types.events import PathKind
 @click.option("--icmp", "kind", flag_value="ICMP", help="Ask the peer's host, as the ping command does.")
 @click.option("--peerapi", "kind", flag_value="peerapi", help="Ask the peer's HTTP server in the tunnel.")
 @click.option("--disco", "kind", flag_value="disco", default=True, help="Ask along the paths themselves (default).")
+@click.option("--explain", is_flag=True, help="Ping once, then show every address of the peer and why this path.")
 @json_option
 @click.pass_obj
 def ping(
-    session: Session, target: str, count: int, timeout_s: float, until_direct: bool, kind: str, as_json: bool
+    session: Session,
+    target: str,
+    count: int,
+    timeout_s: float,
+    until_direct: bool,
+    kind: str,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     """Ping TARGET (name or address of a peer) and say which path answers. Exit code 1 when none did."""
+    if explain:
+        _explain(session, PingRequest(target=target, timeout_s=timeout_s, kind=kind, explain=True), as_json)
+        return
     answered = direct = False
     for number in range(count):
         if number:
@@ -43,6 +54,41 @@ def ping(
         click.echo(f"no direct path yet; packets go through {via}", err=True)
     if not answered:
         raise click.exceptions.Exit(1)
+
+
+def _explain(session: Session, request: PingRequest, as_json: bool) -> None:
+    reply = session.client.post("ping", request, PingReply, request.timeout_s + 10)
+    if as_json:
+        session.print_json(reply)
+    else:
+        for line in explanation(reply):
+            click.echo(line)
+    if reply.error:
+        raise click.exceptions.Exit(1)
+
+
+def explanation(reply: PingReply) -> list[str]:
+    """The answer, the path of traffic now with its reason, and a line for each address."""
+    lines = [_line(reply)]
+    reasons = reply.reasons
+    if reasons is None:
+        return [*lines, "nothing is known of its paths"]
+    if reply.current is not None and reply.current.kind != PathKind.NONE:
+        lines.append(f"traffic goes {path_words(reply.current)}: {reasons.why}")
+    else:
+        lines.append(reasons.why)
+    if reasons.relay_latency_s:
+        lines.append(f"through DERP it takes {reasons.relay_latency_s * 1000:.1f} ms")
+    width = max((len(candidate.endpoint) for candidate in reasons.candidates), default=0)
+    return lines + [_candidate_line(candidate, width) for candidate in reasons.candidates]
+
+
+def _candidate_line(candidate: PathCandidate, width: int) -> str:
+    mark = "*" if candidate.in_use else " "
+    latency = f"{candidate.latency_s * 1000:.1f} ms" if candidate.latency_s else "-"
+    loss = f", {candidate.loss:.0%} lost" if candidate.loss else ""
+    known = f" (from {', '.join(candidate.sources)})" if candidate.sources else ""
+    return f"{mark} {candidate.endpoint:<{width}}  {latency:>9}{loss}  {candidate.why}{known}"
 
 
 def _line(reply: PingReply) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
+
 from appliance.daemon.applier import Situation
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.parts import Core
+from appliance.daemon.path_reasons import reasons_of
 from appliance.daemon.peer_pings import EchoFailedError
 from appliance.daemon.status import netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
@@ -62,6 +65,14 @@ class Queries:
     async def ping(self, request: PingRequest) -> PingReply:
         view = self._view()
         node = find_peer(view, request.target)
+        reply = await self._ping(view, node, request)
+        status = self._core.magicsock.status(node.key) if request.explain else None
+        if status is None:
+            return reply
+        current = path_of(view.derp_map, status.kind, status.endpoint, status.region, status.latency_s)
+        return msgspec.structs.replace(reply, reasons=reasons_of(status), current=current)
+
+    async def _ping(self, view: NetmapView, node: Node, request: PingRequest) -> PingReply:
         address = str(node.addresses[0].network_address) if node.addresses else ""
         try:
             result = await self._pinger.ping(node, request.kind, min(max(request.timeout_s, 0.1), MAX_PING_S))

@@ -12,6 +12,7 @@ from appliance.daemon.applier import ChangeApplier
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.overlay import served_routes
 from appliance.daemon.parts import Core
+from appliance.daemon.path_reasons import reasons_of
 from appliance.daemon.saved_netmap import SavedState
 from appliance.localapi.schema import (
     ControlStatus,
@@ -168,6 +169,7 @@ class StatusBuilder:
             active=path is not None and path.active,
             routes=tuple(str(prefix) for prefix in served_routes(node)),
             expired=node.expired,
+            reasons=reasons_of(path) if path is not None and path.active else None,
         )
 
     def _routes(self, view: NetmapView) -> tuple[Route, ...]:

@@ -53,6 +53,28 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
 
 
+class PathCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One address of a peer. `sources`: where it was learned. Latency of the last answer, 0 = none yet.
+
+    `loss`: share of pings lost, None while unknown. `why`: why it is used or not.
+    """
+
+    endpoint: str
+    sources: tuple[str, ...] = ()
+    in_use: bool = False
+    latency_s: float = 0.0
+    loss: float | None = None
+    why: str = ""
+
+
+class PathReasons(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a peer's path is the one it is. `relay_latency_s` through DERP where it was measured, 0 = unknown."""
+
+    why: str = ""
+    relay_latency_s: float = 0.0
+    candidates: tuple[PathCandidate, ...] = ()
+
+
 class SelfStatus(msgspec.Struct, frozen=True, kw_only=True):
     stable_id: str = ""
     name: str = ""
@@ -68,7 +90,7 @@ class SelfStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes."""
+    """`routes` are subnets that the peer serves now; `active`: traffic within the last minutes, and then `reasons`."""
 
     stable_id: str
     name: str
@@ -87,6 +109,7 @@ class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = False
     routes: tuple[str, ...] = ()
     expired: bool = False
+    reasons: PathReasons | None = None
 
 
 class ControlStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,22 +266,28 @@ class ProfileChoice(msgspec.Struct, frozen=True, kw_only=True):
 class PingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`target`: address, name or first label of a peer.
 
-    `kind`: disco (paths), TSMP (its daemon), ICMP (its host) or peerapi.
+    `kind`: disco (paths), TSMP (its daemon), ICMP (its host) or peerapi. `explain`: tell why the path is what it is.
     """
 
     target: str
     timeout_s: float = 5.0
     kind: str = "disco"
+    explain: bool = False
 
 
 class PingReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `error` non-empty: none came. `peerapi_port` where the kind of ping tells it, 0 = none."""
+    """One answer. `error` non-empty: none came. `peerapi_port` where the kind of ping tells it, 0 = none.
+
+    `reasons` and `current` (the path of traffic now) when they were asked for.
+    """
 
     name: str = ""
     address: str = ""
     path: Path = Path()
     error: str = ""
     peerapi_port: int = 0
+    reasons: PathReasons | None = None
+    current: Path | None = None
 
 
 class RegionLatency(msgspec.Struct, frozen=True, kw_only=True):

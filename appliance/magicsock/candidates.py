@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from appliance.magicsock.timing import MAX_CANDIDATES, MAX_PONGS, RUNTIME_CANDIDATE_EXPIRY
-from appliance.types.addresses import AddrPort
+from appliance.magicsock.loss import LossRecord
+from appliance.magicsock.scoring import PRIVATE_V4, PRIVATE_V6, ProvenPath
+from appliance.magicsock.timing import (
+    HEARTBEAT_INTERVAL,
+    MAX_CANDIDATES,
+    MAX_PONGS,
+    PING_TIMEOUT,
+    RUNTIME_CANDIDATE_EXPIRY,
+)
+from appliance.types.addresses import CGNAT_V4, AddrPort, Prefix
 
 NEVER = float("-inf")
+INNER_NETS: tuple[Prefix, ...] = (*PRIVATE_V4, CGNAT_V4, PRIVATE_V6)
+
+
+def is_public(address: AddrPort) -> bool:
+    """Neither of a LAN nor of a carrier's inner network nor of this machine."""
+    ip = address.address
+    inner = any(ip.version == net.version and ip in net for net in INNER_NETS)
+    return not (inner or ip.is_loopback or ip.is_link_local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,7 @@ class Candidate:
     last_ping_back: float = NEVER
     call_me_maybe_at: float = NEVER
     pongs: deque[PongRecord] = field(default_factory=lambda: deque(maxlen=MAX_PONGS))
+    loss: LossRecord = field(default_factory=LossRecord)
 
     def deletable(self, now: float) -> bool:
         """Not from call-me-maybe, and gone from the netmap or learned from a ping too long ago."""
@@ -40,10 +57,22 @@ class Candidate:
             return False
         return now - self.last_got_ping > RUNTIME_CANDIDATE_EXPIRY
 
+    def answers(self, now: float) -> bool:
+        """Whether a pong came so lately that the loss of a ping would mean something."""
+        return bool(self.pongs) and now - self.pongs[-1].at <= PING_TIMEOUT + 2 * HEARTBEAT_INTERVAL
+
     def clear_history(self) -> None:
         self.last_ping = NEVER
         self.last_ping_back = NEVER
         self.pongs.clear()
+        self.loss.clear()
+
+    def measured(self, latency_s: float, best: ProvenPath | None, socket: int = 0) -> ProvenPath:
+        """The path that a pong proved. While its own loss is unknown it is taken to lose like the path in use."""
+        loss = self.loss.share
+        if loss is None:
+            loss = best.loss if best is not None else 0.0
+        return ProvenPath(self.addr_port, latency_s, loss=loss, socket=socket)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -86,6 +115,36 @@ class CandidateTable:
         made = self._by_address[address] = Candidate(address)
         return made
 
+    def answers(self, address: AddrPort, now: float) -> bool:
+        found = self._by_address.get(address)
+        return found is not None and found.answers(now)
+
+    def answering(self, now: float, *, everybody: bool = False) -> list[AddrPort]:
+        """Those that answered lately, or all."""
+        return [each.addr_port for each in self._by_address.values() if everybody or each.answers(now)]
+
+    def loses(self, address: AddrPort) -> bool:
+        """Whether pings to it get lost, more than by chance."""
+        found = self._by_address.get(address)
+        return found is not None and found.loss.suspicious
+
+    def forget_loss(self, path: ProvenPath | None) -> None:
+        """A path that died did not lose packets by chance."""
+        found = self._by_address.get(path.addr_port) if path is not None else None
+        if found is not None:
+            found.loss.clear()
+
+    def note_lost(self, address: AddrPort | None) -> None:
+        """A ping to it got no answer."""
+        found = self._by_address.get(address) if address is not None else None
+        if found is not None:
+            found.loss.note(False)
+
+    def public_v4(self) -> AddrPort | None:
+        """The first global IPv4 address, which is that of the peer's NAT if it has one."""
+        found = (c.addr_port for c in self._by_address.values() if not c.addr_port.is_v6)
+        return next((address for address in found if is_public(address)), None)
+
     def _prune(self, now: float, keep: AddrPort | None) -> None:
         for candidate in self:
             if candidate.addr_port != keep and candidate.deletable(now):
@@ -94,11 +153,16 @@ class CandidateTable:
     def remove(self, address: AddrPort) -> None:
         self._by_address.pop(address, None)
 
-    def set_netmap(self, addresses: Iterable[AddrPort], now: float) -> None:
-        """Control's list: new ones are added, missing ones only lose their mark (they go when deletable)."""
+    def set_netmap(self, addresses: Sequence[AddrPort], now: float) -> bool:
+        """Control's list: new ones are added, missing ones only lose their mark (they go when deletable).
+
+        Whether there was a new one among them.
+        """
+        fresh = any(address not in self for address in addresses)
         for candidate in self:
             candidate.in_netmap = False
         for address in addresses:
             candidate_or_none = self.add(address, now)
             if candidate_or_none is not None:
                 candidate_or_none.in_netmap = True
+        return fresh

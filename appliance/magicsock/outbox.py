@@ -13,14 +13,36 @@ from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import RegionId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
+from appliance.types.netmap import Node
 
 
 @dataclass(frozen=True, slots=True)
 class SendDatagram:
-    """From the WireGuard port."""
+    """From the WireGuard port, or from the side socket of that number."""
 
     to: AddrPort
     data: bytes
+    socket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SideSocket:
+    """A UDP socket besides the WireGuard port: its number (not 0, never used twice) and local port."""
+
+    number: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSockets:
+    """The answer is `receive_sockets`, before anything else is handled."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSockets:
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +127,8 @@ class RelayAsked:
 
 Action = (
     SendDatagram
+    | OpenSockets
+    | CloseSockets
     | SendDerp
     | SetPath
     | SetHome
@@ -131,11 +155,11 @@ class Outbox:
     def emit(self, action: Action) -> None:
         self._actions.append(action)
 
-    def disco(self, to: AddrPort, peer: DiscoPublicKey, message: Message) -> None:
+    def disco(self, to: AddrPort, peer: DiscoPublicKey, message: Message, socket: int = 0) -> None:
         """Seal and send by UDP. A peer whose disco key is of low order gets nothing."""
         data = self._seal(peer, message)
         if data is not None:
-            self.emit(SendDatagram(to, data))
+            self.emit(SendDatagram(to, data, socket))
 
     def disco_via(
         self, to: AddrPort, vni: int, peer: DiscoPublicKey, message: Message, *, control: bool = False
@@ -149,6 +173,11 @@ class Outbox:
         data = self._seal(peer, message)
         if data is not None:
             self.emit(SendDerp(node, home, data))
+
+    def disco_to_node(self, node: Node, message: Message) -> None:
+        """By its home region; nothing to a node without a disco key."""
+        if node.disco_key is not None:
+            self.disco_by_derp(node.key, node.home_derp, node.disco_key, message)
 
     def _seal(self, peer: DiscoPublicKey, message: Message) -> bytes | None:
         try:

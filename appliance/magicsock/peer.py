@@ -10,8 +10,9 @@ from __future__ import annotations
 from appliance.magicsock.candidates import NEVER, Candidate, CandidateTable, PongRecord
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.doubt import Doubt
+from appliance.magicsock.loss import Survey
 from appliance.magicsock.outbox import PingAnswered, Publish, SetPath
-from appliance.magicsock.pings import Pings
+from appliance.magicsock.pings import Pings, SentPing
 from appliance.magicsock.scoring import ProvenPath, worth_a_move
 from appliance.magicsock.search import Search
 from appliance.magicsock.timing import (
@@ -51,7 +52,7 @@ class PeerPaths:
         self._outbox = context.outbox
         self._generation = context.generation
         self._pings = Pings(context)
-        self._trust_until = NEVER
+        self.trust_until = NEVER
         self._last_proof = NEVER
         self._last_active = NEVER
         self._last_full_ping = NEVER
@@ -60,6 +61,7 @@ class PeerPaths:
         self._heartbeat_due: float | None = None
         self._search = Search()
         self._doubt = Doubt()
+        self._survey = Survey()
         self._pushed: PeerPath = PARKED
         self._told = PathChanged(node.key, PathKind.NONE)
         self._take_netmap_endpoints(now)
@@ -72,14 +74,11 @@ class PeerPaths:
 
     def trusted(self, now: float) -> bool:
         """Whether packets may take `best` alone."""
-        return self.best is not None and now <= self._trust_until
+        return self.best is not None and now <= self.trust_until
 
     def sure(self, now: float) -> bool:
         """Trusted, and no probe of it is overdue."""
         return self.trusted(now) and not self._doubt.shaken(now)
-
-    def trusted_for_s(self, now: float) -> float:
-        return max(0.0, self._trust_until - now) if self.best is not None else 0.0
 
     @property
     def usable(self) -> bool:
@@ -90,13 +89,6 @@ class PeerPaths:
     def relay_region(self) -> RegionId:
         """The region by which the peer is reached, 0 = none known."""
         return self.node.home_derp or self.reverse_region
-
-    @property
-    def static_path(self) -> AddrPort | None:
-        """WireGuard-only peers have no disco: their first endpoint is used as it is."""
-        if self.node.wireguard_only and self.node.disco_key is None and self.node.endpoints:
-            return self.node.endpoints[0]
-        return None
 
     def _push(self, now: float, again: bool = False) -> None:
         """Tell the engine and the bus when something is different; `again` tells the engine in any case."""
@@ -115,7 +107,7 @@ class PeerPaths:
             del proven[self.best.addr_port]
         self.best = path
         if path is None:
-            self._trust_until = NEVER
+            self.trust_until = NEVER
             self._heartbeat_due = None
             self._doubt.end()
         else:
@@ -135,16 +127,13 @@ class PeerPaths:
             return
         fresh = self._take_netmap_endpoints(now)
         moved = old.disco_key != node.disco_key or old.home_derp != node.home_derp
-        if self.active(now) and (fresh or moved) and not self._settled(now):
+        if self.active(now) and (fresh or moved) and not self.settled(now):
             self._seek(now)
         self._push(now)
 
     def _take_netmap_endpoints(self, now: float) -> bool:
         """Whether there was a new one among them."""
-        endpoints = [endpoint for endpoint in self.node.endpoints if self._context.acceptable(endpoint)]
-        fresh = any(endpoint not in self.candidates for endpoint in endpoints)
-        self.candidates.set_netmap(endpoints, now)
-        return fresh
+        return self.candidates.set_netmap(list(filter(self._context.acceptable, self.node.endpoints)), now)
 
     def link_changed(self, now: float) -> None:
         """A major change of our own network: everything must be proven anew."""
@@ -181,10 +170,11 @@ class PeerPaths:
             self._forget_proofs()
         if woken or self._heartbeat_at is None:
             self._heartbeat_at = now + HEARTBEAT_INTERVAL
-            if not self._settled(now):
+            if not self.settled(now):
                 self._seek(now)
 
-    def _settled(self, now: float) -> bool:
+    def settled(self, now: float) -> bool:
+        """Whether there is a direct path that is believed."""
         return self.best is not None and self.best.direct and self.trusted(now)
 
     def activity(self, report: PeerActivity, now: float) -> None:
@@ -204,9 +194,8 @@ class PeerPaths:
         if self.best is not None and self.best.addr_port == source:
             return
         known = source in self.candidates
-        candidate = self.candidates.add(source, now, self.best.addr_port if self.best else None)
+        candidate = self._learn(source, now)
         if candidate is None:
-            self._outbox.count("candidate_no_room")
             return
         candidate.last_got_ping = now
         if not known:
@@ -240,14 +229,27 @@ class PeerPaths:
                 self._seek(now)
             self._push(now)
 
+    def _learn(self, address: AddrPort, now: float) -> Candidate | None:
+        """The candidate of the address, made when new; None when there are too many."""
+        candidate = self.candidates.add(address, now, self.best.addr_port if self.best else None)
+        if candidate is None:
+            self._outbox.count("candidate_no_room")
+        return candidate
+
     # Pings out
 
     def _ping(self, to: AddrPort, now: float, token: int | None = None) -> None:
-        self._pings.send(self.node, to, now, token)
+        self._pings.send(self.node, SentPing(b"", to, now, token, counted=self.candidates.answers(to, now)))
+
+    def probe(self, to: AddrPort, now: float, socket: int = 0) -> None:
+        """Ping a guessed address, or from a side socket; an answer proves the path (hard NATs, 4.3)."""
+        if self.usable and self._context.acceptable(to):
+            self._pings.send(self.node, SentPing(b"", to, now, socket=socket, probe=True))
 
     def _ping_best(self, best: ProvenPath, now: float, token: int | None = None) -> None:
         """Along the path itself, through its relay where it has one."""
-        self._pings.send(self.node, best.addr_port, now, token, best.vni)
+        counted = best.direct and self.candidates.answers(best.addr_port, now)
+        self._pings.send(self.node, SentPing(b"", best.addr_port, now, token, best.vni, counted, best.socket))
 
     def ping_for_person(self, token: int, now: float) -> None:
         """Ping the proven path, or everything when there is none; also wakes the session."""
@@ -302,9 +304,8 @@ class PeerPaths:
 
     def send_call_me_maybe(self, endpoints: tuple[AddrPort, ...]) -> None:
         """Ask the peer to ping our endpoints, which opens its NAT toward us."""
-        if self.usable and self.node.disco_key is not None and endpoints:
-            message = CallMeMaybe(endpoints)
-            self._outbox.disco_by_derp(self.node.key, self.node.home_derp, self.node.disco_key, message)
+        if self.usable and endpoints:
+            self._outbox.disco_to_node(self.node, CallMeMaybe(endpoints))
 
     # Disco in (the receiver has opened the box and knows that it is this peer)
 
@@ -312,12 +313,11 @@ class PeerPaths:
         """A ping came by UDP from `source`: it is a candidate now (3.7). The pong is the receiver's work."""
         if not self.usable or not self._context.acceptable(source):
             return
-        candidate = self.candidates.add(source, now, self.best.addr_port if self.best else None)
+        candidate = self._learn(source, now)
         if candidate is None:
-            self._outbox.count("candidate_no_room")
             return
         candidate.last_got_ping = now
-        wants = self.active(now) and (not self._settled(now) or self._doubt.running)
+        wants = self.active(now) and (not self.settled(now) or self._doubt.running)
         if wants and now - candidate.last_ping_back >= PING_BACK_INTERVAL - _EPSILON:
             candidate.last_ping_back = now
             self._ping(source, now)
@@ -347,10 +347,12 @@ class PeerPaths:
         if sent.vni is not None:
             self._proven(ProvenPath(sent.to, latency, vni=sent.vni), now)
             return True
-        candidate = self.candidates.get(sent.to)
+        candidate = self._learn(sent.to, now) if sent.probe else self.candidates.get(sent.to)
         if candidate is not None:
             candidate.pongs.append(PongRecord(latency, now, pong.source))
-            self._proven(ProvenPath(sent.to, latency), now)
+            if sent.counted:
+                candidate.loss.note(True)
+            self._proven(candidate.measured(latency, self.best, sent.socket), now)
         return True
 
     def _proven(self, path: ProvenPath, now: float) -> None:
@@ -358,7 +360,7 @@ class PeerPaths:
             self._set_best(path)
         if self.best is not None and self.best.same_address(path):
             self.best = path
-            self._trust_until = now + TRUST_DURATION
+            self.trust_until = now + TRUST_DURATION
             self._last_proof = now
             self._heartbeat_due = None
             if path.direct:
@@ -382,15 +384,14 @@ class PeerPaths:
             return
         for endpoint in message.endpoints[:MAX_CALL_ME_MAYBE_ENDPOINTS]:
             if self._context.acceptable(endpoint):
-                candidate = self.candidates.add(endpoint, now, self.best.addr_port if self.best else None)
+                candidate = self._learn(endpoint, now)
                 if candidate is None:
-                    self._outbox.count("candidate_no_room")
                     break
                 candidate.call_me_maybe_at = now
         for candidate in self.candidates:
             if candidate.call_me_maybe_at not in (NEVER, now):
                 self._drop(candidate.addr_port)
-        if self.active(now) and not self._settled(now):
+        if self.active(now) and not self.settled(now):
             self._seek(now, call_me_maybe=False)
         else:
             self._full_ping(now, call_me_maybe=False, at_once=True)
@@ -413,10 +414,11 @@ class PeerPaths:
     def _leave_best(self, now: float) -> None:
         """Three misses: the relay carries packets at once, the old path only as a copy until it times out."""
         self._outbox.count("path_left")
+        self.candidates.forget_loss(self.best)
         self._context.path_left = True
         self._doubt.end()
         self._heartbeat_due = None
-        self._trust_until = NEVER
+        self.trust_until = NEVER
         self._seek(now)
         self._push(now)
 
@@ -427,10 +429,11 @@ class PeerPaths:
         deadlines = [self._pings.next_timeout()]
         if self._pushed != PARKED or self._heartbeat_at is not None:
             deadlines += [self._heartbeat_at, self._heartbeat_due, self._search.next_at, self._doubt.next_at]
+            deadlines.append(self._survey.next_at)
             if self._last_active != NEVER:
                 deadlines.append(self._last_active + SESSION_ACTIVE_TIMEOUT)
-            if self._pushed.direct is not None and not self._pushed.relay and self._trust_until != NEVER:
-                deadlines.append(self._trust_until + _EPSILON)
+            if self._pushed.direct is not None and not self._pushed.relay and self.trust_until != NEVER:
+                deadlines.append(self.trust_until + _EPSILON)
         return min((at for at in deadlines if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -447,13 +450,18 @@ class PeerPaths:
             self._heartbeat(now)
         if self._search.next_at is not None and now >= self._search.next_at:
             self._discover(now)
-        if self.best is not None and now > self._trust_until != NEVER:
-            self._trust_until = NEVER
+        if self._survey.due(now):  # the path in use loses packets: measure it and what else answers side by side
+            for address in self.candidates.answering(now, everybody=self._survey.first):
+                self._ping(address, now)
+        if self.best is not None and now > self.trust_until != NEVER:
+            self.trust_until = NEVER
             self._search.start_over(now)
         self._push(now)
 
     def _expire_pings(self, now: float) -> None:
         for ping in self._pings.expire(now):
+            if ping.counted:
+                self.candidates.note_lost(ping.to)
             if self.best is None or self.trusted(now):
                 continue
             if (ping.to, ping.vni) == (self.best.addr_port, self.best.vni):
@@ -464,6 +472,7 @@ class PeerPaths:
         self._heartbeat_at = self._heartbeat_due = None
         self._search.stop()
         self._doubt.end()
+        self._survey.stop()
         self._push(now)
 
     def _heartbeat(self, now: float) -> None:
@@ -472,13 +481,15 @@ class PeerPaths:
             self._ping_best(self.best, now)
             if self.trusted(now) and not self._doubt.running:
                 self._heartbeat_due = now + max(SILENCE, 3 * self.best.latency_s)
-        if self._settled(now) and self.best is not None:
+        if self.settled(now) and self.best is not None:
             upgrade = self.best.latency_s > GOOD_ENOUGH_LATENCY and now - self._last_full_ping >= UPGRADE_INTERVAL
             if upgrade or self._last_full_ping == NEVER:
                 self._full_ping(now, call_me_maybe=True)
+            if self.candidates.loses(self.best.addr_port):
+                self._survey.begin(now)
 
     def _discover(self, now: float) -> None:
-        if self._settled(now):
+        if self.settled(now):
             self._search.stop()
         else:
             self._full_ping(now, call_me_maybe=True, at_once=self._search.early)

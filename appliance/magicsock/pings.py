@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.timing import MAX_SENT_PINGS, PING_TIMEOUT
@@ -15,13 +15,20 @@ TX_ID_SIZE = 12
 
 @dataclass(frozen=True, slots=True)
 class SentPing:
-    """`to` None: by DERP; `vni`: through the peer relay at `to`. `token` names the person's request that it serves."""
+    """`to` None: by DERP; `vni`: through the peer relay at `to`. `token` names the person's request that it serves.
+
+    `counted`: its loss says something. `socket`: the side socket that it left by, 0 = the main one. `probe`: sent to a
+    guessed address.
+    """
 
     tx_id: bytes
     to: AddrPort | None
     at: float
     token: int | None = None
     vni: int | None = None
+    counted: bool = False
+    socket: int = 0
+    probe: bool = False
 
 
 class Pings:
@@ -31,26 +38,26 @@ class Pings:
         self._context = context
         self._sent: dict[bytes, SentPing] = {}
 
-    def send(self, node: Node, to: AddrPort, now: float, token: int | None = None, vni: int | None = None) -> None:
-        """By UDP, from the WireGuard port; with `vni` through the peer relay there."""
-        if node.disco_key is None or self._context.node_key is None:
+    def send(self, node: Node, ping: SentPing) -> None:
+        """By UDP; with `vni` through the peer relay there. The transaction id is chosen here."""
+        if node.disco_key is None or self._context.node_key is None or ping.to is None:
             return
-        ping = self._new(to, now, token, vni)
-        if vni is None:
-            self._context.outbox.disco(to, node.disco_key, ping)
+        message = self._note(ping)
+        if ping.vni is None:
+            self._context.outbox.disco(ping.to, node.disco_key, message, ping.socket)
         else:
-            self._context.outbox.disco_via(to, vni, node.disco_key, ping)
+            self._context.outbox.disco_via(ping.to, ping.vni, node.disco_key, message)
 
     def send_by_derp(self, node: Node, now: float, token: int | None = None) -> None:
         if node.disco_key is not None and self._context.node_key is not None:
-            ping = self._new(None, now, token)
+            ping = self._note(SentPing(b"", None, now, token))
             self._context.outbox.disco_by_derp(node.key, node.home_derp, node.disco_key, ping)
 
-    def _new(self, to: AddrPort | None, now: float, token: int | None, vni: int | None = None) -> Ping:
+    def _note(self, ping: SentPing) -> Ping:
         if len(self._sent) >= MAX_SENT_PINGS:
             del self._sent[next(iter(self._sent))]
         tx_id = self._context.outbox.randomness.bytes(TX_ID_SIZE)
-        self._sent[tx_id] = SentPing(tx_id, to, now, token, vni)
+        self._sent[tx_id] = replace(ping, tx_id=tx_id)
         return Ping(tx_id, self._context.node_key)
 
     def take(self, tx_id: bytes, by_derp: bool, vni: int | None = None) -> SentPing | None:

@@ -13,7 +13,10 @@ from appliance.types.keys import NodePublicKey
 
 @dataclass(frozen=True, slots=True)
 class CandidateStatus:
-    """One address of a peer. `latency_s` of the last pong; ages in seconds, None = never. `points` as scoring gives."""
+    """One address of a peer. `latency_s` of the last pong; ages in seconds, None = never. `points` as scoring gives.
+
+    `loss`: share of pings, None while unknown. `why`: in words, why it is used or not.
+    """
 
     endpoint: AddrPort
     sources: tuple[str, ...]
@@ -22,6 +25,8 @@ class CandidateStatus:
     latency_s: float | None = None
     pong_age_s: float | None = None
     ping_age_s: float | None = None
+    loss: float | None = None
+    why: str = ""
 
     @property
     def state(self) -> str:
@@ -37,7 +42,8 @@ class CandidateStatus:
 class PathStatus:
     """A peer's path now. `active` = traffic within 45 s; an idle peer has kind NONE.
 
-    `trusted_for_s` is how long the direct path is still believed without a new pong, 0 when it is not.
+    `trusted_for_s` is how long the direct path is still believed without a new pong, 0 when it is not. `why`: in
+    words, why this kind of path.
     """
 
     peer: NodePublicKey
@@ -49,6 +55,7 @@ class PathStatus:
     derp_latency_s: float | None = None
     trusted_for_s: float = 0.0
     candidates: tuple[CandidateStatus, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

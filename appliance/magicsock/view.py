@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from appliance.magicsock.candidates import NEVER, Candidate
-from appliance.magicsock.scoring import address_points
+from appliance.magicsock.explain import TOO_OLD_S, candidate_words, path_words
+from appliance.magicsock.scoring import ProvenPath, address_points
 from appliance.magicsock.status import CandidateStatus, PathStatus
 from appliance.ports.underlay import PARKED, PeerPath
 from appliance.types.addresses import AddrPort
@@ -15,15 +16,24 @@ if TYPE_CHECKING:
     from appliance.magicsock.peer import PeerPaths
 
 
+def static_path(peer: PeerPaths) -> AddrPort | None:
+    """WireGuard-only peers have no disco: their first endpoint is used as it is."""
+    node = peer.node
+    return node.endpoints[0] if node.wireguard_only and node.disco_key is None and node.endpoints else None
+
+
 def engine_path(peer: PeerPaths, now: float) -> PeerPath:
     """Where packets go: DERP while nothing is proven, mirrored while the proof is old, else direct only (3.3)."""
     if peer.node.expired or not peer.active(now):
         return PARKED
     if not peer.usable:
-        return PARKED if peer.static_path is None else PeerPath(direct=peer.static_path)
+        static = static_path(peer)
+        return PARKED if static is None else PeerPath(direct=static)
     relay = bool(peer.relay_region)
     if peer.best is None:
         return PeerPath(relay=True) if relay else PARKED
+    if peer.best.socket:
+        return PeerPath(relay=True)  # the driver sends by the side socket
     return PeerPath(peer.best.addr_port, relay and not peer.sure(now), peer.best.vni)
 
 
@@ -32,7 +42,7 @@ def path_kind(peer: PeerPaths, now: float) -> PathKind:
         return PathKind.NONE
     if peer.best is not None and (peer.trusted(now) or not peer.relay_region):
         return PathKind.DIRECT if peer.best.direct else PathKind.PEER_RELAY
-    if peer.static_path is not None:
+    if static_path(peer) is not None:
         return PathKind.DIRECT
     return PathKind.DERP if peer.usable and peer.relay_region else PathKind.NONE
 
@@ -40,7 +50,7 @@ def path_kind(peer: PeerPaths, now: float) -> PathKind:
 def _endpoint(peer: PeerPaths, kind: PathKind) -> AddrPort | None:
     if kind not in (PathKind.DIRECT, PathKind.PEER_RELAY):
         return None
-    return peer.best.addr_port if peer.best is not None else peer.static_path
+    return peer.best.addr_port if peer.best is not None else static_path(peer)
 
 
 def _latency(peer: PeerPaths, kind: PathKind) -> float | None:
@@ -64,7 +74,10 @@ def same_path(a: PathChanged, b: PathChanged) -> bool:
 def path_status(peer: PeerPaths, now: float) -> PathStatus:
     """Everything that explains the choice."""
     kind = path_kind(peer, now)
-    best = peer.best.addr_port if peer.best is not None else None
+    best = peer.best if kind in (PathKind.DIRECT, PathKind.PEER_RELAY) else None
+    candidates = tuple(_candidate_status(candidate, best, now) for candidate in peer.candidates)
+    answering = sum(1 for each in candidates if each.pong_age_s is not None and each.pong_age_s <= TOO_OLD_S)
+    relay = "DERP" if peer.relay_region else ""
     return PathStatus(
         peer=peer.node.key,
         kind=kind,
@@ -73,19 +86,28 @@ def path_status(peer: PeerPaths, now: float) -> PathStatus:
         region=peer.relay_region or None,
         latency_s=_latency(peer, kind),
         derp_latency_s=peer.derp_latency_s,
-        trusted_for_s=peer.trusted_for_s(now),
-        candidates=tuple(_candidate_status(candidate, best, now) for candidate in peer.candidates),
+        trusted_for_s=max(0.0, peer.trust_until - now) if peer.best is not None else 0.0,
+        candidates=candidates,
+        why="its login has expired"
+        if peer.node.expired
+        else path_words(kind, answering=answering, known=len(candidates), relay=relay),
     )
 
 
-def _candidate_status(candidate: Candidate, best: AddrPort | None, now: float) -> CandidateStatus:
+def _candidate_status(candidate: Candidate, best: ProvenPath | None, now: float) -> CandidateStatus:
     last = candidate.pongs[-1] if candidate.pongs else None
+    loss = candidate.loss.share
+    path = ProvenPath(candidate.addr_port, last.latency_s, loss=loss or 0.0) if last else None
+    pong_age_s = now - last.at if last else None
+    ping_age_s = now - candidate.last_ping if candidate.last_ping != NEVER else None
     return CandidateStatus(
         endpoint=candidate.addr_port,
         sources=candidate.sources,
         points=address_points(candidate.addr_port.ip),
-        best=best == candidate.addr_port,
+        best=best is not None and best.addr_port == candidate.addr_port,
         latency_s=last.latency_s if last else None,
-        pong_age_s=now - last.at if last else None,
-        ping_age_s=now - candidate.last_ping if candidate.last_ping != NEVER else None,
+        pong_age_s=pong_age_s,
+        ping_age_s=ping_age_s,
+        loss=loss,
+        why=candidate_words(path, best, pong_age_s, ping_age_s),
     )

@@ -52,6 +52,7 @@ TEXTS = MappingProxyType(
         "no_match": "No peer has that in its name or address.",
         "peer": "Peer",
         "path": "Path",
+        "addresses_tried": "Why this path",
         "latency": "Latency",
         "traffic": "Traffic",
         "received": "received",

@@ -37,6 +37,9 @@ def test_ok__page_and_large_file(lab: Lab, tmp_path: Path, kind_a: NatKind, kind
     assert sites.a.path_to("gateway-b") == path
     assert sites.a.json("ping", "gateway-b", "-c", "1")["path"]["kind"] == path
     assert ("direct" if path == "direct" else "DERP") in sites.a.must("ping", "gateway-b", "-c", "1")
+    reasons = sites.a.json("ping", "gateway-b", "--explain")["reasons"]
+    assert reasons["why"]
+    assert any(each["in_use"] for each in reasons["candidates"]) is (path == "direct")
 
 
 def test_ok__traffic_goes_on_while_udp_is_cut_and_comes_back(lab: Lab, tmp_path: Path) -> None:

@@ -33,11 +33,15 @@ class Upstream(Protocol):
 
 
 class Realm:
-    """One address space: packets reach whoever has the address; the rest goes to the gateway of its IP version."""
+    """One address space: packets reach whoever has the address; the rest goes to the gateway of its IP version.
+
+    `quality_v6` is the same wire unless it is set apart.
+    """
 
     def __init__(self, world: World, quality: Quality) -> None:
         self.world = world
         self.quality = quality
+        self.quality_v6 = quality
         self.gateway: Upstream | None = None
         self.gateway_v6: Upstream | None = None
         self._receivers: dict[str, Receiver] = {}
@@ -52,15 +56,14 @@ class Realm:
 
     def send(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
         """Onto the wire; lost, late, doubled or delivered."""
-        quality, chance = self.quality, self.world.randomness
+        quality, chance = self.quality_v6 if to.is_v6 else self.quality, self.world.randomness
         if quality.doubled and chance.uniform(0, 1) < quality.doubled:
-            self._carry(source, to, data)
+            self._carry(quality, source, to, data)
         if quality.loss and chance.uniform(0, 1) < quality.loss:
             return
-        self._carry(source, to, data)
+        self._carry(quality, source, to, data)
 
-    def _carry(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
-        quality = self.quality
+    def _carry(self, quality: Quality, source: AddrPort, to: AddrPort, data: bytes) -> None:
         delay = quality.delay + (self.world.randomness.uniform(0, quality.jitter) if quality.jitter else 0.0)
         self.world.after(delay, lambda: self._arrive(source, to, data))
 

@@ -5,7 +5,19 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from appliance.api import GatewayStatus, HealthItem, HealthState, Panel, PanelRow, PeerState, PluginPanel, RouteState
+from appliance.api import (
+    GatewayStatus,
+    HealthItem,
+    HealthState,
+    Panel,
+    PanelRow,
+    PathCandidate,
+    PathReasons,
+    PeerPath,
+    PeerState,
+    PluginPanel,
+    RouteState,
+)
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
 from plugins.status_page.live import changed_sections
@@ -86,3 +98,16 @@ def test_ok__a_large_mesh_does_not_hold_the_loop() -> None:
     started = time.process_time()
     frame(status)
     assert time.process_time() - started < 0.25
+
+
+def test_ok__peer_row_says_why_its_path_is_what_it_is() -> None:
+    candidates = (
+        PathCandidate("192.0.2.1:1", in_use=True, latency_s=0.012, why="in use"),
+        PathCandidate("<b>:1", why="no answer"),
+    )
+    path = PeerPath(PathKind.DIRECT, "192.0.2.1:1", latency_s=0.012)
+    reasons = PathReasons("the only one of 2 known addresses that answers", 0.0, candidates)
+    html = frame(replace(EMPTY, peers=(PeerState("n1", "a.x", path=path, active=True, reasons=reasons),)))["peers"]
+    assert "the only one of 2 known addresses that answers" in html
+    assert "no answer" in html
+    assert "&lt;b&gt;:1" in html

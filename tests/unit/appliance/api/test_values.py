@@ -35,6 +35,8 @@ from appliance.api.values import (
     Panel,
     PanelAction,
     PanelRow,
+    PathCandidate,
+    PathReasons,
     PeerPath,
     PeerState,
     PluginPanel,
@@ -57,8 +59,28 @@ SERVICE = HostinfoService("tcp", 22, "ssh")
 ROW = PanelRow("label", "value", "detail", True)
 ACTION = PanelAction("label", {"accept_routes": True, "list": [1, "x", None]})
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CANDIDATE = PathCandidate("203.0.113.1:41641", ("netmap",), True, 0.01, 0.1, "in use")
+REASONS = PathReasons("its address answers", 0.02, (CANDIDATE,))
 PATH = PeerPath(PathKind.DIRECT, "203.0.113.1:41641", "", 0.01)
-PEER = PeerState("n2", "b.net.example", ("100.64.0.2",), "ann", "linux", (), True, NOW, PATH, "fra", 1, 2, NOW, True)
+PEER = PeerState(
+    "n2",
+    "b.net.example",
+    ("100.64.0.2",),
+    "ann",
+    "linux",
+    (),
+    True,
+    NOW,
+    PATH,
+    "fra",
+    1,
+    2,
+    NOW,
+    True,
+    (),
+    False,
+    REASONS,
+)
 OWN = SelfState("n1", "gw.net.example", "gw", ("100.64.0.1",), ("tag:gw",), "", NOW, ("10.0.0.0/8",), (), ())
 CONTROL = ControlState("https://control.example", True, "net.example")
 DERP = DerpState(1, "fra", "Frankfurt", True)
@@ -89,6 +111,8 @@ EXAMPLES = (
     RelayRequest("n2", ("discokey:aa", "discokey:bb")),
     RelayOffer("discokey:cc", 1, 2, 30.0, 300.0, ("203.0.113.5:41642",)),
     ListenPlace(ListenScope.TAILNET, 443, "100.64.0.1"),
+    CANDIDATE,
+    REASONS,
     PATH,
     PEER,
     OWN,

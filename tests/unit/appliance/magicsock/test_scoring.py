@@ -54,3 +54,11 @@ def test_ok__move_needs_a_tenth_between_like_addresses():
     assert worth_a_move(path("192.168.1.1", 9.9), path(ms=10))
     assert worth_a_move(path(), None)
     assert not worth_a_move(path(ms=20), path("192.0.2.2", 10))
+
+
+def test_ok__loss_counts_as_latency():
+    lossy = ProvenPath(AddrPort("192.0.2.1", 1), 0.020, loss=0.1)
+    clean = ProvenPath(AddrPort("192.0.2.2", 1), 0.026)
+    assert worth_a_move(clean, lossy)
+    assert not worth_a_move(lossy, clean)
+    assert not worth_a_move(ProvenPath(AddrPort("192.0.2.2", 1), 0.050), lossy), "a small gain is no reason"
