@@ -74,6 +74,7 @@ async def main():
     session = server.allocate("bench", (DiscoPublicKey(b"a" * 32), DiscoPublicKey(b"b" * 32)), 0.0)
     for leg, address in zip(session.legs, (AddrPort("10.88.1.2", 1001), AddrPort("10.88.2.2", 1002))):
         leg.bound = address
+        server._bound[address] += 1
     ports = open_udp_ports(41642)
     forwarder.use(ports)
     for port in ports:

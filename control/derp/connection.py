@@ -6,10 +6,12 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, cast
 
-from appliance.proto.derp.frames import FrameType, KeepAlive, encode_frame, frame_bytes
+from appliance.proto.derp.frames import FrameType, KeepAlive, Restarting, encode_frame, frame_bytes
 from appliance.proto.derp.server import HandshakeState, ServerHandshake
 from appliance.types.errors import DecodeError
+from appliance.types.keys import NodePublicKey
 from control.derp.outbox import Outbox
+from control.derp.throttle import Throttle
 
 if TYPE_CHECKING:
     from appliance.proto.derp.parser import FrameParser, RawFrame
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from control.derp.server import DerpServer
 
 WRITE_TIMEOUT_S = 2.0
+MESH_WRITE_TIMEOUT_S = 30.0
 KEEPALIVE_S = 60.0
 KEEPALIVE_JITTER_S = 5.0
 SETTLE_S = 5.0
@@ -53,6 +56,8 @@ class DerpConnection(asyncio.Protocol):
         self.heard: set[bytes] = set()
         self.paused = False
         self.preferred = False
+        self.is_mesh = False
+        self._throttle = Throttle(server.limits_of_client, server.total_bucket)
 
     @property
     def registered(self) -> bool:
@@ -101,6 +106,7 @@ class DerpConnection(asyncio.Protocol):
         if not allowed:
             return self.abort("not_admitted")
         self.raw_key = hello.key.raw
+        self.is_mesh = self._server.is_mesh(hello)
         answer, self._parser, early = self._handshake.accept(
             self._server.randomness.bytes(24), self._server.server_info
         )
@@ -111,8 +117,7 @@ class DerpConnection(asyncio.Protocol):
         self._transport.write(answer)
         if early:
             self._receive_frames(early)
-        if self._transport is not None:
-            self._transport.resume_reading()
+        self._read_on()
 
     def _receive_frames(self, frames: list[RawFrame]) -> None:
         peers = self._peers
@@ -127,6 +132,20 @@ class DerpConnection(asyncio.Protocol):
                 forward(self, payload)
             elif not self._receive_other(kind, payload):
                 return
+        if not self.is_mesh:
+            self._throttled(sum(len(payload) for _, payload in frames))
+
+    def _throttled(self, size: int) -> None:
+        """Beyond its rate a client is read later: the delay reaches its own senders (3.10)."""
+        wait_s = self._throttle.take(size, self._server.clock.now())
+        if wait_s > 0 and self._transport is not None:
+            self._server.counters.reads_delayed += 1
+            self._transport.pause_reading()
+            self._server.loop.call_later(wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _receive_other(self, kind: int, payload: bytes) -> bool:
         """Anything but packets; False when it ended the connection. Types that clients do not send are ignored."""
@@ -137,9 +156,20 @@ class DerpConnection(asyncio.Protocol):
         elif kind == FrameType.NOTE_PREFERRED:
             self._note_preferred(payload != b"\x00")
         elif kind in (FrameType.WATCH_CONNS, FrameType.CLOSE_PEER, FrameType.FORWARD_PACKET):
-            self.abort("not_mesh")
-            return False
+            if not self.is_mesh:
+                self.abort("not_mesh")
+                return False
+            self._receive_mesh(kind, payload)
         return True
+
+    def _receive_mesh(self, kind: int, payload: bytes) -> None:
+        """The parser has checked the lengths."""
+        if kind == FrameType.FORWARD_PACKET:
+            self._server.relay.receive_forwarded(self, payload)
+        elif kind == FrameType.WATCH_CONNS:
+            self._server.relay.watch(self)
+        else:
+            self._server.close_peer(NodePublicKey(payload))
 
     def _note_preferred(self, preferred: bool) -> None:
         if preferred != self.preferred and self._server.clock.now() - self._since > SETTLE_S:
@@ -159,7 +189,7 @@ class DerpConnection(asyncio.Protocol):
             self._server.loop.call_soon(self._flush)
 
     def enqueue_control(self, frame: bytes) -> None:
-        if not self._outbox.add_control(frame):
+        if not self._outbox.add_control(frame) and not self.is_mesh:
             return self.abort("control_overflow")
         if not self._flushing and not self.paused:
             self._flushing = True
@@ -190,7 +220,7 @@ class DerpConnection(asyncio.Protocol):
         mark = self._progress()
         if mark != self._stall_mark:
             self._stall_mark, self._stalled_since = mark, now
-        elif now - self._stalled_since > WRITE_TIMEOUT_S:
+        elif now - self._stalled_since > (MESH_WRITE_TIMEOUT_S if self.is_mesh else WRITE_TIMEOUT_S):
             self._server.counters.write_timeouts += 1
             self.abort("write_timeout")
 
@@ -229,6 +259,11 @@ class DerpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._server.counters.closed[reason] += 1
             self._transport.abort()
+
+    def restarting(self, reconnect_in_ms: int, try_for_ms: int) -> None:
+        """Tell the client when to come back (frame 0x15)."""
+        if self.registered and not self.is_mesh:
+            self.enqueue_control(encode_frame(Restarting(reconnect_in_ms, try_for_ms)))
 
     def close(self) -> None:
         """End after what is queued was written, as far as the kernel takes it now."""

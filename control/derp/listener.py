@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from appliance.proto.derp.upgrade import PATH
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from appliance.proto.http1.head import RequestHead
     from control.derp.server import DerpServer
 
+Page = Callable[["RequestHead"], Reply]
+
 REQUEST_TIMEOUT_S = 30.0
 MAX_UNREAD = 65536
 """Answers that a client may leave unread before it is dropped."""
@@ -22,10 +25,15 @@ _HOME = b"This is a DERP relay of a private mesh network.\n"
 
 
 class HttpFront(asyncio.Protocol):
-    """A connection until it becomes DERP; requests for small pages are answered one after the other."""
+    """A connection until it becomes DERP; requests for small pages are answered one after the other.
 
-    def __init__(self, server: DerpServer) -> None:
+    `pages` are further ones by path; with `relay` False they are all there is.
+    """
+
+    def __init__(self, server: DerpServer, pages: Mapping[str, Page], *, relay: bool = True) -> None:
         self._server = server
+        self._pages = pages
+        self._relay = relay
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._ip = ""
@@ -57,13 +65,13 @@ class HttpFront(asyncio.Protocol):
             self._answer(self._transport, head)
 
     def _answer(self, transport: asyncio.Transport, head: RequestHead) -> None:
-        if head.path == PATH:
+        if head.path == PATH and self._relay:
             self._leave()
             leftover, self._buffer = self._buffer, b""
             return self._server.upgrade(transport, head, leftover)
         if head.header("content-length") not in (None, "0") or head.header("transfer-encoding") is not None:
             return self._refuse(400)
-        reply = plain_reply(head) or _page(head)
+        reply = self._reply(head)
         transport.write(reply.encode(head_only=head.method == "HEAD"))
         if transport.get_write_buffer_size() > MAX_UNREAD:
             transport.abort()
@@ -73,6 +81,12 @@ class HttpFront(asyncio.Protocol):
         else:
             transport.close()
             self._leave()
+
+    def _reply(self, head: RequestHead) -> Reply:
+        page = self._pages.get(head.path.partition("?")[0])
+        if page is not None:
+            return page(head)
+        return (plain_reply(head) if self._relay else None) or _page(head)
 
     def _refuse(self, status: int) -> None:
         transport = self._transport

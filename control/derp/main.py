@@ -7,6 +7,8 @@ import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
 from appliance.types.errors import ApplianceError, DecodeError, StateError, UnderlayError
 from appliance.types.keys import DerpPrivateKey
+from control.derp.operation import Admissions, Operation, load_mesh_key
 from control.derp.server import DerpServer
 from control.derp.settings import DEFAULT_STATE_DIR, DerpSettings, load_settings
-from control.derp.verify import UrlAdmission
 from control.stun.server import StunServer
 from control.tls.files import write_private
 from control.tls.identity import ServerTls
@@ -61,25 +63,32 @@ def make_tls(settings: DerpSettings, server: DerpServer, clock: Clock, randomnes
     return ServerTls.self_signed(file, settings.names, clock, randomness, server.public_key)
 
 
-async def serve(settings: DerpSettings, stop: asyncio.Event) -> None:
-    """Run until `stop`. Raises `ApplianceError` when something cannot start."""
+async def serve(settings: DerpSettings, stop: asyncio.Event, reading: Callable[[], DerpSettings] | None = None) -> None:
+    """Run until `stop`. Raises `ApplianceError` when something cannot start. `reading` gives the settings at SIGHUP."""
     clock, randomness = SystemClock(), SystemRandomness()
-    admission = UrlAdmission(settings.verify_url, fail_open=settings.verify_fail_open) if settings.verify_url else None
+    admissions = Admissions(settings)
+    admissions.load()
     private_key = load_key(Path(settings.state_dir) / KEY_FILE, randomness)
-    server = DerpServer(private_key, randomness, clock, admission.admit if admission is not None else None)
-    stun = StunServer()
-    try:
+    mesh_key = load_mesh_key(settings.mesh_key_file)
+    limits, decide = settings.limits(), admissions.decide()
+    server = DerpServer(private_key, randomness, clock, decide, limits=limits, mesh_key=mesh_key)
+    operation = Operation(settings, server, admissions)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(admissions.close)
+        stack.push_async_callback(server.stop)
+        stun = StunServer()
+        stack.callback(stun.close)
         tls = make_tls(settings, server, clock, randomness)
         port = await _listen(server, settings, tls)
         if settings.stun_port:
             await _listen_stun(stun, settings)
+        await operation.start(private_key, randomness, stack)
+        if reading is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, operation.reload, reading)
+            stack.callback(loop.remove_signal_handler, signal.SIGHUP)
         click.echo(_ready_line(settings, port, stun.port, tls))
         await _wait(stop, tls)
-    finally:
-        stun.close()
-        await server.stop()
-        if admission is not None:
-            await admission.close()
 
 
 async def _listen(server: DerpServer, settings: DerpSettings, tls: ServerTls | None) -> int:
@@ -122,12 +131,12 @@ def _ready_line(settings: DerpSettings, port: int, stun_port: int, tls: ServerTl
     return ", ".join(parts)
 
 
-async def _serve_until_signalled(settings: DerpSettings) -> None:
+async def _serve_until_signalled(reading: Callable[[], DerpSettings]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    await serve(reading(), stop, reading)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -143,11 +152,24 @@ async def _serve_until_signalled(settings: DerpSettings) -> None:
 @click.option("--plain", is_flag=True, default=None, help="No TLS: a proxy in front does it.")
 @click.option("--verify-url", help="Ask this URL whether a node may use the relay.")
 @click.option("--verify-fail-open", is_flag=True, default=None, help="Admit nodes while that URL does not answer.")
+@click.option("--verify-socket", help="Socket of a stock node on this host: whom it sees may use the relay.")
+@click.option("--allow-file", help="File of node keys that may use the relay; read anew at SIGHUP.")
+@click.option("--mesh-key-file", help="Key of the region's mesh: 64 hex digits, the same on every server.")
+@click.option("--mesh-peer", "mesh_peers", multiple=True, help="Another server of the region; repeatable.")
+@click.option("--mesh-ca-file", help="Private CA (PEM) of the other servers.")
+@click.option("--client-bytes-per-s", type=int, help="Bytes a second that one client may send, 0 = any.  [default: 0]")
+@click.option("--total-bytes-per-s", type=int, help="The same for all together.  [default: 0]")
+@click.option("--accepts-per-s", type=int, help="New connections a second.  [default: 2000]")
+@click.option(
+    "--bootstrap-name", "bootstrap_names", multiple=True, help="Name published at /bootstrap-dns; repeatable."
+)
+@click.option("--metrics", help="Address and port of a page for Prometheus, such as 127.0.0.1:9471.")
 def cli(config: Path | None, **flags: Any) -> None:
     """Run a relay (DERP) and STUN server for the nodes of a mesh."""
-    flags["names"] = flags["names"] or None
+    for name in ("names", "mesh_peers", "bootstrap_names"):
+        flags[name] = flags[name] or None
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    asyncio.run(_serve_until_signalled(load_settings(config, flags)))
+    asyncio.run(_serve_until_signalled(lambda: load_settings(config, flags)))
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ class DropReason(StrEnum):
     """Why a packet was not delivered."""
 
     UNKNOWN_DEST = "unknown_dest"
+    UNKNOWN_DEST_ON_FWD = "unknown_dest_on_fwd"
     GONE_DISCONNECTED = "gone_disconnected"
     QUEUE_HEAD = "queue_head"
     QUEUE_TAIL = "queue_tail"
@@ -23,11 +24,16 @@ class DerpMetrics:
         self.packets_sent = 0
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.packets_forwarded_in = 0
+        self.packets_forwarded_out = 0
+        self.forwards_dropped = 0
         self.accepted = 0
         self.home_moves = 0
+        self.websockets = 0
         self.peer_gone_not_here = 0
         self.peer_gone_disconnected = 0
         self.write_timeouts = 0
+        self.reads_delayed = 0
         self.dropped: Counter[tuple[DropReason, str]] = Counter()
         self.closed: Counter[str] = Counter()
 

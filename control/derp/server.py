@@ -7,10 +7,11 @@ import contextlib
 import logging
 from asyncio import sslproto
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from appliance.crypto.hashes import equal
 from appliance.crypto.x25519 import public_key
 from appliance.drivers.listening import ANY_V6, listen_hosts
 from appliance.proto.derp.handshake import ServerInfo
@@ -22,6 +23,8 @@ from appliance.types.keys import NodePublicKey
 from control.derp.connection import DerpConnection
 from control.derp.metrics import DerpMetrics
 from control.derp.relay import PeerConnections, Relay
+from control.derp.throttle import NO_LIMIT, Bucket, Rate
+from control.derp.websocket import WebSocketTransport, upgrade_answer
 from control.derp.wheel import TimingWheel
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from appliance.ports.randomness import Randomness
     from appliance.proto.derp.server import ClientHello
     from appliance.proto.http1.head import RequestHead
-    from appliance.types.keys import DerpPrivateKey
-    from control.derp.listener import HttpFront
+    from appliance.types.keys import DerpMeshKey, DerpPrivateKey
+    from control.derp.listener import HttpFront, Page
 
 Admit = Callable[[NodePublicKey, str], Awaitable[bool]]
 """Whether a node key, seen from an IP address, may use this server."""
@@ -40,6 +43,9 @@ Admit = Callable[[NodePublicKey, str], Awaitable[bool]]
 ADMISSION_TIMEOUT_S = 5.0
 TICK_S = 0.5
 STOP_GRACE_S = 1.0
+RECONNECT_SPREAD_MS = 3000
+"""Clients of a server that stops come back spread over so long, each at a random time."""
+RETRY_FOR_MS = 60_000
 TLS_BUFFER_BYTES = 16 * 1024
 BACKLOG = 4096
 
@@ -53,6 +59,12 @@ class DerpLimits:
     connections: int = 60_000
     unregistered: int = 8192
     unregistered_per_ip: int = 512
+    accepts_per_s: float = 2000.0
+    """New connections a second, a burst of twice as many; more are accepted and closed at once (3.10)."""
+    client: Rate = NO_LIMIT
+    """Bytes a second that one client may send; 0 = no limit. Servers of the mesh are exempt."""
+    total: Rate = NO_LIMIT
+    """The same for all clients together."""
 
 
 class DerpServer:
@@ -66,6 +78,7 @@ class DerpServer:
         admit: Admit | None = None,
         *,
         limits: DerpLimits | None = None,
+        mesh_key: DerpMeshKey | None = None,
     ) -> None:
         self.public_key = public_key(private_key)
         self.randomness = randomness
@@ -76,9 +89,14 @@ class DerpServer:
         self.wheel: TimingWheel[DerpConnection | HttpFront] = TimingWheel(clock.now())
         self.stalled: set[DerpConnection] = set()
         self.loop = asyncio.get_running_loop()
+        self.pages: dict[str, Page] = {}
+        """Further pages by path."""
         self._private_key = private_key
         self._admit = admit
         self._limits = limits or DerpLimits()
+        self._mesh_key = mesh_key
+        self._accepts = Bucket(Rate(int(self._limits.accepts_per_s), int(2 * self._limits.accepts_per_s)))
+        self.total_bucket = Bucket(self._limits.total)
         self._connections: set[DerpConnection] = set()
         self._waiting_by_ip: Counter[str] = Counter()
         self._waiting = 0
@@ -97,15 +115,35 @@ class DerpServer:
         The caller stops using the transport. A request that asks for no upgrade is answered 426 and closed.
         """
         kind = upgrade_kind(head)
+        if kind is UpgradeKind.WEBSOCKET and not self._stopped:
+            return self._upgrade_websocket(transport, head, leftover)
         if self._stopped or kind is not UpgradeKind.DERP:
             transport.write(encode_response(426, b"DERP requires connection upgrade\n"))
             transport.close()
             return
         self.adopt(transport, leftover, answer_upgrade=not wants_fast_start(head))
 
+    def _upgrade_websocket(self, transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> None:
+        """Sub-protocol derp, any origin, no compression; then no DERP answer of its own (1.4)."""
+        answer = upgrade_answer(head)
+        if answer is None:
+            transport.write(encode_response(400, b"bad WebSocket handshake\n"))
+            transport.close()
+            return
+        transport.write(answer)
+        self.counters.websockets += 1
+        wrapped = WebSocketTransport(transport)
+        self.adopt(wrapped, b"", answer_upgrade=False)
+        if leftover:
+            wrapped.receive(leftover)
+
     def adopt(self, transport: asyncio.Transport, leftover: bytes, *, answer_upgrade: bool) -> None:
         """Begin the DERP handshake on a transport."""
         ip = peer_ip(transport)
+        if self._accepts.take(1, self.clock.now()) > 0:
+            self.counters.closed["too_fast"] += 1
+            transport.abort()
+            return
         if len(self._connections) >= self._limits.connections or not self.reserve(ip):
             self.counters.closed["too_many"] += 1
             transport.abort()
@@ -116,13 +154,23 @@ class DerpServer:
         self._empty.clear()
         connection.start(transport, leftover)
 
-    async def listen(self, host: str, port: int, ssl_context: ssl.SSLContext | None = None) -> int:
-        """Serve on an own port, with the plain endpoints of a DERP host. The bound port. Raises OSError."""
+    async def listen(
+        self,
+        host: str,
+        port: int,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        pages: Mapping[str, Page] | None = None,
+    ) -> int:
+        """Serve on an own port, with the plain endpoints of a DERP host; with `pages` only these, and no relaying.
+
+        The bound port. Raises OSError.
+        """
         from control.derp.listener import HttpFront  # it names this module's server
 
         limit_tls_buffers()
         listener = await self.loop.create_server(
-            lambda: HttpFront(self),
+            lambda: HttpFront(self, self.pages if pages is None else pages, relay=pages is None),
             listen_hosts(host or ANY_V6),
             port,
             ssl=ssl_context,
@@ -142,6 +190,7 @@ class DerpServer:
         for task in self._admissions:
             task.cancel()
         for connection in list(self._connections):
+            connection.restarting(int(self.randomness.uniform(0, RECONNECT_SPREAD_MS)), RETRY_FOR_MS)
             connection.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
@@ -151,6 +200,15 @@ class DerpServer:
         await asyncio.gather(*self._admissions, return_exceptions=True)
 
     # What operators and the control server ask
+
+    def set_limits(self, limits: DerpLimits) -> None:
+        """New rates and caps, for living clients too."""
+        self._limits = limits
+        self.total_bucket.rate = limits.total
+
+    def limits_of_client(self) -> Rate:
+        """What one client may send now."""
+        return self._limits.client
 
     def close_peer(self, key: NodePublicKey) -> int:
         """End all connections of a node that was deleted or expired; how many there were."""
@@ -170,6 +228,7 @@ class DerpServer:
             "current_keys": len(self.relay),
             "current_dup_client_keys": self.relay.duplicate_keys,
             "current_unregistered": self._waiting,
+            "current_remote_keys": self.relay.remote_keys,
         }
         return gauges | self.counters.snapshot()
 
@@ -190,9 +249,16 @@ class DerpServer:
         if not self._waiting_by_ip[ip]:
             del self._waiting_by_ip[ip]
 
+    def is_mesh(self, hello: ClientHello) -> bool:
+        """Whether the client is a server of our mesh; a wrong mesh key makes an ordinary client (2.3)."""
+        ours, theirs = self._mesh_key, hello.info.mesh_key
+        if ours is None or theirs is None or not any(ours.reveal()):
+            return False
+        return equal(ours.reveal(), theirs.reveal())
+
     def admit(self, connection: DerpConnection, hello: ClientHello) -> None:
-        """Decide about a client that proved its key, beside the accept path."""
-        if self._admit is None:
+        """Decide about a client that proved its key, beside the accept path. Servers of the mesh need no leave."""
+        if self._admit is None or self.is_mesh(hello):
             return connection.admitted(hello, True)
         task = self.loop.create_task(self._decide(self._admit, connection, hello))
         self._admissions.add(task)

@@ -13,7 +13,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from appliance.types.errors import ConfigError
+from appliance.types.addresses import parse_addr_port
+from appliance.types.errors import ConfigError, DecodeError
+from control.derp.mesh import parse_mesh_peer
+from control.derp.server import DerpLimits
+from control.derp.throttle import byte_rate
 
 VERSION = 1
 DEFAULT_STATE_DIR = "/var/lib/waypost-derp"
@@ -23,7 +27,10 @@ DEFAULT_STATE_DIR = "/var/lib/waypost-derp"
 class DerpSettings:
     """`certificate` and `private_key` name PEM files; without them the certificate is self-signed for `names`.
 
-    `host` "" listens on all addresses of both IP versions. `stun_port` 0 turns STUN off. `verify_url` "" admits all.
+    `host` "" listens on all addresses of both IP versions. `stun_port` 0 turns STUN off. Whom `verify_url`,
+    `verify_socket` (a node on this host) and `allow_file` (node keys) all admit, as far as they are set, may use the
+    relay. `mesh_peers` are the other servers of the region, who know the same mesh key. Rates of 0 are no limits.
+    `metrics` is the address and port of a page for Prometheus.
     """
 
     host: str = ""
@@ -36,6 +43,26 @@ class DerpSettings:
     plain: bool = False
     verify_url: str = ""
     verify_fail_open: bool = False
+    verify_socket: str = ""
+    allow_file: str = ""
+    mesh_key_file: str = ""
+    mesh_peers: tuple[str, ...] = ()
+    mesh_ca_file: str = ""
+    client_bytes_per_s: int = 0
+    client_burst_bytes: int = 0
+    total_bytes_per_s: int = 0
+    total_burst_bytes: int = 0
+    accepts_per_s: int = 2000
+    bootstrap_names: tuple[str, ...] = ()
+    metrics: str = ""
+
+    def limits(self) -> DerpLimits:
+        """Rates for the server; the other caps keep their defaults."""
+        return DerpLimits(
+            accepts_per_s=float(self.accepts_per_s),
+            client=byte_rate(self.client_bytes_per_s, self.client_burst_bytes),
+            total=byte_rate(self.total_bytes_per_s, self.total_burst_bytes),
+        )
 
     def check(self) -> None:
         """Raise `ConfigError` for what cannot work."""
@@ -49,6 +76,20 @@ class DerpSettings:
                 "names: a self-signed certificate needs the address or name by which nodes reach this server",
                 mend="give --name, or --certificate and --private-key, or --plain behind a TLS proxy",
             )
+        for name in ("client_bytes_per_s", "client_burst_bytes", "total_bytes_per_s", "total_burst_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}: {getattr(self, name)} is below 0", mend="give 0 for no limit")
+        if self.accepts_per_s < 1:
+            raise ConfigError(f"accepts_per_s: {self.accepts_per_s} lets nobody in", mend="give 1 or more")
+        if self.mesh_peers and not self.mesh_key_file:
+            raise ConfigError("mesh_peers need a key", mend="set mesh_key_file, with the same key on every server")
+        for text in self.mesh_peers:
+            parse_mesh_peer(text)
+        if self.metrics:
+            try:
+                parse_addr_port(self.metrics)
+            except DecodeError:
+                raise ConfigError(f"metrics: {self.metrics!r} is no address", mend="write 127.0.0.1:9471") from None
         if self.verify_url and not self.verify_url.startswith(("http://", "https://")):
             raise ConfigError(f"verify_url: {self.verify_url!r} is no URL", mend="begin it with https://")
 
@@ -77,7 +118,7 @@ def _checked(file: Path, name: str, value: Any) -> Any:
     default = {field.name: field.default for field in fields(DerpSettings)}
     if name not in default:
         raise ConfigError(f"{file}: {name} is no setting", mend=f"the settings are {', '.join(default)}")
-    if name == "names" and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+    if default[name] == () and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return tuple(value)
     if type(value) is not type(default[name]):
         raise ConfigError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from appliance.api import Segments, UdpPort
@@ -21,6 +22,8 @@ BATCHES = 64
 """Received at a time, so that the gateway's other work gets its turn."""
 MAX_JOINED = 65000
 MAX_SEGMENTS = 64
+STRANGERS_RUNS = 8
+"""Of a batch whose address is bound nowhere so much is looked at: handshakes come singly, floods in thousands."""
 _PROTOCOLS = frozenset((b"\x7a\x11", b"\x7a\x12"))
 _CONTROL = 0x80
 
@@ -67,9 +70,13 @@ class Forwarder:
             self.counters["receive_failed"] += 1
             return
         for source, batch in batches:
-            if batch.size > 0:
-                for head, packets in runs(batch):
-                    self._take(port, source, head, packets, batch.size, now)
+            if batch.size <= 0:
+                continue
+            found = runs(batch)
+            if not self._server.is_bound(source):
+                found = islice(found, STRANGERS_RUNS)
+            for head, packets in found:
+                self._take(port, source, head, packets, batch.size, now)
         self._flush()
 
     def _take(self, port: UdpPort, source: AddrPort, head: bytes, packets: memoryview, size: int, now: float) -> None:

@@ -19,6 +19,7 @@ from appliance.proto.control.upgrade import ACCEPTED, encode_upgrade, parse_key_
 from appliance.proto.http1.head import parse_request_head, parse_response_head
 from appliance.proto.noise.handshake import Initiator, Responder
 from appliance.proto.noise.records import RecordReader
+from appliance.proto.websocket import Message, ServerParser
 from appliance.types.errors import DecodeError
 from appliance.types.keys import MachinePrivateKey, MachinePublicKey
 from tests.fuzz.corpus import vectors
@@ -222,7 +223,24 @@ def _names(*kinds: type[msgspec.Struct]) -> list[bytes]:
     return [f'"{name}":'.encode() for name in sorted(names)]
 
 
+def run_websocket(data: bytes) -> None:
+    """Whole or in pieces the same messages, up to the first bad byte."""
+    found: list[list[Message]] = [[], []]
+    for kept, step in zip(found, (len(data) or 1, 3), strict=True):
+        parser = ServerParser()
+        with suppress(DecodeError):
+            for at in range(0, len(data), step):
+                kept += parser.feed(data[at : at + step])
+    assert found[1][: len(found[0])] == found[0]
+
+
 TARGETS = (
+    Target(
+        "websocket",
+        run_websocket,
+        [bytes.fromhex("818537fa213d7f9f4d5158"), bytes.fromhex("02813737373761808137373737"), b"\x88\x82abcd\x62\x8a"],
+        ("appliance/proto/websocket",),
+    ),
     Target("noise", run_noise, vectors("noise"), ("appliance/proto/noise",)),
     Target(
         "http1",

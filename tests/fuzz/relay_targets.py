@@ -37,6 +37,7 @@ _session = _server.allocate("n", (_keys[0].public, _keys[1].public), NOW)
 assert isinstance(_session, Session)
 for _leg in _session.legs:
     _leg.bound = A if _leg.key == _keys[0].public else B
+    _server._bound[_leg.bound] += 1
 
 
 def run_relay(data: bytes) -> None:

@@ -14,6 +14,7 @@ from enum import Enum
 
 from appliance.proto.derp.frames import (
     PROTOCOL_VERSION,
+    ForwardPacket,
     Frame,
     FrameType,
     Health,
@@ -21,12 +22,14 @@ from appliance.proto.derp.frames import (
     NotePreferred,
     PeerGone,
     PeerGoneReason,
+    PeerPresent,
     Ping,
     Pong,
     RecvPacket,
     Restarting,
     ServerInfoBox,
     ServerKey,
+    WatchConns,
     encode_frame,
     parse_frame,
     send_packet_bytes,
@@ -73,6 +76,13 @@ class PeerLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerArrived:
+    """Told to watchers only (spec section 4)."""
+
+    peer: NodePublicKey
+
+
+@dataclass(frozen=True, slots=True)
 class PongReceived:
     data: bytes
 
@@ -95,7 +105,9 @@ class Closed:
     reason: str
 
 
-ClientEvent = Connected | PacketsReceived | PeerLeft | PongReceived | HealthReported | ServerRestarting | Closed
+ClientEvent = (
+    Connected | PacketsReceived | PeerLeft | PeerArrived | PongReceived | HealthReported | ServerRestarting | Closed
+)
 
 
 class DerpClient:
@@ -174,6 +186,14 @@ class DerpClient:
     def note_preferred(self, preferred: bool) -> None:
         self._output.append(encode_frame(NotePreferred(preferred)))
 
+    def watch(self) -> None:
+        """Ask to be told who is connected; for servers of the mesh."""
+        self._output.append(encode_frame(WatchConns()))
+
+    def forward(self, source: NodePublicKey, destination: NodePublicKey, packet: bytes) -> None:
+        """Hand on a packet of one of our own clients; for servers of the mesh."""
+        self._output.append(encode_frame(ForwardPacket(source, destination, packet)))
+
     def ping(self, data: bytes) -> None:
         """`data` is 8 bytes, to come back in `PongReceived`."""
         self._output.append(encode_frame(Ping(data)))
@@ -231,6 +251,8 @@ class DerpClient:
                 self._open(frame, now)
             case PeerGone(peer, reason):
                 self._events.append(PeerLeft(peer, reason == PeerGoneReason.NOT_HERE))
+            case PeerPresent(peer):
+                self._events.append(PeerArrived(peer))
             case Ping(data):
                 self._output.append(encode_frame(Pong(data)))
             case Pong(data):

@@ -68,6 +68,7 @@ class RelayServer:
         self._by_pair: dict[tuple[DiscoPublicKey, DiscoPublicKey], Session] = {}
         self._owned: Counter[str] = Counter()
         self._known_by: Counter[DiscoPublicKey] = Counter()
+        self._bound: Counter[AddrPort] = Counter()
         self._last_vni = 0
         self._lamport_id = 0
         self._next_expiry: float | None = None
@@ -132,6 +133,10 @@ class RelayServer:
     def session(self, vni: int) -> Session | None:
         return self._by_vni.get(vni)
 
+    def is_bound(self, source: AddrPort) -> bool:
+        """Whether somebody has proven this address in any session."""
+        return source in self._bound
+
     def receive_handshake(self, vni: int, packet: bytes, source: AddrPort, now: float) -> bytes | None:
         """A packet with the control bit, its Geneve header included; the answer to its source, if there is one."""
         session = self._by_vni.get(vni)
@@ -170,11 +175,19 @@ class RelayServer:
             return self._drop("old_answer")
         if not self._challenges.verify(message.challenge, message.vni, message.generation, message.remote, source, now):
             return self._drop("wrong_answer")
+        self._unbind(leg)
         leg.bound = source
+        self._bound[source] += 1
         leg.last_seen = now
         leg.generation = 0
         self.counters["bound"] += 1
         return None
+
+    def _unbind(self, leg: Leg) -> None:
+        if leg.bound is not None:
+            self._bound[leg.bound] -= 1
+            if not self._bound[leg.bound]:
+                del self._bound[leg.bound]
 
     def _drop(self, reason: str) -> bytes | None:
         """No answer to anything that is wrong."""
@@ -211,6 +224,8 @@ class RelayServer:
         self._owned[session.owner] -= 1
         if not self._owned[session.owner]:
             del self._owned[session.owner]
+        for leg in session.legs:
+            self._unbind(leg)
         for key in session.clients:
             self._known_by[key] -= 1
             if not self._known_by[key]:

@@ -11,7 +11,7 @@ from appliance.proto.peer_relay import RelayServer
 from appliance.proto.stun import encode_request, encode_response
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import DiscoPublicKey
-from plugins.peer_relay.forwarding import Forwarder
+from plugins.peer_relay.forwarding import STRANGERS_RUNS, Forwarder
 from plugins.peer_relay.relay import SystemBytes
 
 NOW = 100.0
@@ -35,6 +35,7 @@ class Rig:
             session = self.server.allocate("n", keys, NOW)
             for leg, address in zip(session.legs, (far, self.a), strict=True):
                 leg.bound, leg.last_seen = address, NOW
+                self.server._bound[address] += 1
 
     def receive(self, *batches, port=None):
         port = port or self.v4
@@ -101,6 +102,11 @@ def test_fail__what_is_not_ours_is_counted_and_stun_answers_are_not(rig):
     assert rig.sent() == []
     rig.receive((STRANGER, one(encode_request(b"t" * 12))))
     assert rig.sent() == [], "the relay is no STUN server"
+
+
+def test_fail__a_flood_of_a_stranger_is_looked_at_in_part_only(rig):
+    rig.receive((STRANGER, Segments(b"".join(relayed(n, b"") for n in range(100, 200)), 8)))
+    assert rig.forwarder.counters == {"unknown_vni": STRANGERS_RUNS}
 
 
 def test_fail__a_socket_that_refuses_is_counted(rig):

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_ok__flags_win_over_the_file(tmp_path: Path) -> None:
         ("version = 1\nport = 1", "names: a self-signed"),
         ('version = 1\ncertificate = "x"', "belong together"),
         ('version = 1\nplain = true\nverify_url = "x"', "is no URL"),
+        ("version = 1\nplain = true\nclient_bytes_per_s = -1", "is below 0"),
+        ("version = 1\nplain = true\naccepts_per_s = 0", "lets nobody in"),
+        ('version = 1\nplain = true\nmesh_peers = ["a"]', "need a key"),
+        ('version = 1\nplain = true\nmesh_key_file = "k"\nmesh_peers = ["a b"]', "names no server"),
+        ('version = 1\nplain = true\nmetrics = "9471"', "is no address"),
         ("version = = 1", "line 1"),
     ],
 )
@@ -122,3 +128,59 @@ async def test_ok__process_ends_on_sigterm(tmp_path: Path) -> None:
     assert (await process.stdout.readline()).startswith(b"relay on TCP port ")
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
+
+
+async def get(port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_ok__mesh_names_metrics_and_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two relays of one region, as an operator starts them."""
+    (tmp_path / "mesh.key").write_text("5a" * 32 + "\n")
+    (tmp_path / "keys").write_text("# nobody yet\n")
+    ports, stop = [free_port(), free_port()], asyncio.Event()
+    metrics = free_port()
+    settings = [
+        DerpSettings(
+            host="127.0.0.1",
+            port=ports[number],
+            stun_port=0,
+            state_dir=str(tmp_path / str(number)),
+            plain=True,
+            mesh_key_file=str(tmp_path / "mesh.key"),
+            mesh_peers=tuple(f"http://127.0.0.1:{port}" for port in ports),
+            bootstrap_names=("localhost",),
+            metrics=f"127.0.0.1:{metrics}" if number == 0 else "",
+            allow_file=str(tmp_path / "keys"),
+        )
+        for number in (0, 1)
+    ]
+    readings: list[int] = []
+
+    def reading() -> DerpSettings:
+        readings.append(1)
+        return replace(settings[0], client_bytes_per_s=5)
+
+    running = [
+        asyncio.ensure_future(serve(settings[0], stop, reading)),
+        asyncio.ensure_future(serve(settings[1], stop)),
+    ]
+    printed = ""
+    while printed.count("relay on TCP port") < 2:
+        await asyncio.sleep(0.01)
+        printed += capsys.readouterr().out
+        assert not any(task.done() for task in running)
+    while b"waypost_derp_current_keys 1\n" not in (await get(metrics, "/metrics")):
+        await asyncio.sleep(0.05)  # the other server's, which dialled this one and needs no admission
+    assert b"404" in (await get(metrics, "/derp/probe"))
+    assert b"404" in (await get(ports[0], "/metrics")), "metrics are not for everybody"
+    assert b'{"localhost": [' in (await get(ports[0], "/bootstrap-dns"))
+    os.kill(os.getpid(), signal.SIGHUP)
+    while not readings:
+        await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.gather(*running)

@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from appliance.proto.derp.client import Connected, DerpClient, PacketsReceived, PeerLeft, PongReceived
+from appliance.proto.derp.client import (
+    Connected,
+    DerpClient,
+    PacketsReceived,
+    PeerLeft,
+    PongReceived,
+    ServerRestarting,
+)
 from appliance.proto.derp.frames import KeepAlive, WatchConns, encode_frame
 from appliance.proto.disco.packet import MAGIC
 from appliance.types.errors import ControlError
 from appliance.types.keys import NodePublicKey
-from control.derp.server import DerpLimits
+from control.derp.server import RECONNECT_SPREAD_MS, DerpLimits
+from control.derp.throttle import Rate
 
 DISCO = MAGIC + bytes(56)
 STRANGER = NodePublicKey(b"\x77" * 32)
@@ -272,3 +280,40 @@ async def test_fail__no_upgrade_asked(relaying: Any) -> None:
     writer.write(b"GET /derp HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.1 426 ")
     writer.transport.abort()
+
+
+async def test_ok__a_server_that_stops_says_when_to_come_back(start: Any) -> None:
+    relaying = await start()
+    one = await relaying.connect(1)
+    await relaying.server.stop()
+    event = await one.event()
+    assert isinstance(event, ServerRestarting)
+    assert 0 <= event.reconnect_in_ms <= RECONNECT_SPREAD_MS
+    assert event.try_for_ms > RECONNECT_SPREAD_MS
+    assert await one.ended()
+
+
+async def test_ok__a_client_above_its_rate_is_slowed_and_nobody_else(start: Any) -> None:
+    relaying = await start(limits=DerpLimits(client=Rate(2_000_000, 65_568)))
+    fast, slow, other = await relaying.connect(1), await relaying.connect(2), await relaying.connect(3)
+    await fast.send(other.key, *(bytes(1000) for _ in range(200)))
+    await slow.send(other.key, b"in between")
+    seen = 0
+    while not seen:
+        event = await other.event()
+        if isinstance(event, PacketsReceived) and event.source == slow.key:
+            seen += 1
+    await fast.settle()
+    assert relaying.server.metrics()["reads_delayed"] > 0
+    assert not [name for name in relaying.server.metrics() if "rate" in name]
+
+
+async def test_fail__connections_that_come_too_fast_are_closed(start: Any) -> None:
+    relaying = await start(limits=DerpLimits(accepts_per_s=1))
+    for seed in (1, 2):
+        await relaying.connect(seed)
+    three = await relaying.dial(3)
+    assert await three.ended()
+    assert relaying.server.metrics()['closed{reason="too_fast"}'] == 1
+    relaying.clock.advance(2)
+    await relaying.connect(4)

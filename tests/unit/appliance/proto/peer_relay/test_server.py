@@ -51,6 +51,7 @@ def test_ok__a_client_that_moved_binds_anew_and_only_its_new_address_counts(rela
     relay_rig.a.generation += 10
     relay_rig.a.bind(session, relay_rig.b, relay_rig.now + 5)
     assert session.toward(before, relay_rig.now + 5) is None
+    assert (relay_rig.server.is_bound(before), relay_rig.server.is_bound(ELSEWHERE)) == (False, True)
     assert session.toward(relay_rig.b.address, relay_rig.now + 5) == ELSEWHERE
 
 
@@ -130,6 +131,7 @@ def test_ok__what_nobody_bound_ends_soon_and_what_is_silent_later(relay_rig):
     assert server.session(session.vni) is None, "one silent side is enough"
     assert server.next_timer() is None
     assert server.owners() == frozenset()
+    assert not server.is_bound(relay_rig.a.address)
 
 
 def test_fail__limits_and_bad_keys(relay_rig):
