@@ -75,6 +75,7 @@ class Core:
         self._unwritten: dict[NodeId, set[str]] = {}
         self._seen = 0
         self._eager: set[NodeId] = set()
+        self._moved_routes: set[Prefix] = set()
         self._unwell: set[NodeId] = set()
         self.news = asyncio.Event()
         """Other processes committed something; `catch_up` takes it in."""
@@ -97,12 +98,15 @@ class Core:
         """Fill the read model from the database."""
         async with self._database.begin(self._tailnet_id) as tx:
             self._seen = await tx.lock()
-            users, nodes = await tx.users(), await tx.nodes()
+            users, nodes, primaries = await tx.users(), await tx.nodes(), await tx.primaries()
         for user in users:
             self.model.put_user(user)
         for node in nodes:
             self.model.put_node(node)
             self._advertisers.change(None, node)
+        self.model.set_primaries(
+            {route: node_id for route, node_id in primaries.items() if node_id in self._advertisers.of(route)}
+        )
         self._compile()
 
     def _compile(self) -> None:
@@ -289,11 +293,12 @@ class Core:
             self.model.put_node(after)
 
     async def flush(self) -> None:
-        """Write what `touch` left."""
+        """Write what `touch` left, and which subnets moved."""
         unwritten, self._unwritten = self._unwritten, {}
         eager, self._eager = self._eager, set()
+        moved, self._moved_routes = self._moved_routes, set()
         self.hurry.clear()
-        if not unwritten:
+        if not unwritten and not moved:
             return
         try:
             async with self._database.begin(self._tailnet_id) as tx:
@@ -302,10 +307,12 @@ class Core:
                     node = self.model.nodes.get(node_id)
                     if node is not None:
                         await tx.change_node(node_id, {name: getattr(node, name) for name in names})
+                await tx.set_primaries({route: self.model.primary_of(route) for route in moved})
                 if eager and self.processes is not None:
                     await tx.log_change(Touched(nodes=frozenset(eager)), revision)
         except BaseException:
             self._eager |= eager
+            self._moved_routes |= moved
             for node_id, names in unwritten.items():
                 self._unwritten.setdefault(node_id, set()).update(names)
             raise
@@ -318,6 +325,13 @@ class Core:
             return
         moved = self._elect(self.model.nodes[node_id].subnet_routes) | self._companions([node_id])
         self._publish(viewers={node_id} | self._viewers_of(moved | {node_id}), online={node_id: online}, moved=moved)
+
+    def show_back(self, node_ids: Collection[NodeId]) -> None:
+        """Nodes that count as online from the start; primaries are chosen when all of them are."""
+        came = {node_id: True for node_id in node_ids if self.model.set_online(node_id, True)}
+        routes = {route for node_id in came for route in self.model.nodes[node_id].subnet_routes}
+        moved = self._elect(routes) | self._companions(came)
+        self._publish(self._viewers_of(moved | came.keys()), came, moved)
 
     def contested_routers(self) -> set[NodeId]:
         """Nodes that serve a subnet which another one serves too."""
@@ -408,9 +422,11 @@ class Core:
         if self.processes is not None and not self.processes.leads:
             return self.model.set_primaries({route: self._led_primary(route) for route in routes})
         wanted = self._advertisers.elect_all(routes, self.model.primary_of, self.is_well)
+        before = self.model.primaries()
+        moved = {route: node_id for route, node_id in wanted.items() if before.get(route) != node_id}
+        self._moved_routes |= moved.keys()
         if self.processes is not None:
-            before = self.model.primaries()
-            self.processes.tell_primaries({r: node for r, node in wanted.items() if before.get(r) != node})
+            self.processes.tell_primaries(moved)
         return self.model.set_primaries(wanted)
 
     def _led_primary(self, route: Prefix) -> NodeId | None:

@@ -45,10 +45,13 @@ class Presence:
         Otherwise the first node back would see all others offline, and subnets without their routers.
         """
         now, wall_now = self._core.clock.now(), self._core.clock.wall_now()
-        for node in tuple(self._core.model.nodes.values()):
-            if node.last_seen is not None and wall_now - node.last_seen <= _RESTART_LIMIT:
-                self._leaving[node.id] = now + _COMEBACK_S
-                self._core.show_online(node.id, True)
+        back = [
+            node.id
+            for node in self._core.model.nodes.values()
+            if node.last_seen is not None and wall_now - node.last_seen <= _RESTART_LIMIT
+        ]
+        self._leaving.update(dict.fromkeys(back, now + _COMEBACK_S))
+        self._core.show_back(back)
 
     def started(self, node_id: NodeId) -> None:
         if node_id not in self._core.model.nodes:

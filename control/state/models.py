@@ -205,3 +205,12 @@ pool_counters = Table(
     Column("pool", String(43), primary_key=True),
     Column("last_given", String(39), nullable=False),
 )
+
+primaries = Table(
+    "primaries",
+    metadata,
+    Column("tailnet_id", Integer, ForeignKey("tailnets.id"), primary_key=True),
+    Column("route", String(43), primary_key=True),
+    Column("node_id", Integer, nullable=False),
+)
+"""Who served each subnet when it was last written; a node that is gone may still stand here."""

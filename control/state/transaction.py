@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Column, Table, delete, func, insert, select, text, update
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from appliance.types.addresses import Prefix
     from appliance.types.ids import NodeId, UserId
     from control.state.records import TailnetId
 
@@ -193,6 +194,25 @@ class Transaction:
 
     async def users_by_id(self, user_ids: Iterable[UserId]) -> list[UserRecord]:
         return [user_record(row) for row in await self._some(models.users, user_ids)]
+
+    # Primary routers
+
+    async def primaries(self) -> dict[Prefix, NodeId]:
+        """Who served each subnet when that was last written."""
+        table = models.primaries
+        query = select(table).where(table.c.tailnet_id == self._tailnet)
+        rows = (await self._connection.execute(query)).mappings()
+        return {ip_network(row["route"]): row["node_id"] for row in rows}
+
+    async def set_primaries(self, changed: Mapping[Prefix, NodeId | None]) -> None:
+        """None = nobody serves it now."""
+        table = models.primaries
+        for route, node_id in changed.items():
+            where = (table.c.tailnet_id == self._tailnet) & (table.c.route == str(route))
+            await self._connection.execute(delete(table).where(where))
+            if node_id is not None:
+                values = {"tailnet_id": self._tailnet, "route": str(route), "node_id": node_id}
+                await self._connection.execute(insert(table).values(values))
 
     # Addresses
 

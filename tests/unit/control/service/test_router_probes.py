@@ -166,3 +166,20 @@ async def test_ok__grants_with_via_leave_silent_and_absent_routers(rig, channel)
     await rig.service.sweep()
     assert serving() == [pair[1].id]
     assert rig.changes[-1].routes_moved == {node.id for node in pair}
+
+
+async def test_ok__a_restart_moves_no_subnet(rig, channel, pair):
+    one, two = pair
+    channel.silent = {one.id}
+    await rig.service.probes.round()
+    view = rig.service.view()
+    assert view.primary_of(LAN) == two.id
+    await rig.reopen()
+    view = rig.service.view()
+    assert view.primary_of(LAN) == two.id
+    for node in (two, one):
+        rig.service.session_started(node.id)
+        assert view.primary_of(LAN) == two.id
+    await rig.service.nodes.delete(ADMIN, "gw2")
+    await rig.reopen()
+    assert rig.service.view().primary_of(LAN) == one.id
