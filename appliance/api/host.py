@@ -60,6 +60,13 @@ class HostHandle(Protocol):
 
     async def facts(self) -> HostFacts: ...
 
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        """Seconds until a host outside the mesh answered an ICMP echo, None when it did not in time (right `probe`).
+
+        Asked past the tunnel, by the host's own routes. `timeout_s` is at most 10.
+        """
+        ...
+
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         """Names of the application capabilities that the policy grants this peer toward this node; none for others."""
         ...

@@ -59,6 +59,8 @@ class Right(StrEnum):
     """Press the buttons of other plugins' panels."""
     UNDERLAY = "underlay"
     """UDP ports outside the tunnel; for plugins inside `waypostd` only."""
+    PROBE = "probe"
+    """Ask hosts outside the mesh whether they answer."""
 
 
 class LogLevel(StrEnum):
@@ -75,7 +77,8 @@ class LogLevel(StrEnum):
 class NodeInfo:
     """This node or a peer. `routes`: what it routes beyond its own addresses; for this node: its approved routes.
 
-    `name` is the FQDN without its trailing dot; `online` None means unknown; `capabilities` are capability names.
+    `name` is the FQDN without its trailing dot; `online` None means unknown; `capabilities` are capability names;
+    `primary` are the routes, of those that several nodes serve, that this one serves now.
     """
 
     stable_id: str
@@ -87,6 +90,7 @@ class NodeInfo:
     user: str = ""
     os: str = ""
     capabilities: tuple[str, ...] = ()
+    primary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +149,13 @@ class RelayOffer:
 
 @dataclass(frozen=True, slots=True)
 class AttachedPrefix:
-    """A prefix that one of the host's own interfaces is in. `address` is the host's address there."""
+    """A prefix that one of the host's own interfaces is in. `address` is the host's address there; `up`: the interface
+    has a carrier (a cable, an association)."""
 
     prefix: str
     interface: str
     address: str = ""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class ChangeApplier:
 
     def attached(self) -> tuple[AttachedPrefix, ...]:
         """The host's own prefixes, for plugins."""
-        return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address) for lan in self._core.links.lans())
+        return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address, lan.up) for lan in self._core.links.lans())
 
     def _model(self, view: NetmapView) -> RouterModel:
         node = view.self_node

@@ -53,7 +53,7 @@ class MonitoredLinks:
         if network is None:
             return ()
         return tuple(
-            Lan(item.interface, str(item.address.network), str(item.address.ip))
+            Lan(item.interface, str(item.address.network), str(item.address.ip), item.interface not in network.dead)
             for item in sorted(network.addresses, key=lambda item: (item.interface, str(item.address)))
             if not item.address.is_link_local
         )

@@ -76,11 +76,12 @@ class RuleRemoved:
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """A prefix that one of the host's own interfaces is in, with the host's address there."""
+    """A prefix that one of the host's own interfaces is in, with the host's address there. `up`: it has a carrier."""
 
     interface: str
     prefix: str
     address: str
+    up: bool = True
 
 
 class HostLinks(Protocol):

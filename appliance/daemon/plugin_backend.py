@@ -32,7 +32,9 @@ from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.relay_desk import granted
 from appliance.daemon.stun_servers import stun_servers
+from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.streams import bypassing_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
@@ -81,6 +83,7 @@ class PluginBackend:
         self._situation = situation
         self._log = structlog.get_logger("plugin")
         self._listeners = PluginListeners(self._own_addresses, sockets)
+        self._pinger = IcmpPinger(clock, randomness, bypassing_socket)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
         self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
         """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
@@ -162,7 +165,7 @@ class PluginBackend:
         return sorted(found, key=lambda address: address.version)
 
     def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
-        return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address) for lan in self._links.lans())
+        return tuple(AttachedPrefix(lan.prefix, lan.interface, lan.address, lan.up) for lan in self._links.lans())
 
     def facts(self) -> HostFacts:
         connected = self._situation.view is not None and self._situation.view.self_node is not None
@@ -183,6 +186,12 @@ class PluginBackend:
         view = self._situation.view
         own = view.self_node if view is not None else None
         return await stun_servers(view.derp_map, own.home_derp) if view is not None and own is not None else ()
+
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        try:
+            return await self._pinger(ip_address(address), timeout_s)
+        except (ValueError, OSError):
+            return None
 
     def request_refresh(self, kind: Kind, reason: str) -> None:
         self._log.debug("refresh requested", kind=str(kind), reason=reason)

@@ -37,10 +37,12 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class HostNetwork:
-    """What sockets of ours depend on. `addresses` hold every interface but loopback and tunnels."""
+    """What sockets of ours depend on. `addresses` hold every interface but loopback and tunnels; `dead` names those of
+    their interfaces that have no carrier."""
 
     uplinks: frozenset[Uplink]
     addresses: frozenset[InterfaceAddress]
+    dead: frozenset[str] = frozenset()
 
     def prefixes(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
         """Addresses with their prefix lengths, sorted: the LANs that this host is in."""
@@ -59,10 +61,13 @@ class HostNetwork:
 
 async def host_network(netlink: NetlinkPort, tunnels: Collection[str] = ("waypost0",)) -> HostNetwork:
     """Read the host's network. `tunnels` are left out. Raises `NetlinkError`."""
-    ignored = {*tunnels, *(link.name for link in await netlink.links() if link.loopback)}
+    links = await netlink.links()
+    ignored = {*tunnels, *(link.name for link in links if link.loopback)}
     addresses = frozenset(item for item in await netlink.addresses() if item.interface not in ignored)
     routes = await netlink.routes(TABLE_MAIN)
-    return HostNetwork(frozenset(_uplinks(routes, addresses, ignored)), addresses)
+    used = {item.interface for item in addresses}
+    dead = frozenset(link.name for link in links if link.name in used and not (link.up and link.running))
+    return HostNetwork(frozenset(_uplinks(routes, addresses, ignored)), addresses, dead)
 
 
 def _uplinks(
@@ -88,6 +93,9 @@ def compare(before: HostNetwork, after: HostNetwork) -> LinkChanged | None:
     if before.addresses != after.addresses:
         changed = sorted(str(item) for item in before.addresses ^ after.addresses)
         return LinkChanged(major=False, reason=", ".join(changed[:4]))
+    if before.dead != after.dead:
+        names = sorted(before.dead ^ after.dead)
+        return LinkChanged(major=False, reason=f"carrier lost or back on {', '.join(names)}")
     return None
 
 

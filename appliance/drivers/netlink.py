@@ -36,6 +36,7 @@ _FR_ACT_TO_TBL = 1
 _FR_ACT_UNREACHABLE = 7
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
+_IFF_RUNNING = 0x40
 _V6_METRIC = 1024  # what the kernel stores for an IPv6 route without a metric
 _ABSENT = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
@@ -172,7 +173,7 @@ def _link(message: Any) -> Link:
     flags = message["flags"]
     return Link(
         message["index"], attrs["IFLA_IFNAME"], attrs.get("IFLA_MTU", 0), bool(flags & _IFF_UP),
-        bool(flags & _IFF_LOOPBACK),
+        bool(flags & _IFF_LOOPBACK), bool(flags & _IFF_RUNNING),
     )  # fmt: skip
 
 

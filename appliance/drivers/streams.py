@@ -33,6 +33,14 @@ ATTEMPT_DELAY_S = 0.25
 _META_NAME = "derpkey"
 
 
+def bypassing_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+    """A socket of this host's network that never uses the tunnel, where the process may mark it. Raises OSError."""
+    sock = open_socket(family, kind, protocol)
+    if may_mark_sockets():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, BYPASS_MARK)
+    return sock
+
+
 class SocketStream:
     """`ByteStream` on an asyncio connection."""
 

@@ -89,6 +89,10 @@ class HostBackend(Protocol):
         """As "ip:port", nearest region first."""
         ...
 
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        """Seconds to an ICMP answer from outside the mesh, None: none in time."""
+        ...
+
     def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         """Ask the contributions anew soon, outside the current call."""
         ...

@@ -29,6 +29,7 @@ from appliance.ports.packets import UdpPort
 from appliance.types.errors import StateError
 
 MAX_HEALTH_ITEMS = 32
+MAX_REACH_S = 10.0
 
 
 class InlineHandle:
@@ -107,6 +108,10 @@ class InlineHandle:
     async def stun_servers(self) -> tuple[str, ...]:
         self._need(Right.UNDERLAY)
         return await self._backend.stun_servers()
+
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        self._need(Right.PROBE)
+        return await self._backend.reach(address, min(max(timeout_s, 0.0), MAX_REACH_S))
 
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self._backend.request_refresh(kind, f"{self._plugin}: {reason}")

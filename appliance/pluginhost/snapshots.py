@@ -23,6 +23,7 @@ def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
         user=profile.login_name if profile is not None else "",
         os=node.os,
         capabilities=tuple(sorted(node.cap_map)),
+        primary=tuple(str(prefix) for prefix in node.primary_routes),
     )
 
 

@@ -37,11 +37,14 @@ class RouteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """`running`: it is up and has a carrier: a cable, an association."""
+
     index: int
     name: str
     mtu: int = 1500
     up: bool = True
     loopback: bool = False
+    running: bool = True
 
 
 @dataclass(frozen=True, slots=True)

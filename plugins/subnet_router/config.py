@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
 from appliance.api import SettingError
+from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.rules import normalise_routes
 
 MAX_ROUTES = 1000
+MAX_PROBES = 32
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,16 @@ class SubnetRouterConfig:
 
     advertise_routes: tuple[str, ...] = ()
     """Prefixes that this gateway offers to the mesh."""
+    auto: bool = False
+    """Offer the attached private networks as well, as they come and go."""
+    auto_except: tuple[str, ...] = ()
+    """Never offered by `auto`: these prefixes and all inside them, or interfaces by name."""
+    probes: tuple[str, ...] = ()
+    """Hosts of the LANs; a LAN whose probes are all silent is not offered until they answer."""
     accept_routes: bool = False
     """Install the prefixes that peers offer."""
+    refuse_routes: tuple[str, ...] = ()
+    """Of those, never these and none inside them."""
     snat: bool = True
     """Let mesh traffic enter the own networks with the gateway's own address; off for site-to-site."""
 
@@ -25,3 +36,34 @@ class SubnetRouterConfig:
         if len(self.advertise_routes) > MAX_ROUTES:
             raise SettingError("advertise_routes", f"has more than {MAX_ROUTES} entries", mend="join prefixes")
         object.__setattr__(self, "advertise_routes", normalise_routes(self.advertise_routes))
+        for key in ("auto_except", "refuse_routes"):
+            entries = getattr(self, key)
+            if len(entries) > MAX_ROUTES:
+                raise SettingError(key, f"has more than {MAX_ROUTES} entries", mend="join prefixes")
+            named = key == "auto_except"
+            object.__setattr__(self, key, tuple(_entry(key, n, each, named=named) for n, each in enumerate(entries)))
+        if len(self.probes) > MAX_PROBES:
+            raise SettingError(
+                "probes", f"has more than {MAX_PROBES} entries", mend="one or two hosts a LAN are enough"
+            )
+        object.__setattr__(self, "probes", tuple(_probe(index, text) for index, text in enumerate(self.probes)))
+
+
+def _entry(key: str, index: int, text: str, *, named: bool) -> str:
+    """A prefix in normal form; where `named` allows it, the name of an interface."""
+    text = text.strip()
+    if named and text and "/" not in text and ":" not in text and not text[0].isdigit() and len(text) < 16:
+        return text
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        mend = "write a prefix like 192.168.10.0/24" + (", or the name of an interface" if named else "")
+        raise RouteSettingError(index, f"{text[:64]!r} is not a prefix", key=key, mend=mend) from None
+
+
+def _probe(index: int, text: str) -> str:
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        mend = "write the address of a host of the LAN that is always on, such as its switch"
+        raise RouteSettingError(index, f"{text[:64]!r} is no address", key="probes", mend=mend) from None

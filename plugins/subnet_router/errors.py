@@ -6,7 +6,7 @@ from appliance.api import SettingError
 
 
 class RouteSettingError(SettingError):
-    """Entry `index` of `advertise_routes` cannot be advertised."""
+    """Entry `index` of the list `key` cannot be."""
 
-    def __init__(self, index: int, text: str, *, mend: str) -> None:
-        super().__init__(f"advertise_routes[{index}]", text, mend=mend)
+    def __init__(self, index: int, text: str, *, key: str = "advertise_routes", mend: str) -> None:
+        super().__init__(f"{key}[{index}]", text, mend=mend)

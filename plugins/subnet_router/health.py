@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from appliance.api import HealthItem
 from appliance.types.errors import Severity
-from plugins.subnet_router.rules import conflicts, families
+from plugins.subnet_router.rules import conflicts, families, overlapping
 from plugins.subnet_router.state import RouterState
 
 SHOWN = 5
@@ -14,11 +14,41 @@ SHOWN = 5
 
 
 def health_items(state: RouterState) -> tuple[HealthItem, ...]:
-    return (*_forwarding(state), *_approval(state), *_conflicts(state), *_not_accepted(state))
+    return (
+        *_forwarding(state),
+        *_lost(state),
+        *_approval(state),
+        *_conflicts(state),
+        *_overlaps(state),
+        *_not_accepted(state),
+    )
+
+
+def _lost(state: RouterState) -> Iterator[HealthItem]:
+    if state.lost:
+        texts = [f"{route} ({reason})" for route, reason in state.lost.items()]
+        yield HealthItem(
+            "network-lost",
+            f"networks are not offered, for this gateway does not reach them: {listed(texts)}",
+            "look at the cable, the switch and the hosts that 'probes' names",
+            Severity.HIGH,
+        )
+
+
+def _overlaps(state: RouterState) -> Iterator[HealthItem]:
+    pairs = overlapping((*state.selection.accepted, *state.wanted)) if state.config.accept_routes else ()
+    if pairs:
+        texts = [f"{inner} lies in {outer}" for outer, inner in pairs]
+        yield HealthItem(
+            "routes-overlap",
+            f"networks of the mesh overlap, the smaller one goes first: {listed(texts)}",
+            "if that is not meant, refuse one: waypost plugins config subnet_router 'refuse_routes=[\"PREFIX\"]'",
+            Severity.LOW,
+        )
 
 
 def _forwarding(state: RouterState) -> Iterator[HealthItem]:
-    wanted = families(state.config.advertise_routes)
+    wanted = families(state.wanted)
     off = [
         sysctl
         for version, value, sysctl in (

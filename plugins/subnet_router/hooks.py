@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from appliance.api import (
@@ -41,7 +41,7 @@ class SubnetRouter:
 
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
-        return (LanWatch(host),)
+        return (LanWatch(host, lambda: self._state, self._saw, self._gate),)
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:
@@ -50,26 +50,29 @@ class SubnetRouter:
         self._offering.difference_update(change.removed)
         for peer in change.changed:
             self._note(peer)
-        approved = self._state.approved if change.self_node is None else change.self_node.routes
-        self._state = replace(self._state, approved=approved, offering=len(self._offering))
+        node = change.self_node
+        if node is not None:
+            self._state = replace(self._state, approved=node.routes, primary=node.primary)
+        self._state = replace(self._state, offering=len(self._offering))
 
     @hookimpl
     def appliance_contribute_routes(self) -> Sequence[str]:
-        return self._state.config.advertise_routes
+        return self._state.offered
 
     @hookimpl
     def appliance_accept_routes(
         self, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
     ) -> RouteSelection:
         config = self._state.config
-        chosen = select_routes(offered if config.accept_routes else (), attached, config.advertise_routes)
+        self._state = replace(self._state, attached=attached)
+        usable = offered if config.accept_routes else ()
+        chosen = select_routes(usable, attached, self._state.wanted, config.refuse_routes)
         self._state = replace(self._state, selection=chosen)
         return chosen
 
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:
-        config = self._state.config
-        return FirewallPart(forwarded=config.advertise_routes, snat=config.snat)
+        return FirewallPart(forwarded=self._state.wanted, snat=self._state.config.snat)
 
     @hookimpl
     def appliance_check_health(self, facts: HostFacts) -> Sequence[HealthItem]:
@@ -83,6 +86,13 @@ class SubnetRouter:
     @hookimpl
     def appliance_metrics(self) -> Sequence[Metric]:
         return metrics(self._state)
+
+    def _saw(self, attached: tuple[AttachedPrefix, ...]) -> None:
+        self._state = replace(self._state, attached=attached)
+
+    def _gate(self, lost: Mapping[str, str]) -> None:
+        more = len(lost.keys() - self._state.lost.keys())
+        self._state = replace(self._state, lost=dict(lost), withdrawals=self._state.withdrawals + more)
 
     def _note(self, peer: NodeInfo) -> None:
         if offers_subnets(peer.routes):

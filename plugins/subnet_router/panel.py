@@ -19,15 +19,17 @@ def panel(state: RouterState) -> Panel:
 def _advertised(state: RouterState) -> tuple[PanelRow, ...]:
     waiting = frozenset(state.waiting)
     return tuple(
-        PanelRow("Advertised", prefix, _approval(state, prefix in waiting), bad=prefix in waiting)
-        for prefix in state.config.advertise_routes
-    )
+        PanelRow("Advertised", prefix, _approval(state, prefix, prefix in waiting), bad=prefix in waiting)
+        for prefix in state.offered
+    ) + tuple(PanelRow("Not reached", prefix, reason, bad=True) for prefix, reason in state.lost.items())
 
 
-def _approval(state: RouterState, waiting: bool) -> str:
+def _approval(state: RouterState, prefix: str, waiting: bool) -> str:
     if state.approved is None:
         return "not yet known to control"
-    return "waits for approval" if waiting else "approved"
+    if waiting:
+        return "waits for approval"
+    return "approved" if not state.primary or prefix in state.primary else "approved, another router serves it now"
 
 
 def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
@@ -41,7 +43,10 @@ def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
 def _snat(state: RouterState) -> PanelRow:
     if state.config.snat:
         return PanelRow("Source address", "gateway's own", "mesh traffic enters the own networks as the gateway")
-    return PanelRow("Source address", "kept", "hosts need a route to the mesh through this gateway")
+    hint = next((lan.address for lan in state.attached if lan.prefix in state.offered and lan.address), "this gateway")
+    return PanelRow(
+        "Source address", "kept", f"hosts need the route 100.64.0.0/10 via {hint}, and those of other sites"
+    )
 
 
 def _accept_action(state: RouterState) -> PanelAction:

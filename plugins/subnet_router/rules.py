@@ -13,6 +13,13 @@ EQUALS_LAN = "this gateway's own network on {interface} has the same prefix"
 COVERS_SELF = "it contains this gateway's own address {address} on {interface}"
 ADVERTISED_HERE = "this gateway advertises it itself"
 IN_OVERLAY = "it lies in the address ranges of the mesh"
+UNWANTED = "the settings refuse it"
+PRIVATE: tuple[Prefix, ...] = tuple(
+    ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+"""What `auto` may offer: networks that nobody reaches otherwise (RFC 1918, RFC 4193)."""
+_VIRTUAL = ("docker", "br-", "veth", "virbr", "lxc", "podman", "cni", "wg", "tun", "tap")
+"""How interfaces of containers and other tunnels begin; `auto` leaves them out."""
 
 
 def normalise_routes(texts: Iterable[str]) -> tuple[str, ...]:
@@ -38,13 +45,71 @@ def _advertisable(index: int, text: str) -> Prefix:
     return prefix
 
 
+def automatic_routes(attached: Iterable[AttachedPrefix], refused: Iterable[str]) -> tuple[str, ...]:
+    """Attached private networks; `refused` holds prefixes and names of interfaces."""
+    entries = frozenset(refused)
+    shut = [ip_network(text) for text in entries if "/" in text]
+    found = set()
+    for lan in attached:
+        prefix = ip_network(lan.prefix)
+        if lan.interface in entries or lan.interface.startswith(_VIRTUAL) or prefix.num_addresses == 1:
+            continue
+        private = any(_contains(each, prefix) for each in PRIVATE) and not in_overlay(prefix)
+        if private and not any(_contains(each, prefix) for each in shut):
+            found.add(prefix)
+    return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
+
+
+def joined(*lists: Iterable[str]) -> tuple[str, ...]:
+    """Prefixes of all lists, sorted, each once."""
+    found = {ip_network(text) for texts in lists for text in texts}
+    return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
+
+
+def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozenset[str]) -> str:
+    """What is wrong with the port to a LAN, "" = nothing. `before`: prefixes that were attached earlier in this run.
+
+    A LAN that was never attached lies behind another router; nothing is known of its ports.
+    """
+    prefix = ip_network(route)
+    mine = [lan for lan in attached if _related(ip_network(lan.prefix), prefix)]
+    if any(lan.up for lan in mine):
+        return ""
+    if mine:
+        return f"{mine[0].interface} has no link"
+    return "its interface is gone" if any(_related(ip_network(text), prefix) for text in before) else ""
+
+
+def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:
+    """The hosts that tell whether a LAN is there."""
+    prefix = ip_network(route)
+    return tuple(text for text in probes if _holds(prefix, ip_address(text)))
+
+
+def overlapping(prefixes: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of which the first holds the second: traffic to the second takes the more specific way."""
+    networks = sorted(map(ip_network, prefixes), key=_by_family)
+    found: list[tuple[str, str]] = []
+    open_: list[Prefix] = []
+    for network in networks:
+        while open_ and not _contains(open_[-1], network):
+            open_.pop()
+        if open_:
+            found.append((str(open_[-1]), str(network)))
+        open_.append(network)
+    return tuple(found)
+
+
 def in_overlay(prefix: Prefix) -> bool:
     """Whether it overlaps the ranges that node addresses come from."""
     return _overlaps(prefix, CGNAT_V4) or _overlaps(prefix, ULA_V6)
 
 
 def select_routes(
-    offered: Sequence[OfferedRoute], attached: Sequence[AttachedPrefix], advertised: Iterable[str]
+    offered: Sequence[OfferedRoute],
+    attached: Sequence[AttachedPrefix],
+    advertised: Iterable[str],
+    unwanted: Iterable[str] = (),
 ) -> RouteSelection:
     """Judge the subnets among the offered routes; default routes are not this plugin's business.
 
@@ -53,6 +118,7 @@ def select_routes(
     prefix is refused only where the gateway's own address lies in it.
     """
     own = frozenset(advertised)
+    shut = [ip_network(text) for text in unwanted]
     lans = [(ip_network(lan.prefix), lan) for lan in attached]
     accepted: list[str] = []
     refused: list[RefusedRoute] = []
@@ -61,7 +127,8 @@ def select_routes(
         prefix = ip_network(text)
         if prefix.prefixlen == 0:
             continue
-        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if in_overlay(prefix) else _lan_conflict(prefix, lans)
+        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if in_overlay(prefix) else ""
+        reason = reason or (UNWANTED if any(_contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans))
         if reason:
             refused.append(RefusedRoute(text, reason))
             continue
@@ -77,7 +144,7 @@ def offers_subnets(routes: Iterable[str]) -> bool:
 
 def conflicts(selection: RouteSelection) -> tuple[RefusedRoute, ...]:
     """Refusals that people should know of; that both ends of a pair advertise one network is normal."""
-    return tuple(each for each in selection.refused if each.reason != ADVERTISED_HERE)
+    return tuple(each for each in selection.refused if each.reason not in (ADVERTISED_HERE, UNWANTED))
 
 
 def unapproved(advertised: Iterable[str], approved: Iterable[str]) -> tuple[str, ...]:
@@ -98,6 +165,10 @@ def _lan_conflict(prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]])
         if lan.address and _contains(network, prefix) and _holds(prefix, ip_address(lan.address)):
             return COVERS_SELF.format(address=lan.address, interface=lan.interface)
     return ""
+
+
+def _related(first: Prefix, second: Prefix) -> bool:
+    return _contains(first, second) or _contains(second, first)
 
 
 def _contains(outer: Prefix, inner: Prefix) -> bool:

@@ -1,29 +1,87 @@
-"""The running part: notices that the host's own networks changed and has the routes judged anew."""
+"""The running part: follows the host's own networks, and withdraws LANs that cannot be reached from here."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from appliance.api import HostHandle, LogLevel
+from appliance.api import AttachedPrefix, HostHandle, LogLevel, RefreshKind
+from plugins.subnet_router.lan_gate import LanGate
+from plugins.subnet_router.rules import link_problem, probes_in
+from plugins.subnet_router.state import RouterState
 
-INTERVAL_S = 10.0
+INTERVAL_S = 1.0
+DOUBT_S = 0.3
+"""Instead of it while a probe did not answer."""
+PROBE_LIMIT_S = 0.7
 
 
 class LanWatch:
-    """The core asks for routes at link events; this also catches what comes without one (an address added by hand)."""
+    """The core asks for routes at link events; this also catches what comes without one (an address added by hand).
+
+    `saw` and `gate` change the plugin's state, which `state` gives.
+    """
 
     name = "lan-watch"
 
-    def __init__(self, host: HostHandle) -> None:
+    def __init__(
+        self,
+        host: HostHandle,
+        state: Callable[[], RouterState],
+        saw: Callable[[tuple[AttachedPrefix, ...]], None],
+        gate: Callable[[Mapping[str, str]], None],
+    ) -> None:
         self._host = host
+        self._state = state
+        self._saw = saw
+        self._tell = gate
+        self._gate = LanGate()
+        self._were_attached: frozenset[str] = frozenset()
+        self._known: tuple[AttachedPrefix, ...] | None = None
+        self._wanted: tuple[str, ...] = ()
 
     async def run(self) -> NoReturn:
-        known = await self._host.attached_prefixes()
         while True:
-            await self._host.sleep(INTERVAL_S)
-            found = await self._host.attached_prefixes()
-            if found != known:
-                known = found
-                names = [lan.prefix for lan in found]
-                await self._host.log(LogLevel.INFO, "own_networks_changed", {"prefixes": list(names)})
-                await self._host.request_router_refresh("own networks changed")
+            attached = await self._host.attached_prefixes()
+            if attached != self._known:
+                await self._changed(attached)
+            silent = await self._silent_probes()
+            await self._judge(attached, silent)
+            await self._host.sleep(DOUBT_S if silent else INTERVAL_S)
+
+    async def _changed(self, attached: tuple[AttachedPrefix, ...]) -> None:
+        first, self._known = self._known is None, attached
+        self._were_attached |= {lan.prefix for lan in attached}
+        self._saw(attached)
+        wanted = self._state().wanted
+        if wanted != self._wanted:
+            self._wanted = wanted
+            await self._host.request_refresh(RefreshKind.HOSTINFO, "own networks changed")
+        if not first:
+            await self._host.request_router_refresh("own networks changed")
+            await self._host.log(LogLevel.INFO, "own_networks_changed", {"prefixes": [lan.prefix for lan in attached]})
+
+    async def _judge(self, attached: tuple[AttachedPrefix, ...], silent: frozenset[str]) -> None:
+        """Look at every LAN that is to be offered; tell control when what is offered changes."""
+        wanted = self._state().wanted
+        now = await self._host.now()
+        for route in wanted:
+            link = link_problem(route, attached, self._were_attached)
+            probes = probes_in(route, self._state().config.probes)
+            probe = f"{', '.join(probes)} does not answer" if probes and silent.issuperset(probes) else ""
+            self._gate.observe(route, now, link=link, probe=probe)
+        self._gate.keep(frozenset(wanted))
+        lost = self._gate.lost()
+        if lost.keys() != self._state().lost.keys():
+            self._tell(lost)
+            await self._host.log(LogLevel.WARNING, "served_networks_changed", {"lost": dict(lost)})
+            for kind in (RefreshKind.HOSTINFO, RefreshKind.STATUS):
+                await self._host.request_refresh(kind, "a network was lost or is back")
+
+    async def _silent_probes(self) -> frozenset[str]:
+        """All are asked at once."""
+        probes = self._state().config.probes
+        async with asyncio.TaskGroup() as group:
+            asked = {each: group.create_task(self._host.reach(each, PROBE_LIMIT_S)) for each in probes}
+        return frozenset(each for each, task in asked.items() if task.result() is None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.api import HostFacts, RouteSelection
+from appliance.api import AttachedPrefix, HostFacts, RouteSelection
 from plugins.subnet_router.config import SubnetRouterConfig
-from plugins.subnet_router.rules import unapproved
+from plugins.subnet_router.rules import automatic_routes, joined, unapproved
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,30 @@ class RouterState:
 
     config: SubnetRouterConfig = field(default_factory=SubnetRouterConfig)
     approved: tuple[str, ...] | None = None
+    primary: tuple[str, ...] = ()
+    """Of these, those that go through this router now; another one may offer them too."""
     selection: RouteSelection = field(default_factory=RouteSelection)
     facts: HostFacts = field(default_factory=HostFacts)
     offering: int = 0
     """Number of peers that offer subnets."""
+    attached: tuple[AttachedPrefix, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """LANs that cannot be reached now, with the reason; they are not offered."""
+    withdrawals: int = 0
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What the settings want to be offered."""
+        if not self.config.auto:
+            return self.config.advertise_routes
+        return joined(self.config.advertise_routes, automatic_routes(self.attached, self.config.auto_except))
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """What is offered now."""
+        return tuple(route for route in self.wanted if route not in self.lost)
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """Advertised prefixes without approval; empty before the first netmap."""
-        return () if self.approved is None else unapproved(self.config.advertise_routes, self.approved)
+        """Offered prefixes without approval; empty before the first netmap."""
+        return () if self.approved is None else unapproved(self.offered, self.approved)

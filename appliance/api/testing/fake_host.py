@@ -52,6 +52,9 @@ class FakeHost:
         self.feed = ChangeFeed()
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
+        self.silent: set[str] = set()
+        """Addresses outside the mesh that do not answer `reach`; all others do."""
+        self.probed: list[str] = []
         self.acts: list[tuple[str, str]] = []
         self.grants: dict[str, tuple[str, ...]] = {}
         """Application capabilities by peer."""
@@ -119,6 +122,13 @@ class FakeHost:
 
     async def stun_servers(self) -> tuple[str, ...]:
         return self.stun
+
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        self.probed.append(address)
+        if address in self.silent:
+            await self.sleep(timeout_s)
+            return None
+        return 0.001
 
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self.refreshes.append((kind, reason))

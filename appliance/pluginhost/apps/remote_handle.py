@@ -77,6 +77,10 @@ class RemoteHandle:
         found: tuple[str, ...] = await self._ask("stun_servers")
         return found
 
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        found: float | None = await self._ask("reach", address, timeout_s)
+        return found
+
     async def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         await self._ask("request_refresh", kind, reason)
 

@@ -44,3 +44,37 @@ def test_fail__route_cannot_be_advertised(text: str, said: str) -> None:
 def test_fail__too_many_routes() -> None:
     with pytest.raises(SettingError, match=str(MAX_ROUTES)):
         SubnetRouterConfig(advertise_routes=("10.0.0.0/8",) * (MAX_ROUTES + 1))
+
+
+def test_ok__lists_are_normal() -> None:
+    config = SubnetRouterConfig(
+        auto_except=("192.168.1.9/24", "guest0"), refuse_routes=("10.0.0.9/8",), probes=(" 192.168.1.2 ", "FD00::2")
+    )
+    assert config.auto_except == ("192.168.1.0/24", "guest0")
+    assert config.refuse_routes == ("10.0.0.0/8",)
+    assert config.probes == ("192.168.1.2", "fd00::2")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("auto_except", "192.168.1.0/40"),
+        ("auto_except", ""),
+        ("refuse_routes", "guest0"),
+        ("probes", "192.168.1.0/24"),
+        ("probes", "switch"),
+    ],
+)
+def test_fail__entry_of_a_list(key: str, text: str) -> None:
+    good = "10.0.0.1" if key == "probes" else "10.0.0.0/8"
+    with pytest.raises(SettingError) as caught:
+        SubnetRouterConfig(**{key: (good, text)})
+    assert caught.value.key == f"{key}[1]"
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize("key", ["auto_except", "refuse_routes", "probes"])
+def test_fail__too_many_entries(key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        SubnetRouterConfig(**{key: ("10.0.0.1",) * (MAX_ROUTES + 1)})
+    assert caught.value.key == key

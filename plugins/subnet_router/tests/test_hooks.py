@@ -92,4 +92,17 @@ def test_ok__panel_and_metrics(router: SubnetRouter) -> None:
         "waypost_approved_routes": 0,
         "waypost_accepted_routes": 1,
         "waypost_refused_routes": 1,
+        "waypost_lost_networks": 0,
+        "waypost_primary_routes": 0,
+        "waypost_network_withdrawals_total": 0,
     }
+
+
+def test_ok__panel_says_who_serves(router: SubnetRouter) -> None:
+    check("appliance_accept_routes", router, offered=(), attached=(LAN,))
+    router.appliance_netmap_changed(
+        NetmapChange(full=True, self_node=NodeInfo("n1", "a", routes=("192.168.10.0/24",), primary=("10.0.0.0/8",)))
+    )
+    rows = {row.label: row for row in check("appliance_status_panel", router).rows}
+    assert rows["Advertised"].detail == "approved, another router serves it now"
+    assert "via 192.168.10.1" in rows["Source address"].detail

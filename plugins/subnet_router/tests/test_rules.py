@@ -10,9 +10,11 @@ from appliance.api import AttachedPrefix, OfferedRoute, RefusedRoute
 from plugins.subnet_router.rules import (
     ADVERTISED_HERE,
     IN_OVERLAY,
+    UNWANTED,
     conflicts,
     families,
     offers_subnets,
+    overlapping,
     select_routes,
     unapproved,
 )
@@ -92,3 +94,21 @@ def test_ok__accepting_never_cuts_an_own_network_off(offered: list[str], lans: l
                 assert lan.prefix in found.throws
             elif ip_network(prefix).subnet_of(network):
                 assert network.network_address not in ip_network(prefix)
+
+
+def test_ok__settings_may_refuse_routes() -> None:
+    offered = (OfferedRoute("192.168.20.0/24", "n2"), OfferedRoute("10.1.0.0/16", "n3"))
+    chosen = select_routes(offered, (), (), ("10.0.0.0/8",))
+    assert chosen.accepted == ("192.168.20.0/24",)
+    assert [each.reason for each in chosen.refused] == [UNWANTED]
+    assert conflicts(chosen) == (), "wished for, so no problem"
+
+
+def test_ok__overlaps_are_found() -> None:
+    prefixes = ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.168.0.0/16", "fd00::/8", "fd00:1::/64")
+    assert overlapping(prefixes) == (
+        ("10.0.0.0/8", "10.1.0.0/16"),
+        ("10.1.0.0/16", "10.1.2.0/24"),
+        ("fd00::/8", "fd00:1::/64"),
+    )
+    assert overlapping(("10.1.0.0/16", "10.2.0.0/16")) == ()

@@ -92,6 +92,9 @@ class MemoryBackend:
     async def stun_servers(self) -> tuple[str, ...]:
         return ()
 
+    async def reach(self, address: str, timeout_s: float) -> float | None:
+        return timeout_s if address == "192.0.2.1" else None
+
     def request_refresh(self, kind: RefreshKind, reason: str) -> None:
         self.refreshes.append(kind)
 

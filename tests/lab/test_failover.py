@@ -1,0 +1,111 @@
+"""Two routers serve one LAN; the one in use loses its cable, its LAN, its life.
+
+client (a node) ── Internet ──┬── router-1 ──┐
+203.0.113.40                  └── router-2 ──┴── switch ── host 192.168.30.10 (web)
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.lab.mesh import ControlServer, Gateway, fetch, page, web_server
+from tests.lab.namespaces import Lab, Namespace
+from tests.lab.processes import wait_until
+from tests.lab.topology import Internet
+
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(240)]
+
+LAN, HOST = "192.168.30.0/24", "192.168.30.10"
+GREETING = "page of the LAN"
+REFERENCE_S = 15.0
+"""The reference's worst case; ours is printed."""
+
+
+@dataclass
+class Pair:
+    """`gaps` are the seconds without an answer at each event."""
+
+    control: ControlServer
+    switch: Namespace
+    client: Gateway
+    routers: dict[str, Gateway]
+    gaps: dict[str, float] = field(default_factory=dict)
+
+    def primary(self) -> str:
+        """The router that serves the LAN, as control says."""
+        found = [each["node"] for each in self.control.json("routes", "list") if each["primary"]]
+        return str(found[0]) if len(found) == 1 else ""
+
+    def page_comes(self) -> bool:
+        return fetch(self.client.host, f"http://{HOST}/", 1) == GREETING
+
+    def measure(self, event: str, limit_s: float) -> None:
+        """Seconds until the page comes again, by another router."""
+        started = time.monotonic()
+        wait_until(self.page_comes, limit_s, f"the page after: {event}")
+        self.gaps[event] = time.monotonic() - started
+
+
+def pair(lab: Lab, directory: Path) -> Pair:
+    internet = Internet(lab)
+    control = ControlServer(internet.server("control", 1), directory / "control")
+    switch, host = lab.namespace("switch"), lab.namespace("host")
+    switch.ip("link add lan type bridge")
+    switch.ip("link set lan up")
+    lab.cable(switch, "port0", host, "eth0")
+    switch.ip("link set port0 master lan")
+    host.ip(f"addr add {HOST}/24 dev eth0")
+    routers = {}
+    for number in (1, 2):
+        router = internet.server(f"router-{number}", 30 + number)
+        lab.cable(switch, f"port{number}", router, "eth1")
+        switch.ip(f"link set port{number} master lan")
+        router.ip(f"addr add 192.168.30.{number}/24 dev eth1")
+        routers[f"router-{number}"] = Gateway(router, directory / f"router-{number}")
+    page(directory / "web", GREETING)
+    web_server(host, HOST, directory / "web")
+    control.start()
+    client = Gateway(internet.server("client", 40), directory / "client")
+    return Pair(control, switch, client, routers)
+
+
+def join(world: Pair) -> None:
+    for name, router in world.routers.items():
+        router.start()
+        key = world.control.pre_auth_key("demo")
+        router.up(key, "--hostname", name, "--advertise-routes", LAN, "--plugin", f'subnet_router.probes=["{HOST}"]')
+        world.control.json("routes", "approve", name)
+    world.client.start()
+    world.client.up(world.control.pre_auth_key("demo"), "--hostname", "client", "--accept-routes")
+    wait_until(world.page_comes, 30, "the page of the LAN")
+
+
+def test_ok__the_other_router_takes_over(lab: Lab, tmp_path: Path) -> None:
+    world = pair(lab, tmp_path)
+    join(world)
+    first = world.primary()
+    port = {"router-1": "port1", "router-2": "port2"}
+    (second,) = set(world.routers) - {first}
+    world.switch.ip(f"link set {port[first]} down")
+    world.measure("cable pulled", REFERENCE_S)
+    assert world.primary() == second
+    codes = {item["code"] for item in world.routers[first].status()["health"]}
+    assert "subnet_router.network-lost" in codes
+    world.switch.ip(f"link set {port[first]} up")
+    wait_until(lambda: LAN in world.routers[first].status()["self_node"]["advertised_routes"], 40, "the LAN to be back")
+    assert world.primary() == second, "no way back without need"
+    assert world.page_comes()
+    # The cable is good, but the LAN behind it is another one now.
+    world.switch.ip(f"link set {port[second]} nomaster")
+    world.measure("LAN lost behind a good cable", REFERENCE_S)
+    assert world.primary() == first
+    world.switch.ip(f"link set {port[second]} master lan")
+    wait_until(lambda: LAN in world.routers[second].status()["self_node"]["advertised_routes"], 60, "it to be back")
+    world.routers[first].kill()
+    world.measure("killed", 2 * REFERENCE_S)
+    assert world.primary() == second
+    print({event: round(gap, 1) for event, gap in world.gaps.items()})
