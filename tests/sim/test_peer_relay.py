@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from appliance.types.events import PathKind
-from tests.sim.network import Filtering, Host, Mapping
+from tests.sim.nat import Filtering, Mapping
+from tests.sim.network import Host
 from tests.sim.relay import SimRelay
 
 SYMMETRIC = {"mapping": Mapping.ADDRESS_AND_PORT_DEPENDENT, "filtering": Filtering.ADDRESS_AND_PORT_DEPENDENT}
