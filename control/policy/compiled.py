@@ -52,8 +52,8 @@ class CompiledPolicy:
     """`control.state.mesh.PolicyView`, mutable by `put_node`, `remove_node` and `put_user`.
 
     `services` are the addresses of services that rules may name as `svc:…`; `asked` selectors that no rule names but
-    somebody will ask `members` for. `available`: whether a router can take traffic now; call `companions` when that
-    changes.
+    somebody will ask `members` for. `rank`: how well a router can take traffic now, more is better; ask `companions`
+    when that changes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CompiledPolicy:
         nodes: Iterable[NodeFacts],
         services: Mapping[str, tuple[IPv4Address | IPv6Address, ...]] | None = None,
         asked: tuple[Selector, ...] = (),
-        available: Callable[[NodeId], bool] = lambda _: True,
+        rank: Callable[[NodeId], int] = lambda _: 2,
     ) -> None:
         self.policy = policy
         self.users: dict[UserId, UserFacts] = {user.id: user for user in users}
@@ -78,7 +78,7 @@ class CompiledPolicy:
         self.table.mask(asked)
         self.members = Members(self.table, self.rules, services or {})
         self._filters = FilterBuilder(self.rules, self.members)
-        self._steering = Steering(self.rules, self.members, available)
+        self._steering = Steering(self.rules, self.members, rank)
         self._usable: dict[tuple[int, int, Prefix], bool] = {}
         for node in nodes:
             self.members.add(node)
@@ -199,7 +199,7 @@ class CompiledPolicy:
         return self._steering.of(viewer, peer)
 
     def companions(self, node_id: NodeId) -> frozenset[NodeId]:
-        """Routers whose routes may differ for some viewer when this one becomes available or not."""
+        """Routers whose routes may differ for some viewer when this one's rank changes."""
         entry = self.members.entries.get(node_id)
         return frozenset() if entry is None else self._steering.companions(entry)
 

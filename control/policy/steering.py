@@ -2,7 +2,7 @@
 
 A grant that names tags in `via` takes the routes that it covers from all routers without these tags, for the viewers
 that it names, and gives them to the routers with them. Of several that serve one subnet the lowest node id among those
-that are available gets it, and among all where none is.
+of the best rank gets it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ NOTHING = Steered(frozenset(), frozenset())
 
 
 class Steering:
-    """`available`: whether a router can take traffic now."""
+    """`rank`: how well a router can take traffic now, more is better."""
 
-    def __init__(self, rules: RuleTable, members: Members, available: Callable[[NodeId], bool]) -> None:
-        self._available = available
+    def __init__(self, rules: RuleTable, members: Members, rank: Callable[[NodeId], int]) -> None:
+        self._rank = rank
         self._rules = rules
         self._members = members
         self._via = 0
@@ -78,7 +78,7 @@ class Steering:
             return True
         entries = self._members.entries
         others = [one for one in self._members.servers.get(route, ()) if self._carries(rule, entries[one])]
-        return node.id == min([one for one in others if self._available(one)] or others)
+        return node.id == min(others, key=lambda one: (-self._rank(one), one))
 
     def companions(self, entry: Entry) -> frozenset[NodeId]:
         """Nodes that serve a subnet of this one, itself included, where grants may choose between them."""

@@ -111,7 +111,7 @@ class Core:
 
     def _compile(self) -> None:
         users, nodes = self.model.users.values(), self.model.nodes.values()
-        self.compiled = CompiledPolicy(self.policy, users, nodes, available=self.is_well)
+        self.compiled = CompiledPolicy(self.policy, users, nodes, rank=self.router_rank)
         self.model.set_policy(self.compiled)
 
     def _recompile(self) -> frozenset[NodeId]:
@@ -337,13 +337,13 @@ class Core:
         """Nodes that serve a subnet which another one serves too."""
         return self._advertisers.contested()
 
-    def is_well(self, node_id: NodeId) -> bool:
-        """Whether the node may become the primary of its subnets: online, its key valid, no probe unanswered."""
+    def router_rank(self, node_id: NodeId) -> int:
+        """How good a router it is now: 0 = offline or its key expired, 1 = it does not answer probes, 2 = well."""
         node = self.model.nodes.get(node_id)
         if node is None or not self.model.is_online(node_id) or node.is_expired(self.clock.wall_now()):
-            return False
+            return 0
         elsewhere = self.processes is not None and self.processes.calls_unwell(node_id)
-        return node_id not in self._unwell and not elsewhere
+        return 1 if elsewhere or node_id in self._unwell else 2
 
     def show_health(self, answers: Mapping[NodeId, bool]) -> None:
         """Routers that are served here answered a probe, or did not; primaries follow."""
@@ -421,7 +421,7 @@ class Core:
     def _elect(self, routes: set[Prefix] | tuple[Prefix, ...]) -> frozenset[NodeId]:
         if self.processes is not None and not self.processes.leads:
             return self.model.set_primaries({route: self._led_primary(route) for route in routes})
-        wanted = self._advertisers.elect_all(routes, self.model.primary_of, self.is_well)
+        wanted = self._advertisers.elect_all(routes, self.model.primary_of, self.router_rank)
         before = self.model.primaries()
         moved = {route: node_id for route, node_id in wanted.items() if before.get(route) != node_id}
         self._moved_routes |= moved.keys()

@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from control.state.records import NodeRecord
 
 
-def elect(candidates: AbstractSet[NodeId], current: NodeId | None, healthy: Callable[[NodeId], bool]) -> NodeId | None:
-    """The primary: the current one while healthy (no fail-back), else the lowest healthy id.
+def elect(candidates: AbstractSet[NodeId], current: NodeId | None, rank: Callable[[NodeId], int]) -> NodeId | None:
+    """The primary: the current one while none is better (no fail-back), else the lowest id of the best.
 
-    With nobody healthy the current one stays if it is still a candidate: its viewers keep their route.
+    `rank`: 2 = well, 1 = connected and silent, 0 = away. With everybody away the current one stays if it is still a
+    candidate: its viewers keep their route.
     """
-    if current in candidates and current is not None and healthy(current):
+    best = max((rank(node_id) for node_id in candidates), default=0)
+    if current in candidates and (best == 0 or rank(current) == best):
         return current
-    alive = [node_id for node_id in candidates if healthy(node_id)]
-    if alive:
-        return min(alive)
-    return current if current in candidates else None
+    return min((node_id for node_id in candidates if rank(node_id) == best), default=None) if best else None
 
 
 class Advertisers:
@@ -65,6 +64,6 @@ class Advertisers:
         self,
         routes: Iterable[Prefix],
         current: Callable[[Prefix], NodeId | None],
-        healthy: Callable[[NodeId], bool],
+        rank: Callable[[NodeId], int],
     ) -> dict[Prefix, NodeId | None]:
-        return {route: elect(self.of(route), current(route), healthy) for route in routes}
+        return {route: elect(self.of(route), current(route), rank) for route in routes}

@@ -30,7 +30,7 @@ def compile_mesh(policy: Policy, mesh: Mesh) -> CompiledPolicy:
     """The policy over the nodes of the file, services that autoApprovers give them included."""
     nodes = tuple(replace(node, services=hosted_services(policy, mesh, node)) for node in mesh.nodes)
     online = {node.id for node in nodes if node.online}
-    return CompiledPolicy(policy, mesh.users, nodes, mesh.services, available=online.__contains__)
+    return CompiledPolicy(policy, mesh.users, nodes, mesh.services, rank=online.__contains__)
 
 
 def hosted_services(policy: Policy, mesh: Mesh, node: MeshNode) -> tuple[str, ...]:

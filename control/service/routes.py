@@ -46,7 +46,7 @@ class RouteOperations:
     def _states(self, node: NodeRecord) -> Iterable[RouteState]:
         advertised, approved = set(node.advertised_routes), set(node.approved_routes)
         primary = set(self._core.model.primary_routes(node.id))
-        well = self._core.is_well(node.id)
+        well = self._core.router_rank(node.id) == 2
         for route in sorted(advertised | approved, key=_order):
             yield RouteState(node, route, route in advertised, route in approved, route in primary, well)
 

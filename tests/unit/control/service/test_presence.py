@@ -74,6 +74,9 @@ def test_ok__elect():
     assert elect({3, 5}, 5, lambda node: False) == 5
     assert elect({3}, 5, lambda node: False) is None
     assert elect(set(), None, lambda node: True) is None
+    assert elect({3, 5}, 5, {3: 1, 5: 1}.get) == 5
+    assert elect({3, 5, 7}, 7, {3: 0, 5: 1, 7: 0}.get) == 5
+    assert elect({3, 5, 7}, 5, {3: 2, 5: 1, 7: 2}.get) == 3
 
 
 async def test_ok__ephemeral_nodes_go_after_silence(rig):

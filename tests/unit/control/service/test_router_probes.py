@@ -183,3 +183,15 @@ async def test_ok__a_restart_moves_no_subnet(rig, channel, pair):
     await rig.service.nodes.delete(ADMIN, "gw2")
     await rig.reopen()
     assert rig.service.view().primary_of(LAN) == one.id
+
+
+async def test_ok__a_silent_router_is_better_than_one_that_is_away(rig, channel, pair):
+    """Some clients answer no probe at all."""
+    one, two = pair
+    channel.silent = {one.id, two.id}
+    await rig.service.probes.round()
+    assert rig.service.view().primary_of(LAN) == one.id
+    rig.service.session_ended(one.id)
+    rig.clock.advance(10)
+    await rig.service.sweep()
+    assert rig.service.view().primary_of(LAN) == two.id
