@@ -20,7 +20,7 @@ def elect(candidates: AbstractSet[NodeId], current: NodeId | None, rank: Callabl
     candidate: its viewers keep their route.
     """
     best = max((rank(node_id) for node_id in candidates), default=0)
-    if current in candidates and (best == 0 or rank(current) == best):
+    if current is not None and current in candidates and (best == 0 or rank(current) == best):
         return current
     return min((node_id for node_id in candidates if rank(node_id) == best), default=None) if best else None
 
