@@ -13,6 +13,7 @@ BENCHES = (
     "userspace_tcp",
     "udp_small",
     "peer_relay",
+    "derp",
     "proxy_tcp",
     "time_to_path",
     "gateway_memory",

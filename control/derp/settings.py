@@ -53,12 +53,14 @@ class DerpSettings:
     total_bytes_per_s: int = 0
     total_burst_bytes: int = 0
     accepts_per_s: int = 2000
+    max_connections: int = 60_000
     bootstrap_names: tuple[str, ...] = ()
     metrics: str = ""
 
     def limits(self) -> DerpLimits:
         """Rates for the server; the other caps keep their defaults."""
         return DerpLimits(
+            connections=self.max_connections,
             accepts_per_s=float(self.accepts_per_s),
             client=byte_rate(self.client_bytes_per_s, self.client_burst_bytes),
             total=byte_rate(self.total_bytes_per_s, self.total_burst_bytes),
@@ -79,8 +81,9 @@ class DerpSettings:
         for name in ("client_bytes_per_s", "client_burst_bytes", "total_bytes_per_s", "total_burst_bytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}: {getattr(self, name)} is below 0", mend="give 0 for no limit")
-        if self.accepts_per_s < 1:
-            raise ConfigError(f"accepts_per_s: {self.accepts_per_s} lets nobody in", mend="give 1 or more")
+        for name in ("accepts_per_s", "max_connections"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)} lets nobody in", mend="give 1 or more")
         if self.mesh_peers and not self.mesh_key_file:
             raise ConfigError("mesh_peers need a key", mend="set mesh_key_file, with the same key on every server")
         for text in self.mesh_peers:

@@ -47,6 +47,7 @@ def test_ok__flags_win_over_the_file(tmp_path: Path) -> None:
         ('version = 1\nplain = true\nverify_url = "x"', "is no URL"),
         ("version = 1\nplain = true\nclient_bytes_per_s = -1", "is below 0"),
         ("version = 1\nplain = true\naccepts_per_s = 0", "lets nobody in"),
+        ("version = 1\nplain = true\nmax_connections = 0", "lets nobody in"),
         ('version = 1\nplain = true\nmesh_peers = ["a"]', "need a key"),
         ('version = 1\nplain = true\nmesh_key_file = "k"\nmesh_peers = ["a b"]', "names no server"),
         ('version = 1\nplain = true\nmetrics = "9471"', "is no address"),
