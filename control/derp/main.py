@@ -163,6 +163,7 @@ async def _serve_until_signalled(reading: Callable[[], DerpSettings]) -> None:
 @click.option(
     "--bootstrap-name", "bootstrap_names", multiple=True, help="Name published at /bootstrap-dns; repeatable."
 )
+@click.option("--max-connections", type=int, help="Connections at a time.  [default: 60000]")
 @click.option("--metrics", help="Address and port of a page for Prometheus, such as 127.0.0.1:9471.")
 def cli(config: Path | None, **flags: Any) -> None:
     """Run a relay (DERP) and STUN server for the nodes of a mesh."""

@@ -32,6 +32,7 @@ CAPABILITIES = {
     "waypostd.service": {"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"},
     "waypost-apps.service": set(),
     "waypost-control.service": {"CAP_NET_BIND_SERVICE"},
+    "waypost-derp.service": {"CAP_NET_BIND_SERVICE"},
     "waypost-helper.service": {"CAP_NET_ADMIN", "CAP_SYS_ADMIN"},
 }
 MAX_EXPOSURE = 2.5
