@@ -12,11 +12,13 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from appliance.pages.browser import SECURITY_HEADERS, is_cross_site
+from appliance.pages.sign_in import TooManyTriesError
 from appliance.types.errors import ApplianceError
 from control.server.routes import PlainRequest, PlainResponse, Routes
-from control.service.page_access import SESSION_LIFE, TooManyTriesError
+from control.service.page_access import SESSION_LIFE
 from control.web import render
-from control.web.guard import SECURITY_HEADERS, is_cross_site, is_own_host
+from control.web.guard import is_own_host
 from control.web.overview import overview
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ PATH = "/status"
 SIGN_IN = f"{PATH}/sign-in"
 STATIC = f"{PATH}/static/"
 COOKIE = "waypost_control_page"
+HEADERS = tuple(SECURITY_HEADERS.items())
+SCHEMES = ("http", "https")
+"""A proxy in front of the server may end TLS."""
 HTML = "text/html; charset=utf-8"
 MAX_FORM_BYTES = 1024
 
@@ -64,7 +69,7 @@ class StatusPage:
             token = _token(request)
             known = token if self._access.is_valid(token) else ""
             if not known and not open_to_all:
-                return PlainResponse(401, b"sign in first\n", headers=SECURITY_HEADERS)
+                return PlainResponse(401, b"sign in first\n", headers=HEADERS)
             return await handler(request, known)
 
         return answer
@@ -74,12 +79,12 @@ class StatusPage:
         host, method = head.header("host"), head.method
         if not is_own_host(host, self._names):
             return self._refuse("This server is not called like that.", 421)
-        if is_cross_site(method, head.header("sec-fetch-site"), head.header("origin"), host or ""):
+        if is_cross_site(method, head.header("sec-fetch-site"), head.header("origin"), host or "", SCHEMES):
             return self._refuse("Another site asked for this page.", 403)
         return None
 
     def _refuse(self, text: str, status: int) -> PlainResponse:
-        self._access.counters["refused_requests"] += 1
+        self._access.refused_requests += 1
         return _html(render.refusal(text, "Open the page by the address that “waypost-control page” prints."), status)
 
     # --- the page
@@ -89,13 +94,15 @@ class StatusPage:
 
     async def _sections(self, _request: PlainRequest, _token: str) -> PlainResponse:
         body = json.dumps(render.sections(overview(self._service))).encode()
-        return PlainResponse(200, body, "application/json", SECURITY_HEADERS)
+        return PlainResponse(200, body, "application/json", HEADERS)
 
     async def _asset(self, request: PlainRequest, _token: str) -> PlainResponse:
         name = request.head.path.removeprefix(STATIC)
-        if name not in render.STATIC:
+        found = render.static().get(name)
+        if found is None:
             return _html(render.refusal("There is no such file.", ""), 404)
-        return PlainResponse(200, render.asset(name), render.STATIC[name], SECURITY_HEADERS)
+        content, kind = found
+        return PlainResponse(200, content, f"{kind}; charset=utf-8", HEADERS)
 
     # --- signing in
 
@@ -106,7 +113,7 @@ class StatusPage:
         try:
             token = self._access.redeem(_field(request.body, "code"), request.remote_ip)
         except TooManyTriesError as error:
-            return _html(render.sign_in(_sentences(error)), error.status, ("Retry-After", str(error.wait_s)))
+            return _html(render.sign_in(_sentences(error)), 429, ("Retry-After", str(error.wait_s)))
         except ApplianceError as error:
             return _html(render.sign_in(_sentences(error)), 403)
         return _see(PATH, self._cookie(token, int(SESSION_LIFE.total_seconds())))
@@ -147,12 +154,12 @@ def _token(request: PlainRequest) -> str:
 
 
 def _html(text: str, status: int = 200, *headers: tuple[str, str]) -> PlainResponse:
-    return PlainResponse(status, text.encode(), HTML, (*SECURITY_HEADERS, *headers))
+    return PlainResponse(status, text.encode(), HTML, (*HEADERS, *headers))
 
 
 def _see(place: str, *headers: tuple[str, str]) -> PlainResponse:
     more: Headers = (("Location", place), *headers)
-    return PlainResponse(303, b"", HTML, (*SECURITY_HEADERS, *more))
+    return PlainResponse(303, b"", HTML, (*HEADERS, *more))
 
 
 def _sentences(error: ApplianceError) -> str:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
+
+from appliance.pages.assets import static_files, templates
 
 if TYPE_CHECKING:
     from control.web.overview import Overview
 
+ROOT = "/status"
 SECTIONS = ("state", "nodes", "derp", "counters")
-STATIC = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "sign_in.js": "text/javascript; charset=utf-8",
-    "mark.svg": "image/svg+xml",
-}
 _FOLDER = Path(__file__).parent
 PARTS = {"derp": "DERP", "stun": "STUN", "http": "HTTP", "front": "HTTP", "noise": "Noise", "page": "Status page"}
 """What the parts that count are called."""
@@ -26,9 +24,9 @@ _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 @cache
-def asset(name: str) -> bytes:
-    """One of `STATIC`."""
-    return (_FOLDER / "static" / name).read_bytes()
+def static() -> Mapping[str, tuple[bytes, str]]:
+    """Content and media type of the page's files, by name."""
+    return static_files(_FOLDER)
 
 
 def sections(shown: Overview) -> dict[str, str]:
@@ -63,13 +61,7 @@ def _span(length: timedelta) -> str:
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(_FOLDER, ROOT)
     environment.filters["ago"] = ago
     environment.globals["parts"] = PARTS
     return environment

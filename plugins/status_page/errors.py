@@ -5,20 +5,11 @@ from __future__ import annotations
 from appliance.types.errors import ApplianceError
 
 
-class CodeRefusedError(ApplianceError):
-    """A one-time code is wrong, used or too old."""
+class RefusedRequestError(ApplianceError):
+    """The guard turned a browser's request away. `status` is the HTTP status of the answer."""
 
-    code = "page-code-refused"
+    code = "page-request-refused"
 
-    def __init__(self) -> None:
-        super().__init__("this code is wrong, was used already or is too old", mend="get a new one: waypost page")
-
-
-class TooManyTriesError(ApplianceError):
-    """Wrong codes came too fast. `wait_s`: seconds until the next try counts."""
-
-    code = "page-too-many-tries"
-
-    def __init__(self, wait_s: int) -> None:
-        super().__init__("too many wrong codes", mend=f"try again in {wait_s} seconds")
-        self.wait_s = wait_s
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text, mend="open the page by its own address, which “waypost page” prints")
+        self.status = status

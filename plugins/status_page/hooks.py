@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from appliance.api import CommandReply, HostHandle, ListenScope, Metric, Panel, Service, hookimpl
+from appliance.pages.sign_in import CODE_LIFE_S, CODE_RANDOM_BYTES, SignIn
 from plugins.status_page.config import StatusPageConfig
 from plugins.status_page.metrics import metrics
 from plugins.status_page.panel import panel
 from plugins.status_page.rules import page_url
 from plugins.status_page.service import PageService
-from plugins.status_page.sign_in import CODE_LIFE_S, CODE_RANDOM_BYTES, SignIn
 from plugins.status_page.state import PageState
 
 
@@ -27,7 +27,7 @@ class StatusPage:
     def __init__(self, now: Callable[[], float] = boot_time) -> None:
         self._now = now
         self._config = StatusPageConfig()
-        self._sign_in = SignIn(self._config.session_hours * 3600.0)
+        self._sign_in = SignIn(self._config.session_hours * 3600.0, "waypost page")
         self._service: PageService | None = None
 
     @hookimpl

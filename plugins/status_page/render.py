@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from appliance.api import GatewayStatus, PeerState, PluginPanel
+from appliance.pages.assets import templates
 from plugins.status_page import words
 from plugins.status_page.texts import COUNTED, PATHS, PLUGIN_MARKS, SEVERITIES, STATES, TEXTS
 
+FOLDER = Path(__file__).parent
 SECTIONS = ("banner", "health", "node", "links", "peers", "routes", "panels")
 Frame = Mapping[str, str]
 """HTML by section."""
@@ -35,10 +35,7 @@ class Renderer:
     """Templates are compiled once, at first use."""
 
     def __init__(self) -> None:
-        loader = FileSystemLoader(Path(__file__).parent / "templates")
-        self._templates = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
+        self._templates = templates(FOLDER, "")
         marks = {"states": STATES, "paths": PATHS, "severities": SEVERITIES, "plugin_marks": PLUGIN_MARKS}
         self._templates.globals.update(t=TEXTS, **marks)
         for name in ("size", "latency", "ago", "iso", "utc", "path_where", "first_label", "rest_of_name", "sentence"):

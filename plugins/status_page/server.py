@@ -10,18 +10,19 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 from aiohttp import web
 
+from appliance.pages.assets import static_files
+from appliance.pages.browser import SECURITY_HEADERS, is_cross_site
+from appliance.pages.sign_in import TOKEN_BYTES, SignIn, TooManyTriesError
 from appliance.types.errors import ApplianceError
 from plugins.status_page.connections import Doorkeeper
-from plugins.status_page.errors import TooManyTriesError
+from plugins.status_page.errors import RefusedRequestError
 from plugins.status_page.live import LiveFrame, changed_sections
 from plugins.status_page.malformed import MalformedRequests
-from plugins.status_page.render import Frame, Renderer, Shown, node_title
-from plugins.status_page.rules import SECURITY_HEADERS, is_cross_site, is_own_host
-from plugins.status_page.sign_in import TOKEN_BYTES, SignIn
+from plugins.status_page.render import FOLDER, Frame, Renderer, Shown, node_title
+from plugins.status_page.rules import is_own_host
 from plugins.status_page.words import sentence
 
 COOKIE = "waypost_page"
@@ -29,12 +30,6 @@ MAX_BODY_BYTES = 4096
 HEARTBEAT_S = 15.0
 WRITE_TIMEOUT_S = 20.0
 BUSY_RETRY_S = 10
-STATIC = {
-    "page.css": "text/css",
-    "page.js": "text/javascript",
-    "sign_in.js": "text/javascript",
-    "mark.svg": "image/svg+xml",
-}
 _OPEN_PATHS = ("/sign-in", "/static/")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -69,7 +64,7 @@ class PageServer:
         self._now = now
         self._random = random
         self._heartbeat_s = heartbeat_s
-        self._static = {name: (Path(__file__).parent / "static" / name).read_bytes() for name in STATIC}
+        self._static = static_files(FOLDER)
         self._runner: web.AppRunner | None = None
         self.hosts: frozenset[str] = frozenset()
         self.door: Doorkeeper | None = None
@@ -119,28 +114,27 @@ class PageServer:
         if self.door is not None:
             self.door.has_asked(request.protocol)
         try:
-            response = self._refusal(request) or await self._with_session(request, handler)
+            self._check(request)
+            response = await self._with_session(request, handler)
+        except RefusedRequestError as error:
+            self.refused += 1
+            response = self._html(self._renderer.refusal(*_parts(error)), error.status)
         except web.HTTPException as error:
             response = self._html(self._renderer.refusal(error.reason, ""), error.status)
         except ApplianceError as error:
-            response = self._html(self._renderer.refusal(sentence(error.text), sentence(error.mend)), 409)
+            response = self._html(self._renderer.refusal(*_parts(error)), 409)
         if not response.prepared:
             response.headers.update(SECURITY_HEADERS)
         return response
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    def _check(self, request: web.Request) -> None:
+        """Raises `RefusedRequestError`."""
         headers, port = request.headers, _own_port(request)
         if not is_own_host(headers.get("Host"), self.hosts, port):
-            return self._refuse("This gateway is not called like that.", 421)
+            raise RefusedRequestError("this gateway is not called like that", 421)
         fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
         if is_cross_site(request.method, fetch_site, origin, headers["Host"]):
-            return self._refuse("Another site asked for this page.", 403)
-        return None
-
-    def _refuse(self, text: str, status: int) -> web.Response:
-        self.refused += 1
-        mend = "Open the page by its own address, which “waypost page” prints."
-        return self._html(self._renderer.refusal(text, mend), status)
+            raise RefusedRequestError("another site asked for this page", 403)
 
     async def _with_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._has_session(request) or request.path.startswith(_OPEN_PATHS):
@@ -201,9 +195,10 @@ class PageServer:
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if name not in STATIC:
+        if name not in self._static:
             raise web.HTTPNotFound
-        return web.Response(body=self._static[name], content_type=STATIC[name], charset="utf-8")
+        content, kind = self._static[name]
+        return web.Response(body=content, content_type=kind, charset="utf-8")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._live.is_full:
@@ -235,6 +230,11 @@ class PageServer:
 
     def _html(self, text: str, status: int = 200) -> web.Response:
         return web.Response(text=text, status=status, content_type="text/html")
+
+
+def _parts(error: ApplianceError) -> tuple[str, str]:
+    """What is wrong and the mend, as a page shows them."""
+    return sentence(error.text), sentence(error.mend)
 
 
 def _sentences(error: ApplianceError) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from appliance.api import GatewayStatus, HealthItem, HostHandle, ListenPlace, ListenScope, LogLevel
+from appliance.pages.sign_in import SignIn
 from appliance.types.errors import ApplianceError
 from plugins.status_page.config import StatusPageConfig
 from plugins.status_page.connections import Doorkeeper
@@ -17,7 +18,6 @@ from plugins.status_page.live import LiveFrame
 from plugins.status_page.render import Renderer, Shown
 from plugins.status_page.rules import known_hosts
 from plugins.status_page.server import PageServer
-from plugins.status_page.sign_in import SignIn
 
 FRAME_PAUSE_S = 0.5
 """Least time between two frames."""

@@ -1,6 +1,8 @@
 // Keeps the page live: takes changed sections from the event stream and changes only what differs,
 // so that focus, open details and text selections stay.
 
+import { morphChildren } from "./morph.js";
+
 const RETRY_MS = 3000;
 const live = document.getElementById("live");
 const filter = document.getElementById("filter");
@@ -9,46 +11,6 @@ const formatTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", tim
 function localise(root) {
   for (const time of root.querySelectorAll("time[title]")) {
     time.title = formatTime.format(new Date(time.dateTime));
-  }
-}
-
-function isSame(one, other) {
-  return one.nodeName === other.nodeName && !one.dataset?.key && !other.dataset?.key;
-}
-
-function morph(old, next) {
-  if (old.nodeType !== Node.ELEMENT_NODE) {
-    if (old.data !== next.data) old.data = next.data;
-    return;
-  }
-  for (const { name, value } of next.attributes) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  }
-  for (const { name } of [...old.attributes]) {
-    if (!next.hasAttribute(name) && name !== "open" && name !== "hidden") old.removeAttribute(name);
-  }
-  morphChildren(old, next);
-}
-
-function morphChildren(old, next) {
-  const keyed = new Map();
-  for (const child of old.children) if (child.dataset.key) keyed.set(child.dataset.key, child);
-  let cursor = old.firstChild;
-  for (const wanted of [...next.childNodes]) {
-    const key = wanted.dataset?.key;
-    const match = key ? keyed.get(key) : cursor && isSame(cursor, wanted) ? cursor : null;
-    if (!match) {
-      old.insertBefore(wanted, cursor);
-      continue;
-    }
-    if (match === cursor) cursor = cursor.nextSibling;
-    else old.insertBefore(match, cursor);
-    morph(match, wanted);
-  }
-  while (cursor) {
-    const gone = cursor;
-    cursor = cursor.nextSibling;
-    gone.remove();
   }
 }
 

@@ -16,7 +16,7 @@ from appliance.api import GatewayStatus, ListenPlace, ListenScope, PeerPath, Pee
 from appliance.api.testing import FakeHost
 from appliance.types.errors import ApplianceError
 from appliance.types.events import BackendState, PathKind
-from plugins.status_page import connections, live, server
+from plugins.status_page import connections, live
 from plugins.status_page import service as service_module
 from plugins.status_page.config import StatusPageConfig
 from plugins.status_page.hooks import StatusPage
@@ -349,8 +349,3 @@ async def test_fail__a_taken_port_is_a_health_item_until_it_is_free(monkeypatch:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert service.listeners == {}
-
-
-def test_ok__every_static_file_is_served() -> None:
-    folder = server.Path(server.__file__).parent / "static"
-    assert {file.name for file in folder.iterdir()} == set(server.STATIC)

@@ -9,6 +9,15 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, CookieJar
 
+from appliance.pages.sign_in import (
+    MAX_ALL_TRIES,
+    MAX_CODES,
+    MAX_SESSIONS,
+    MAX_TRIES,
+    TRY_WINDOW_S,
+    CodeRefusedError,
+    TooManyTriesError,
+)
 from appliance.ports.clock import VirtualClock
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.control.messages import Auth, Hostinfo, RegisterRequest
@@ -18,16 +27,7 @@ from appliance.types.keys import MachinePublicKey, NodePublicKey
 from control.server.app import RunningServer, running
 from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM, Actor
-from control.service.page_access import (
-    MAX_ALL_TRIES,
-    MAX_CODES,
-    MAX_SESSIONS,
-    MAX_TRIES,
-    SESSION_LIFE,
-    TRY_WINDOW_S,
-    TooManyTriesError,
-    WrongCodeError,
-)
+from control.service.page_access import SESSION_LIFE
 from control.state.records import Role
 
 
@@ -160,7 +160,7 @@ async def test_fail__strange_cookies_and_files(served: Served) -> None:
 async def test_ok__everything_is_bounded(served: Served) -> None:
     page = served.server.service.page
     codes = [page.issue(SYSTEM) for _ in range(MAX_CODES + 1)]
-    with pytest.raises(WrongCodeError):
+    with pytest.raises(CodeRefusedError):
         page.redeem(codes[0], "192.0.2.1")
     tokens = [page.redeem(page.issue(SYSTEM), "192.0.2.2") for _ in range(MAX_SESSIONS + 1)]
     assert not page.is_valid(tokens[0])
@@ -168,7 +168,7 @@ async def test_ok__everything_is_bounded(served: Served) -> None:
     page.end(tokens[-1])
     assert not page.is_valid(tokens[-1])
     for number in range(MAX_ALL_TRIES - 1):
-        with pytest.raises(WrongCodeError):
+        with pytest.raises(CodeRefusedError):
             page.redeem("\ud800", f"10.0.{number}.1")
     with pytest.raises(TooManyTriesError):
         page.redeem("wrong", "10.1.0.1")

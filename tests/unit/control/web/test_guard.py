@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from control.web.guard import is_cross_site, is_own_host
+from control.web.guard import is_own_host
 
 NAMES = frozenset({"control.example"})
 
@@ -31,31 +31,3 @@ def test_ok__own_host(host: str) -> None:
 )
 def test_fail__foreign_host(host: str | None) -> None:
     assert not is_own_host(host, NAMES)
-
-
-@pytest.mark.parametrize(
-    ("method", "site", "origin"),
-    [
-        ("GET", None, None),
-        ("HEAD", "none", None),
-        ("POST", "same-origin", "https://control.example"),
-        ("POST", None, "http://control.example"),
-    ],
-)
-def test_ok__own_site(method: str, site: str | None, origin: str | None) -> None:
-    assert not is_cross_site(method, site, origin, "control.example")
-
-
-@pytest.mark.parametrize(
-    ("method", "site", "origin"),
-    [
-        ("GET", "cross-site", None),
-        ("GET", "same-site", None),
-        ("POST", None, None),
-        ("POST", "none", None),
-        ("POST", None, "null"),
-        ("POST", "same-origin", "https://evil.example"),
-    ],
-)
-def test_fail__other_site(method: str, site: str | None, origin: str | None) -> None:
-    assert is_cross_site(method, site, origin, "control.example")

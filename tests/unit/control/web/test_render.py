@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from appliance.types.ids import RegionId
@@ -64,11 +63,6 @@ def test_fail__no_value_becomes_markup() -> None:
     assert EVIL not in page
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=", page)
     assert not re.findall(r'(?:src|href)="(?!/|#)', page)
-
-
-def test_ok__every_asset_is_there() -> None:
-    assert {file.name for file in (Path(render.__file__).parent / "static").iterdir()} == set(render.STATIC)
-    assert all(render.asset(name) for name in render.STATIC)
 
 
 def test_ok__ago() -> None:

@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict, deque
 from ipaddress import ip_address, ip_network
 
-from plugins.status_page.errors import CodeRefusedError, TooManyTriesError
+from appliance.types.errors import ApplianceError
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_LETTERS = 8
@@ -31,11 +31,31 @@ MAX_SOURCES = 256
 _LOOKALIKES = str.maketrans("OIL", "011", " -\t\r\n")
 
 
-class SignIn:
-    """`session_life_s`: how long a session lasts from sign-in."""
+class CodeRefusedError(ApplianceError):
+    """A one-time code is wrong, used or too old. `command` prints another."""
 
-    def __init__(self, session_life_s: float) -> None:
+    code = "page-code-refused"
+
+    def __init__(self, command: str) -> None:
+        super().__init__("this code is wrong, was used already or is too old", mend=f"get a new one: {command}")
+
+
+class TooManyTriesError(ApplianceError):
+    """Wrong codes came too fast. `wait_s`: seconds until the next try counts."""
+
+    code = "page-too-many-tries"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("too many wrong codes", mend=f"try again in {wait_s} seconds")
+        self.wait_s = wait_s
+
+
+class SignIn:
+    """`session_life_s`: how long a session lasts from sign-in. `command`: what prints a code, for people."""
+
+    def __init__(self, session_life_s: float, command: str) -> None:
         self.session_life_s = session_life_s
+        self._command = command
         self._codes: OrderedDict[bytes, float] = OrderedDict()
         self._sessions: OrderedDict[bytes, float] = OrderedDict()
         self._tries: OrderedDict[str, deque[float]] = OrderedDict()
@@ -65,7 +85,7 @@ class SignIn:
             self.refused += 1
             tries.append(now)
             self._all_tries.append(now)
-            raise CodeRefusedError
+            raise CodeRefusedError(self._command)
         token = random.hex()
         self._sessions[_digest(token)] = now + self.session_life_s
         _trim(self._sessions, MAX_SESSIONS)

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.status_page.errors import CodeRefusedError, TooManyTriesError
-from plugins.status_page.sign_in import (
+from appliance.pages.sign_in import (
     ALPHABET,
     CODE_LIFE_S,
     MAX_ALL_TRIES,
@@ -13,7 +12,9 @@ from plugins.status_page.sign_in import (
     MAX_SESSIONS,
     MAX_TRIES,
     TRY_WINDOW_S,
+    CodeRefusedError,
     SignIn,
+    TooManyTriesError,
     normal_code,
 )
 
@@ -35,7 +36,7 @@ def refused(sign_in: SignIn, code: str, source: str = "127.0.0.1", now: float = 
 @given(st.binary(min_size=5, max_size=5))
 @settings(max_examples=50)
 def test_ok__code_opens_a_session_once(random: bytes) -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     code = sign_in.issue(random, 0.0)
     assert len(code) == 9
     assert set(code.replace("-", "")) <= set(ALPHABET)
@@ -46,14 +47,14 @@ def test_ok__code_opens_a_session_once(random: bytes) -> None:
 
 
 def test_fail__code_is_too_old() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     code = sign_in.issue(b"12345", 0.0)
     assert refused(sign_in, code, now=CODE_LIFE_S)
     assert refused(sign_in, code, now=1.0), "an old code that was tried is gone"
 
 
 def test_fail__wrong_and_strange_codes() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     sign_in.issue(b"12345", 0.0)
     for number, code in enumerate(["", "AAAA-AAAA", "\ud800", "é" * 10_000]):
         assert refused(sign_in, code, source=f"10.0.0.{number}")
@@ -65,7 +66,7 @@ def test_ok__lookalikes_are_understood() -> None:
 
 
 def test_fail__too_many_tries_of_one_source_and_only_of_it() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     code = sign_in.issue(b"12345", 0.0)
     for number in range(MAX_TRIES):
         assert refused(sign_in, "wrong", f"2001:db8::{number:x}"), "addresses of one /64 are one source"
@@ -78,7 +79,7 @@ def test_fail__too_many_tries_of_one_source_and_only_of_it() -> None:
 
 
 def test_fail__too_many_tries_of_all_sources() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     for number in range(MAX_ALL_TRIES):
         assert refused(sign_in, "wrong", f"10.0.{number}.1")
     with pytest.raises(TooManyTriesError):
@@ -86,7 +87,7 @@ def test_fail__too_many_tries_of_all_sources() -> None:
 
 
 def test_ok__everything_is_bounded() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     codes = [sign_in.issue(number.to_bytes(5, "big"), 0.0) for number in range(MAX_CODES + 1)]
     assert refused(sign_in, codes[0]), "the oldest gave way"
     tokens = []
@@ -103,7 +104,7 @@ def test_ok__everything_is_bounded() -> None:
 
 
 def test_ok__sign_out() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     token = sign_in.redeem(sign_in.issue(b"12345", 0.0), "::1", token_bytes(3), 0.0)
     sign_in.end("unknown")
     assert sign_in.is_valid(token, 1.0)
@@ -112,7 +113,7 @@ def test_ok__sign_out() -> None:
 
 
 def test_ok__secrets_are_not_kept() -> None:
-    sign_in = SignIn(HOUR_S)
+    sign_in = SignIn(HOUR_S, "waypost page")
     code = sign_in.issue(b"12345", 0.0)
     token = sign_in.redeem(code, "::1", token_bytes(3), 0.0)
     code = sign_in.issue(b"67890", 0.0)

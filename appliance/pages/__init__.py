@@ -1,0 +1,1 @@
+"""What our web pages share: rules for browsers' requests, sign-in by one-time code, looks. No sockets."""

@@ -1,8 +1,0 @@
-// Takes the code out of the address that `waypost-control page` prints, and out of the browser's history.
-const input = document.getElementById("code");
-const code = new URLSearchParams(location.hash.slice(1)).get("code");
-if (code) {
-  input.value = code;
-  history.replaceState(null, "", location.pathname);
-}
-input.focus();
