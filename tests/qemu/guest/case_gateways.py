@@ -20,7 +20,7 @@ from tests.lab.router_host import snapshot
 from tests.lab.sites import TwoSites, two_sites
 from tests.lab.topology import NatKind
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1700)
 
 MEGABYTES = 4
 SLOW = 120
