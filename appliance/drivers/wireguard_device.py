@@ -143,9 +143,7 @@ class NetlinkWireGuardDevice:
             self._set(device_settings(mark=mark))
             self._bring_up()
         except (OSError, DecodeError, DeviceInUseError) as error:
-            if made:
-                self._delete()
-            self._release()
+            self._release(delete=made)
             if isinstance(error, OSError):
                 raise _explained(error, self._name, port) from error
             raise
@@ -181,10 +179,7 @@ class NetlinkWireGuardDevice:
         if not self.exists():
             return False
         self._claim()
-        try:
-            self._delete()
-        finally:
-            self._release()
+        self._release(delete=True)
         return True
 
     def _make(self) -> bool:
@@ -289,8 +284,7 @@ class NetlinkWireGuardDevice:
     def close(self) -> None:
         if self._changes is None:
             return
-        self._delete()
-        self._release()
+        self._release(delete=True)
 
     def _delete(self) -> None:
         channel = _Channel(_NETLINK_ROUTE)
@@ -301,7 +295,8 @@ class NetlinkWireGuardDevice:
         finally:
             channel.close()
 
-    def _release(self) -> None:
+    def _release(self, *, delete: bool = False) -> None:
+        """The sockets go before the device: a reading that was not taken up holds it, and its removal never ends."""
         if self._loop is not None and self._readings is not None:
             self._loop.remove_reader(self._readings.socket)
         self._loop = self._done = None
@@ -309,6 +304,8 @@ class NetlinkWireGuardDevice:
             if channel is not None:
                 channel.close()
         self._changes = self._readings = None
+        if delete:
+            self._delete()
         if self._claimed is not None:
             self._claimed.close()
             self._claimed = None

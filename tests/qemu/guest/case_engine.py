@@ -259,14 +259,19 @@ async def test_ok__reset_and_greet_make_new_sessions(world: World) -> None:
     assert await ping(a, b.v4)
 
 
+def many_peers(count: int) -> tuple[EnginePeer, ...]:
+    keys = [public_key(NodePrivateKey(clamp(number.to_bytes(2, "big") * 16))) for number in range(1000, 1000 + count)]
+    return tuple(
+        EnginePeer(key, (ip_network(f"100.65.{n >> 8}.{n & 255}/32"), ip_network(f"fd7a:115c:a1e0:1::{n + 1:x}/128")))
+        for n, key in enumerate(keys)
+    )
+
+
 async def test_ok__two_hundred_peers(world: World) -> None:
     a, b = await world.up()
     direct(a, b)
-    keys = [public_key(NodePrivateKey(clamp(number.to_bytes(2, "big") * 16))) for number in range(1000, 1200)]
-    peers = tuple(
-        EnginePeer(key, (ip_network(f"100.65.{n}.1/32"), ip_network(f"fd7a:115c:a1e0:1::{n + 1:x}/128")))
-        for n, key in enumerate(keys)
-    )
+    peers = many_peers(200)
+    keys = [peer.key for peer in peers]
     started = time.monotonic()
     await a.engine.apply(EngineDiff(upsert=peers))
     added = time.monotonic()
@@ -364,6 +369,19 @@ async def test_fail__taken_port_leaves_nothing_behind(world: World) -> None:
         with pytest.raises(UnderlayError, match=f"port {PORT} is taken"):
             await a.engine.start()
         assert "waypost0" not in a.host.run("ip", "link")
+
+
+async def test_ok__device_goes_while_it_is_being_read(world: World) -> None:
+    """A reading that nobody takes up holds the device, and who removes it would wait for ever."""
+    a, _ = await world.up()
+    await a.engine.apply(EngineDiff(upsert=many_peers(400)))  # more than the kernel tells at once
+    device = a.engine._device
+    read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    device._done = None  # type: ignore[attr-defined]  # whatever reading goes on is given up
+    device.read_peers(lambda peers: read.set_result(None))
+    await a.close()
+    assert "waypost0" not in a.host.run("ip", "link")
+    assert not read.done()
 
 
 async def test_ok__close_removes_everything(world: World) -> None:
