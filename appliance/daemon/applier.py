@@ -270,6 +270,7 @@ class ChangeApplier:
             drop_cgnat=_NO_CGNAT_DROP not in node.cap_map,
             wireguard_port=next((port.port for port in self._core.engine.local_ports()), 0),
             inner_port=self._core.engine.inner_port,
+            log_group=self.mesh.refusals.group,
             foreign=ForeignMode(config.router.foreign),
             guard=self._guard(firewall),
         )

@@ -12,6 +12,7 @@ from appliance.ports.events import EventBus
 from appliance.types.events import (
     BackendStateChanged,
     EndpointsChanged,
+    FlowRefused,
     HealthChanged,
     HomeDerpChanged,
     LinkChanged,
@@ -41,6 +42,8 @@ def describe(event: object) -> tuple[str, dict[str, Any]]:
             return "link", {"major": major, "reason": reason}
         case HealthChanged(code, broken, text, _):
             return "health", {"code": code, "broken": broken, "text": text}
+        case FlowRefused(peer, destination, reason):
+            return "refused", {"peer": peer.short, "destination": str(destination), "reason": reason}
     return type(event).__name__, {}
 
 
@@ -52,6 +55,7 @@ KINDS: tuple[type, ...] = (
     BackendStateChanged,
     LinkChanged,
     HealthChanged,
+    FlowRefused,
 )
 
 

@@ -10,6 +10,7 @@ from appliance.c2n.routes import node_routes
 from appliance.c2n.table import C2nTable
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.peer_pings import PeerPinger
+from appliance.daemon.refusals import RefusalDesk
 from appliance.daemon.status import plain_netmap
 from appliance.daemon.tsmp import TsmpService
 from appliance.drivers.icmp import IcmpPinger
@@ -53,6 +54,14 @@ class MeshServices:
             self._server.port,
             core.clock,
             core.randomness,
+            core.bus.publish,
+        )
+        self.refusals = RefusalDesk(
+            core.engine,
+            core.router.can_log,
+            lambda: situation.view,
+            lambda: situation.prefs.shields_up,
+            lambda group: core.refused(group, core.sockets),
         )
         self.pinger = PeerPinger(
             core.magicsock,
@@ -80,6 +89,7 @@ class MeshServices:
 
     async def listen(self, own: Node | None) -> bool:
         """Listen on the addresses of our own node, None: nowhere. Whether anything changed that peers must know."""
+        await self.refusals.start()
         before = self.peerapi
         prefixes = own.addresses if own is not None else ()
         failed = await self._server.listen([prefix.network_address for prefix in prefixes if is_single(prefix)])
@@ -91,6 +101,7 @@ class MeshServices:
         return self.peerapi != before
 
     async def close(self) -> None:
+        self.refusals.close()
         await self._server.close()
 
     def _identify(self, source: AddrPort) -> Caller | None:
@@ -118,6 +129,7 @@ class MeshServices:
             ("path", self._core.port_mapping.counters() if self._core.port_mapping is not None else {}),
             ("peerapi", self._server.counters),
             ("mesh", self._tsmp.counters),
+            ("filter", self.refusals.counters),
         )
         for part, counters in parts:
             found.update({f"{part}_{name}": value for name, value in counters.items()})

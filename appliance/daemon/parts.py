@@ -9,6 +9,7 @@ from typing import Protocol
 from appliance.config.schema import Config
 from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
 from appliance.daemon.timestamps import TimestampKeeper
+from appliance.drivers.refused import LinuxRefusedPort
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
@@ -20,6 +21,7 @@ from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
 from appliance.ports.packets import UdpPort
 from appliance.ports.randomness import Randomness
+from appliance.ports.refused import RefusedPort
 from appliance.ports.streams import StreamDialer
 from appliance.ports.tsmp import TsmpPort
 from appliance.ports.underlay import Underlay
@@ -65,6 +67,8 @@ class HostRouter(Protocol):
     async def repair_soon(self) -> bool: ...
 
     async def close(self) -> None: ...
+
+    async def can_log(self, group: int) -> bool: ...
 
     async def clean_stale(self, interface: str = "waypost0", *, guard: bool = False) -> tuple[str, ...]: ...
 
@@ -132,6 +136,8 @@ class Core:
     """Makes the sockets of the overlay."""
     open_udp: Callable[[int], Sequence[UdpPort]] = open_udp_ports
     """Opens ports of the underlay."""
+    refused: Callable[[int, OpenSocket], RefusedPort] = LinuxRefusedPort
+    """Where the packet filter shows what it refused."""
     engine_form: str = ""
     engine_reason: str = ""
     port_mapping: PortMappingService | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.magicsock.errors import PingTimeoutError
@@ -15,15 +15,33 @@ from appliance.netmap.store import NetmapView
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
 from appliance.ports.tsmp import TsmpPort
-from appliance.proto.tsmp import DiscoAdvertisement, Message, Packet, Ping, Pong, Rejected, encode_packet, parse_packet
-from appliance.types.addresses import Address
+from appliance.proto.tsmp import (
+    DiscoAdvertisement,
+    Message,
+    Packet,
+    Ping,
+    Pong,
+    Rejected,
+    RejectReason,
+    encode_packet,
+    parse_packet,
+)
+from appliance.types.addresses import Address, AddrPort
 from appliance.types.errors import ApplianceError, DecodeError
+from appliance.types.events import FlowRefused
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import Node
 
 MAX_PINGS = 64
 _REPEAT_S = 1.0
 _DATA_SIZE = 8
+_REASONS: Mapping[int, str] = {
+    RejectReason.ACL: "policy",
+    RejectReason.SHIELDS_UP: "shields up",
+    RejectReason.FORWARDING: "it does not forward there",
+    RejectReason.HOST_FIREWALL: "its host's firewall",
+    RejectReason.UNKNOWN_TRANSIT_IP: "unknown transit address",
+}
 
 
 class NoTunnelAddressError(ApplianceError):
@@ -52,6 +70,7 @@ class TsmpService:
         peerapi_port: Callable[[int], int],
         clock: Clock,
         randomness: Randomness,
+        publish: Callable[[FlowRefused], None],
     ) -> None:
         self._port = port
         self._view = view
@@ -60,6 +79,8 @@ class TsmpService:
         self._peerapi_port = peerapi_port
         self._clock = clock
         self._randomness = randomness
+        self._publish = publish
+        self._published_at = float("-inf")
         self._pings: dict[bytes, tuple[NodePublicKey, asyncio.Future[Pong]]] = {}
         self.counters: Counter[str] = Counter()
         port.set_tsmp_handler(self)
@@ -122,8 +143,16 @@ class TsmpService:
             case DiscoAdvertisement(key):
                 self.counters["tsmp_told"] += 1
                 self._learn(node.key, key)
-            case Rejected():
+            case Rejected(_, reason, _, port):
                 self.counters["tsmp_rejected"] += 1
+                self._refused(node.key, AddrPort(str(packet.source), port), reason)
+
+    def _refused(self, peer: NodePublicKey, destination: AddrPort, reason: int) -> None:
+        """One a second at most: a peer could send any number of them."""
+        now = self._clock.now()
+        if now - self._published_at >= _REPEAT_S:
+            self._published_at = now
+            self._publish(FlowRefused(peer, destination, _REASONS.get(reason, "unknown reason")))
 
     def _pong(self, peer: NodePublicKey, data: bytes, pong: Pong) -> None:
         asked, future = self._pings.get(data, (None, None))
@@ -152,13 +181,12 @@ class TsmpService:
         return None
 
     def _is_between(self, packet: Packet, node: Node) -> bool:
-        """From the peer itself, not from a network behind it, and to us."""
+        """From the peer itself and to us. A refusal may also name a host in a network behind the peer as its source."""
         own = self._own()
-        return (
-            own is not None
-            and packet.source in [prefix.network_address for prefix in node.addresses]
-            and packet.destination in [prefix.network_address for prefix in own.addresses]
-        )
+        if own is None or packet.destination not in [prefix.network_address for prefix in own.addresses]:
+            return False
+        itself = packet.source in [prefix.network_address for prefix in node.addresses]
+        return itself or isinstance(packet.message, Rejected)
 
     def _send(self, peer: NodePublicKey, source: Address, destination: Address, message: Message) -> None:
         self._port.send_packet(peer, encode_packet(Packet(source, destination, message)))

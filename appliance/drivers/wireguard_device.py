@@ -9,20 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from appliance.drivers.netlink_messages import (
+    ACK,
+    ERROR,
+    HEADER,
+    REQUEST,
+    attribute,
+    attributes,
+    check,
+    messages,
+    nested,
+)
 from appliance.drivers.wireguard_messages import (
     GET_DEVICE,
     SET_DEVICE,
     VERSION,
-    attribute,
-    attributes,
     device_name,
     device_settings,
-    nested,
     parse_peers,
     parse_port,
     peers_attributes,
@@ -32,13 +39,12 @@ from appliance.types.errors import DecodeError, PrivilegeError, UnderlayError
 from appliance.types.keys import NodePrivateKey
 
 _NETLINK_ROUTE, _NETLINK_GENERIC = 0, 16
-_REQUEST, _ACK, _DUMP, _CREATE, _EXCL = 0x1, 0x4, 0x300, 0x400, 0x200
-_ERROR, _DONE = 2, 3
+_DUMP, _CREATE, _EXCL = 0x300, 0x400, 0x200
+_DONE = 3
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
 _IFNAME, _MTU, _LINKINFO, _INFO_KIND = 3, 4, 18, 1
 _IFF_UP = 1
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _GENERIC = struct.Struct("=BBxx")
 _PART_BYTES = 1 << 16
@@ -70,41 +76,23 @@ class _Channel:
 
     def send(self, kind: int, flags: int, body: bytes) -> None:
         self.number += 1
-        self.socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, self.number, 0) + body)
+        self.socket.send(HEADER.pack(HEADER.size + len(body), kind, flags | REQUEST, self.number, 0) + body)
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
         """Send and wait for the acknowledgement; the messages before it. Raises OSError with the kernel's number."""
-        self.send(kind, flags | _ACK, body)
+        self.send(kind, flags | ACK, body)
         answers: list[bytes] = []
         while True:
             for number, code, payload in messages(self.socket.recv(_PART_BYTES)):
                 if number != self.number:
                     continue
-                if code in (_ERROR, _DONE):
+                if code in (ERROR, _DONE):
                     check(payload)
                     return answers
                 answers.append(payload)
 
     def close(self) -> None:
         self.socket.close()
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Number, type and payload of each message in a datagram."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _flags, number, _pid = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            return
-        yield number, kind, data[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
-
-
-def check(payload: bytes) -> None:
-    """Raise the OSError that an acknowledgement carries."""
-    code = -struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
-    if code:
-        raise OSError(code, os.strerror(code))
 
 
 class NetlinkWireGuardDevice:
@@ -270,7 +258,7 @@ class NetlinkWireGuardDevice:
             for number, kind, payload in messages(data):
                 if number != self._readings.number:
                     continue
-                if kind in (_ERROR, _DONE):
+                if kind in (ERROR, _DONE):
                     self._finish()
                     return
                 self._found += parse_peers(payload[_GENERIC.size :])

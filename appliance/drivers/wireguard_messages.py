@@ -1,7 +1,6 @@
 """Messages of the kernel's WireGuard family over generic netlink (linux/wireguard.h; magicsock-disco spec 6.5). Pure.
 
-Integers are in the host's order. An attribute is u16 length (with its head of 4 bytes), u16 type, payload, filled up to
-a multiple of 4; a nested one has bit 15 of its type set.
+Integers are in the host's order.
 
 | Device attribute | | Peer attribute | |
 |---|---|---|---|
@@ -21,6 +20,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
+from appliance.drivers.netlink_messages import attribute, attributes, nested
 from appliance.ports.wireguard_device import DevicePeer, PeerSetting
 from appliance.types.addresses import AddrPort, Prefix
 from appliance.types.errors import DecodeError, DecodeReason
@@ -35,29 +35,7 @@ PREFIXES_PER_ENTRY = 1000
 _NAME, _PRIVATE_KEY, _PORT, _MARK, _PEERS = 2, 3, 6, 7, 8
 _KEY, _PSK, _FLAGS, _ENDPOINT, _KEEPALIVE, _HANDSHAKE, _RX, _TX, _ALLOWED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 _REMOVE, _REPLACE_IPS, _UPDATE_ONLY = 1, 2, 4
-_NESTED = 0x8000
-_TYPE_MASK = 0x3FFF
-_HEAD = struct.Struct("=HH")
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    return _HEAD.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
-
-
-def nested(kind: int, payload: bytes) -> bytes:
-    return attribute(kind | _NESTED, payload)
-
-
-def attributes(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Type (without flag bits) and payload of each. Raises `DecodeError`."""
-    view = memoryview(data)
-    while len(view) >= 4:
-        length, kind = _HEAD.unpack_from(view)
-        if not 4 <= length <= len(view):
-            raise DecodeError(DecodeReason.BAD_LENGTH, "netlink attribute")
-        yield kind & _TYPE_MASK, view[4:length]
-        view = view[(length + 3) & ~3 :]
 
 
 def device_name(name: str) -> bytes:

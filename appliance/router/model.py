@@ -56,9 +56,9 @@ class RouterModel:
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
-    needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the
-    kernel engine takes what is not WireGuard, 0 = none. `extra` are further chains and sets of the same table, whose
-    names must not collide with ours.
+    needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the kernel
+    engine takes what is not WireGuard, 0 = none. `log_group`: where the kernel shows refused TCP connections, 0 =
+    nowhere. `extra` are further chains and sets of the same table, whose names must not collide with ours.
     """
 
     interface: str = "waypost0"
@@ -79,6 +79,7 @@ class RouterModel:
     drop_cgnat: bool = True
     wireguard_port: int = 0
     inner_port: int = 0
+    log_group: int = 0
     foreign: ForeignMode = ForeignMode.DETECT
     guard: Guard | None = None
     extra: tuple[NftChain | NftSet, ...] = ()

@@ -30,6 +30,7 @@ from appliance.types.addresses import CGNAT_V4, CHROMEOS_V4, DEFAULT_V4, DEFAULT
 _KEEP = 0xFFFFFFFF & ~MARK_MASK
 _ESTABLISHED = "ct state established,related accept"
 _SYN = "tcp flags & (syn|rst) == syn"
+_OPENING = "tcp flags & (syn|ack|rst|fin) == syn"
 _REDIRECTS = ("icmp type redirect drop", "icmpv6 type nd-redirect drop")
 """Without the tunnel's route, a gateway with one network card would tell the LAN's hosts that the site's router is the
 better way to the mesh, and they would believe it for minutes after a restart."""
@@ -51,7 +52,7 @@ def compile_filter(model: RouterModel) -> CompiledFilter:
 
 def render_table(model: RouterModel, compiled: CompiledFilter) -> NftTable:
     """The whole table of a model with its compiled filter."""
-    chains = [*_hooks(model), _acl()]
+    chains = [*_hooks(model), *_refused(model), _acl(model)]
     sets = [NftSet(f"ended{version}", _ENDED_TYPE.format(version), {}, _ENDED_OPTIONS) for version in _WORD]
     for family in compiled.families:
         family_sets, family_chains = _family(model, family)
@@ -153,10 +154,26 @@ def _ended(goes: str) -> Iterator[str]:
         yield f"{goes} ct state new tcp flags & syn == 0 {flow} counter reject with tcp reset"
 
 
-def _acl() -> NftChain:
+def _refused(model: RouterModel) -> Iterator[NftChain]:
+    """Refused TCP connections are shown to the daemon, which tells the peer; a flood of them is not answered whole."""
+    if model.log_group:
+        show = f"{_OPENING} limit rate 100/second burst 100 packets log group {model.log_group}"
+        yield NftChain("refused", (f"meta l4proto tcp {show}", "counter drop"))
+
+
+def _drop(model: RouterModel) -> str:
+    return "goto refused" if model.log_group else "counter drop"
+
+
+def log_probe(group: int) -> NftTable:
+    """Taken only by a kernel that can log to a group."""
+    return NftTable(TABLE_FAMILY, f"{TABLE_NAME}_probe", chains=(NftChain("probe", (f"log group {group}",)),))
+
+
+def _acl(model: RouterModel) -> NftChain:
     """What peers open is marked, so that `appliance.router.flows` finds it again."""
     families = ("meta nfproto ipv4 jump acl4", "meta nfproto ipv6 jump acl6")
-    rules = (_ESTABLISHED, _set_mark(MARK_FORWARDED, "ct mark"), *families, "counter drop")
+    rules = (_ESTABLISHED, _set_mark(MARK_FORWARDED, "ct mark"), *families, _drop(model))
     return NftChain("acl", rules)
 
 
@@ -166,12 +183,12 @@ def _family(model: RouterModel, family: FamilyFilter) -> tuple[list[NftSet], lis
     classes = render_family(family)
     peerapi = [item for item in model.peerapi if item.is_v6 == (version == 6)]
     rules = (
-        f"{word} daddr != @local{version} counter drop",
+        f"{word} daddr != @local{version} {_drop(model)}",
         _ICMP_OPEN[version],
         f"meta l4proto {TSMP} accept",
         *(f"{word} daddr {item.ip} tcp dport {item.port} accept" for item in peerapi),
         *classes.rules,
-        "counter drop",
+        _drop(model),
     )
     sets = [NftSet(f"local{version}", f"ipv{version}_addr", open_to), *classes.sets]
     return sets, [NftChain(f"acl{version}", rules), *classes.chains]

@@ -32,7 +32,7 @@ from appliance.router.model import (
     RouterModel,
 )
 from appliance.router.routes import desired, difference, ours
-from appliance.router.ruleset import compile_filter, render_ended, render_table
+from appliance.router.ruleset import compile_filter, log_probe, render_ended, render_table
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import HealthChanged
 
@@ -186,6 +186,15 @@ class Router:
                 await self._guard.remove()
                 cleaned.append(f"nftables table {TABLE_FAMILY} {GUARD_NAME}")
             return tuple(cleaned)
+
+    async def can_log(self, group: int) -> bool:
+        """Whether the kernel can show refused packets in a group of its log."""
+        probe = log_probe(group)
+        try:
+            await self._firewall.apply(render_create(probe) + render_delete(probe.family, probe.name))
+        except ApplianceError:
+            return False
+        return True
 
     async def foreign_drops(self) -> tuple[ForeignDrop, ...]:
         """Chains of other firewalls that drop what comes through the tunnel."""

@@ -80,6 +80,22 @@ class HealthChanged:
     mend: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FlowRefused:
+    """A peer says that its packet filter refused a connection of this host or of a network behind it."""
+
+    peer: NodePublicKey
+    destination: AddrPort
+    reason: str
+
+
 Event = (
-    PathChanged | EndpointsChanged | HomeDerpChanged | NetmapChanged | BackendStateChanged | LinkChanged | HealthChanged
+    PathChanged
+    | EndpointsChanged
+    | HomeDerpChanged
+    | NetmapChanged
+    | BackendStateChanged
+    | LinkChanged
+    | HealthChanged
+    | FlowRefused
 )

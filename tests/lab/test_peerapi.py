@@ -6,6 +6,7 @@ LAN host A -- gateway-a ===== tunnel ===== gateway-b -- LAN host B
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def check_control(sites: TwoSites) -> None:
     ]
 
 
+def check_refusal(sites: TwoSites) -> None:
+    """Gateway-a is told why, where the kernel can log packets."""
+    if "log group" not in sites.b.host.run("nft", "list", "table", "inet", "waypost"):
+        return
+    assert fetch(sites.a.host, f"{sites.url}/", 1) is None
+    lines = map(json.loads, sites.a.must("debug", "events", "--no-follow", "--json").splitlines())
+    refused = [line["fields"] for line in lines if line["kind"] == "refused"]
+    assert {(fields["destination"], fields["reason"]) for fields in refused} == {
+        (f"{sites.site_b.host_ip}:80", "shields up")
+    }
+    assert metric(sites, "gateway-b", "filter_refusals_told_total") >= 1
+
+
 def test_ok__peers_are_let_in_hosts_behind_them_are_not(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path)
     sites.join()
@@ -92,6 +106,7 @@ def test_ok__peers_are_let_in_hosts_behind_them_are_not(lab: Lab, tmp_path: Path
     sites.b.must("set", "--shields-up")
     wait_until(lambda: fetch(sites.site_a.host, f"{sites.url}/", 1) is None, 15, "shields of gateway-b to be up")
     assert fetch(sites.a.host, urls[4]) is not None
+    check_refusal(sites)
     sites.b.must("down")
     assert fetch(sites.a.host, urls[4], 2) is None
     assert sites.control.run("nodes", "ping", "gateway-b").code != 0

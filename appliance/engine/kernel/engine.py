@@ -11,7 +11,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 
 from appliance.engine.kernel.peers import MAX_RELAYS, KernelPeer, PeerTable, proxied
 from appliance.engine.kernel.proxy import Proxy
@@ -179,9 +178,7 @@ class KernelEngine:
         if record is None:
             record = self._peers.add(peer.key)
             record.endpoint = record.wished_endpoint(self._proxy_port)
-        record.setting = peer
-        single = [prefix.network_address for prefix in peer.allowed_ips if prefix.prefixlen == prefix.max_prefixlen]
-        self._peers.assign(record, single)
+        self._peers.assign(record, peer)
         return _setting(peer, record.endpoint if fresh else None)
 
     def _reset(self, key: NodePublicKey) -> list[PeerSetting]:
@@ -253,7 +250,7 @@ class KernelEngine:
             self._counters["tsmp_received"] += 1
             version = packet[0] >> 4 if packet else 0
             source = packet[12:16] if version == 4 else packet[8:24]
-            record = self._peers.owner(ip_address(source)) if len(source) in (4, 16) else None
+            record = self._peers.owner(source)
             if record is None:
                 self._counters["wrong_inner_source"] += 1
             elif self._tsmp is not None:

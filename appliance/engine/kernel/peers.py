@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.ports.engine import EnginePeer
 from appliance.ports.underlay import PARKED, PeerPath
-from appliance.types.addresses import Address, AddrPort
+from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
 from appliance.types.keys import NodePublicKey
 
@@ -28,7 +29,6 @@ class KernelPeer:
     """
 
     __slots__ = (
-        "allowed",
         "endpoint",
         "held",
         "index",
@@ -51,7 +51,6 @@ class KernelPeer:
         self.key = key
         self.index = index
         self.setting: EnginePeer | None = None
-        self.allowed: tuple[Address, ...] = ()
         self.path: PeerPath = PARKED
         self.endpoint: AddrPort | None = None
         self.held: deque[bytes] = deque(maxlen=HELD)
@@ -92,12 +91,12 @@ def proxied(endpoint: AddrPort | None) -> bool:
 
 
 class PeerTable:
-    """Peers by key, by the number of their loopback address, and by their own tunnel addresses."""
+    """Peers by key, by the number of their loopback address, and by what they may send from inside the tunnel."""
 
     def __init__(self) -> None:
         self._by_key: dict[NodePublicKey, KernelPeer] = {}
         self._by_index: dict[int, KernelPeer] = {}
-        self._by_address: dict[Address, KernelPeer] = {}
+        self._allowed: AllowedIPs[KernelPeer] = AllowedIPs()
         self._free: list[int] = []
         self._next = 1
 
@@ -113,9 +112,9 @@ class PeerTable:
     def at(self, index: int) -> KernelPeer | None:
         return self._by_index.get(index)
 
-    def owner(self, address: Address) -> KernelPeer | None:
-        """The peer that has this very address, not one in a network behind it."""
-        return self._by_address.get(address)
+    def owner(self, address: bytes) -> KernelPeer | None:
+        """The peer that an inner source address (packed) belongs to."""
+        return self._allowed.lookup(address)
 
     def add(self, key: NodePublicKey) -> KernelPeer:
         """The lowest free address. Raises `UnderlayError` when there is none left."""
@@ -127,21 +126,15 @@ class PeerTable:
         self._by_key[key] = self._by_index[index] = record
         return record
 
-    def assign(self, record: KernelPeer, addresses: Iterable[Address]) -> None:
-        """The tunnel addresses of a peer; taken from whoever had them."""
-        self._forget_addresses(record)
-        record.allowed = tuple(addresses)
-        self._by_address.update(dict.fromkeys(record.allowed, record))
+    def assign(self, record: KernelPeer, setting: EnginePeer) -> None:
+        """A peer's addresses are taken from whoever had them, as the device does."""
+        record.setting = setting
+        self._allowed.assign(record, setting.allowed_ips)
 
     def remove(self, key: NodePublicKey) -> KernelPeer | None:
         record = self._by_key.pop(key, None)
         if record is not None:
             del self._by_index[record.index]
             heapq.heappush(self._free, record.index)
-            self._forget_addresses(record)
+            self._allowed.remove(record)
         return record
-
-    def _forget_addresses(self, record: KernelPeer) -> None:
-        for address in record.allowed:
-            if self._by_address.get(address) is record:
-                del self._by_address[address]

@@ -11,6 +11,7 @@ from appliance.proto.tsmp.messages import (
     parse_message,
 )
 from appliance.proto.tsmp.packet import PROTOCOL, Packet, encode_packet, parse_packet
+from appliance.proto.tsmp.refusal import refusal
 
 __all__ = [
     "PROTOCOL",
@@ -25,4 +26,5 @@ __all__ = [
     "encode_packet",
     "parse_message",
     "parse_packet",
+    "refusal",
 ]

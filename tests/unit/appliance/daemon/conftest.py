@@ -32,6 +32,7 @@ from appliance.ports.events import EventBus
 from appliance.ports.firewall import MemoryFirewall
 from appliance.ports.netlink import MemoryNetlink
 from appliance.ports.randomness import SystemRandomness
+from appliance.ports.refused import MemoryRefusedPort
 from appliance.ports.store import MemoryStore
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
 from appliance.ports.tsmp import MemoryTsmpPort
@@ -202,6 +203,7 @@ class Process:
             dialer=SocketDialer(mark=0),
             timestamps=TimestampKeeper(profile.handshakes, clock),
             peer_handshakes=peer_handshakes,
+            refused=lambda *_: MemoryRefusedPort(),
         )
         self.gateway, self.applier, self.keeper = join_gateway(
             self.core, host.store, situation, host.manager, self._stack

@@ -4,7 +4,7 @@ from appliance.daemon.history import CAPACITY, KINDS, History, describe
 from appliance.ports.clock import VirtualClock
 from appliance.ports.events import EventBus
 from appliance.types.addresses import AddrPort
-from appliance.types.events import BackendState, BackendStateChanged, LinkChanged, PathChanged, PathKind
+from appliance.types.events import BackendState, BackendStateChanged, FlowRefused, LinkChanged, PathChanged, PathKind
 from appliance.types.keys import NodePublicKey
 
 
@@ -32,4 +32,6 @@ def test_ok__path_shows_peer_and_place() -> None:
 
 def test_ok__every_kind_has_its_own_word() -> None:
     assert describe(BackendStateChanged(BackendState.RUNNING))[0] == "state"
-    assert len(KINDS) == 7
+    refused = FlowRefused(NodePublicKey(b"\x01" * 32), AddrPort("100.64.0.2", 80), "policy")
+    assert describe(refused) == ("refused", {"peer": "01010101", "destination": "100.64.0.2:80", "reason": "policy"})
+    assert len(KINDS) == 8

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.daemon.tsmp import NoTunnelAddressError, TsmpService
 from appliance.magicsock.errors import PingTimeoutError
-from appliance.ports.clock import SystemClock
+from appliance.ports.clock import VirtualClock
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.tsmp import MemoryTsmpPort
 from appliance.proto.tsmp import (
@@ -24,6 +24,8 @@ from appliance.proto.tsmp import (
     encode_packet,
     parse_packet,
 )
+from appliance.types.addresses import AddrPort
+from appliance.types.events import FlowRefused
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import Node
@@ -44,6 +46,8 @@ class Rig:
         self.own, self.peer = node(1), node(2)
         self.port = MemoryTsmpPort()
         self.learned: list[tuple[NodePublicKey, DiscoPublicKey]] = []
+        self.published: list[FlowRefused] = []
+        self.clock = VirtualClock()
         self.view = SimpleNamespace(
             self_node=self.own, peer_by_key=lambda key: self.peer if key == self.peer.key else None
         )
@@ -53,8 +57,9 @@ class Rig:
             lambda: OURS,
             lambda peer, key: self.learned.append((peer, key)) is None,
             lambda version: {4: 4444, 6: 6666}[version],
-            SystemClock(),
+            self.clock,
             SeededRandomness(1),
+            self.published.append,
         )
 
     def receive(self, message: Message, source: str = "100.64.0.2", destination: str = "100.64.0.1") -> None:
@@ -144,6 +149,19 @@ def test_fail__only_the_peer_itself_speaks_and_only_to_us(rig: Rig, source: str,
         rig.receive(message, source, destination)
     assert (rig.learned, rig.port.packets) == ([], [])
     assert rig.service.counters["tsmp_wrong_address"] == 2
+
+
+def test_ok__refusals_are_told_one_a_second_also_of_hosts_behind_the_peer(rig: Rig) -> None:
+    for source in ("100.64.0.2", "192.168.20.10"):
+        rig.receive(Rejected(6, ord("S"), 40000, 80), source)
+    rig.clock.advance(1.0)
+    rig.receive(Rejected(6, 7, 40000, 443), "192.168.20.10")
+    rig.receive(Rejected(6, ord("A"), 1, 2), destination="192.168.10.1")
+    assert rig.published == [
+        FlowRefused(rig.peer.key, AddrPort("100.64.0.2", 80), "shields up"),
+        FlowRefused(rig.peer.key, AddrPort("192.168.20.10", 443), "unknown reason"),
+    ]
+    assert rig.service.counters["tsmp_rejected"] == 3
 
 
 def test_ok__refusals_and_nonsense_are_counted(rig: Rig) -> None:

@@ -1,7 +1,6 @@
 """What holds on every host; tests/qemu works with real devices."""
 
 import os
-import struct
 
 import pytest
 
@@ -9,25 +8,10 @@ from appliance.drivers.wireguard_device import (
     DeviceInUseError,
     KernelLacksWireGuardError,
     NetlinkWireGuardDevice,
-    check,
-    messages,
 )
 from appliance.types.errors import UnderlayError
 
 NAME = f"wptest{os.getpid() % 100000}"
-
-
-def test_ok__acknowledgements() -> None:
-    check(struct.pack("=i", 0))
-    check(b"")
-    with pytest.raises(FileExistsError):
-        check(struct.pack("=i", -17))
-
-
-def test_ok__messages_of_a_datagram() -> None:
-    first = struct.pack("=IHHII", 19, 5, 0, 7, 0) + b"abc\0"
-    assert list(messages(first + struct.pack("=IHHII", 16, 3, 0, 8, 0))) == [(7, 5, b"abc"), (8, 3, b"")]
-    assert list(messages(bytes(16))) == []
 
 
 def test_ok__nothing_is_there() -> None:

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.drivers.netlink_messages import attribute, attributes, nested
 from appliance.drivers.wireguard_messages import (
     MAX_PEERS_BYTES,
-    attribute,
-    attributes,
     device_name,
     device_settings,
     encode_endpoint,
-    nested,
     parse_endpoint,
     parse_peers,
     parse_port,
@@ -43,8 +41,7 @@ def dumped(peer: DevicePeer) -> bytes:
     return nested(0, body + (attribute(4, encode_endpoint(peer.endpoint)) if peer.endpoint else b""))
 
 
-def test_ok__attribute_layout() -> None:
-    assert attribute(2, b"wg\0") == b"\x07\0\x02\0wg\0\0"
+def test_ok__settings_of_the_device() -> None:
     assert device_name("wg") == attribute(2, b"wg\0")
     settings = device_settings(key=NodePrivateKey(bytes(32)), port=41641, mark=0x80000)
     assert [kind for kind, _ in attributes(settings)] == [3, 6, 7]

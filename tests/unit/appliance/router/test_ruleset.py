@@ -55,6 +55,16 @@ def test_ok__peer_api_is_open_even_with_shields_up():
     assert elements(table, "flat4_0") == {}
 
 
+async def test_ok__refused_connections_are_shown():
+    table = compiled(replace(MODEL, log_group=7))
+    await MemoryFirewall().apply(render_create(table))
+    assert chain(table, "acl")[-1] == chain(table, "acl4")[-1] == "goto refused"
+    assert chain(table, "acl4")[0] == "ip daddr != @local4 goto refused"
+    assert "log group 7" in chain(table, "refused")[0]
+    assert chain(table, "refused")[-1] == "counter drop"
+    assert chain(compiled(MODEL), "refused") is None
+
+
 async def test_ok__switches():
     table = compiled(replace(MODEL, snat=False, stateful=True, drop_cgnat=False, wireguard_port=0))
     assert chain(table, "nat_out") is None

@@ -134,12 +134,13 @@ class Handler:
 async def test_ok__packets_of_the_mesh_belong_to_the_owner_of_their_source(bench: Bench) -> None:
     handler = Handler()
     bench.engine.set_tsmp_handler(handler)
-    ours, theirs, behind = map(ip_address, ("100.64.0.1", "100.64.0.7", "10.0.0.1"))
-    good = encode_packet(Packet(theirs, ours, Ping(b"12345678")))
-    bench.mesh.deliver(good)
-    bench.mesh.deliver(encode_packet(Packet(behind, ours, Ping(b"12345678"))))
+    ours, theirs, behind, nobody = map(ip_address, ("100.64.0.1", "100.64.0.7", "10.0.0.1", "100.64.0.9"))
+    good = [encode_packet(Packet(source, ours, Ping(b"12345678"))) for source in (theirs, behind)]
+    for packet in good:
+        bench.mesh.deliver(packet)
+    bench.mesh.deliver(encode_packet(Packet(nobody, ours, Ping(b"12345678"))))
     bench.mesh.deliver(b"")
-    assert handler.got == [(KEY, good)]
+    assert handler.got == [(KEY, packet) for packet in good]
     assert bench.engine.counters()["wrong_inner_source"] == 2
 
 

@@ -1,9 +1,10 @@
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from appliance.engine.kernel import peers
 from appliance.engine.kernel.peers import PeerTable, proxied
+from appliance.ports.engine import EnginePeer
 from appliance.ports.underlay import PeerPath
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
@@ -46,16 +47,18 @@ def test_fail__no_address_left(monkeypatch: pytest.MonkeyPatch) -> None:
         table.add(KEYS[2])
 
 
-def test_ok__own_addresses_move_to_the_last_owner() -> None:
+def test_ok__addresses_move_to_the_last_owner() -> None:
     table = PeerTable()
     first, second = table.add(KEYS[0]), table.add(KEYS[1])
-    address = ip_address("100.64.0.1")
-    table.assign(first, [address])
-    table.assign(second, [address])
+    own, behind = ip_network("100.64.0.1/32"), ip_network("10.0.0.0/8")
+    table.assign(first, EnginePeer(KEYS[0], (own, behind)))
+    table.assign(second, EnginePeer(KEYS[1], (own,)))
+    assert table.owner(ip_address("10.1.2.3").packed) is first
     table.remove(KEYS[0])
-    assert table.owner(address) is second
-    table.assign(second, [])
-    assert table.owner(address) is None
+    assert table.owner(own.network_address.packed) is second
+    assert table.owner(ip_address("10.1.2.3").packed) is None
+    table.assign(second, EnginePeer(KEYS[1], ()))
+    assert table.owner(own.network_address.packed) is None
 
 
 @pytest.mark.parametrize(
