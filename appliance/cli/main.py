@@ -33,6 +33,7 @@ COMMANDS = {
     "whois": ("appliance.cli.mesh:whois", "Say whose an address in the mesh is."),
     "nc": ("appliance.cli.mesh:nc", "Connect this terminal to a port in the mesh."),
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
+    "uplinks": ("appliance.cli.uplinks:uplinks", "Show the ways to the Internet and how well they work."),
     "relay": ("appliance.cli.relay:relay", "Show what this gateway relays for other nodes."),
     "exit": ("appliance.cli.exits:exits", "Leave to the Internet through a peer, or be that peer."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),

@@ -20,6 +20,7 @@ VERSION = 1
 """Version of the file format; a file without `version` is of this one."""
 
 MAX_STATIC_ENDPOINTS = 16
+MAX_UPLINKS = 8
 
 Check = Callable[[Any], str]
 """Returns what is wrong with a value of the right type, in words, or ""."""
@@ -85,6 +86,12 @@ def _endpoints_problem(texts: Sequence[str]) -> str:
     return ""
 
 
+def _uplinks_problem(names: Sequence[str]) -> str:
+    if len(names) == 1 or len(names) > MAX_UPLINKS or len(set(names)) != len(names):
+        return f"must name 2 to {MAX_UPLINKS} different interfaces, or none"
+    return next((f"has {name[:64]!r}: {problem}" for name in names if (problem := _interface_problem(name))), "")
+
+
 def _proxy_problem(text: str) -> str:
     return "" if not text or text.startswith("http://") else "must look like http://proxy.example:3128"
 
@@ -133,10 +140,14 @@ class PathsSection:
     """`[paths]`. `port_mapping`: ask the router for an outside port by what it speaks (`auto`), by one protocol, not.
 
     `static_endpoints`: addresses with ports at which others reach this gateway, such as a port forwarded by hand.
+    `uplinks`: two or more interfaces that lead to the Internet, the preferred first; measured, and the better one used
+    for the mesh. `uplink_policy`: `order` takes the first that works, `fastest` that with the least latency.
     """
 
     port_mapping: str = _checked("auto", _one_of("auto", "off", "pcp", "nat-pmp", "upnp"))
     static_endpoints: tuple[str, ...] = _checked((), _endpoints_problem)
+    uplinks: tuple[str, ...] = _checked((), _uplinks_problem)
+    uplink_policy: str = _checked("order", _one_of("order", "fastest"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from appliance.daemon.parts import Lan
-from appliance.drivers.links import LinkMonitor
+from appliance.drivers.links import LinkMonitor, Uplink
 from appliance.portmap.mapping import RouterPlace, behind_router
 from appliance.ports.netlink import NetlinkPort
 from appliance.types.addresses import Address
 from appliance.types.events import LinkChanged
+from appliance.uplinks.steering import DefaultRoute
 
 
 class MonitoredLinks:
@@ -24,6 +25,8 @@ class MonitoredLinks:
         own: Callable[[], Collection[Address]],
     ) -> None:
         self._own = own
+        self.chosen = ""
+        """The uplink that the underlay uses instead of the host's default route, "" = none."""
         self._monitor = LinkMonitor(netlink, on_change, on_rule_removed=on_rule_removed, tunnels=(interface,))
 
     async def start(self) -> None:
@@ -39,10 +42,21 @@ class MonitoredLinks:
         network = self._monitor.current
         return network.endpoint_addresses(self._own()) if network is not None else ()
 
-    def router_place(self) -> RouterPlace | None:
+    def default_routes(self) -> Sequence[DefaultRoute]:
+        dead = self._monitor.current.dead if self._monitor.current is not None else ()
+        alive = [item for item in self._uplinks() if item.interface not in dead]
+        return tuple(DefaultRoute(item.version, item.interface, item.gateway) for item in alive)
+
+    def _uplinks(self) -> list[Uplink]:
         network = self._monitor.current
-        uplinks = network.uplinks if network is not None else ()
-        uplink = next((item for item in uplinks if item.version == 4), None)
+        if network is None:
+            return []
+        spare = sorted(network.spare, key=lambda item: (item.version, item.interface))
+        return [*sorted(network.uplinks, key=lambda item: item.version), *spare]
+
+    def router_place(self) -> RouterPlace | None:
+        uplinks = [item for item in self._uplinks() if item.version == 4]
+        uplink = next((item for item in uplinks if item.interface == self.chosen), uplinks[0] if uplinks else None)
         if uplink is None or uplink.gateway is None:
             return None
         nearest = sorted(uplink.addresses, key=lambda item: (uplink.gateway not in item.network, str(item)))

@@ -29,6 +29,8 @@ from appliance.router.model import RouterModel
 from appliance.state.profiles import Profile, Profiles
 from appliance.types.addresses import Address
 from appliance.types.keys import NodePublicKey
+from appliance.uplinks.service import UplinkState
+from appliance.uplinks.steering import DefaultRoute
 
 
 class DataPlane(Engine, Underlay, TsmpPort, Protocol):
@@ -97,6 +99,10 @@ class HostLinks(Protocol):
 
     def lans(self) -> Sequence[Lan]: ...
 
+    def default_routes(self) -> Sequence[DefaultRoute]:
+        """Those in use first, then the others; one per interface and IP version."""
+        ...
+
     def router_place(self) -> RouterPlace | None:
         """The private router that IPv4 goes through, None when there is none."""
         ...
@@ -108,6 +114,12 @@ class HostLinks(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Service(Protocol):
+    async def run(self) -> None:
+        """Until cancelled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +153,6 @@ class Core:
     engine_form: str = ""
     engine_reason: str = ""
     port_mapping: PortMappingService | None = None
+    uplinks: Callable[[], Sequence[UplinkState]] = tuple
+    services: Sequence[Service] = ()
+    """Of the underlay; they run beside the gateway."""

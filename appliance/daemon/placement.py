@@ -30,6 +30,7 @@ from appliance.ports.events import EventBus
 from appliance.ports.netlink import NetlinkPort
 from appliance.ports.sysctl import MemoryJournal
 from appliance.router.service import Router
+from appliance.types.errors import ConfigError
 
 log = structlog.get_logger("waypostd")
 
@@ -48,8 +49,11 @@ class Placement:
 
 
 def check_placement(config: Config) -> None:
-    """Raises `PrivilegeError` with the first thing that is missing."""
+    """Raises `PrivilegeError` with the first thing that is missing, `ConfigError` for what only root can do."""
     if config.daemon.rootless:
+        if config.paths.uplinks:
+            text = "paths.uplinks cannot be used by a rootless gateway: it may not change the host's routes"
+            raise ConfigError(text, mend="run waypostd as root, or take paths.uplinks out")
         check_privileges(needed=())
     else:
         check_privileges()

@@ -27,6 +27,7 @@ from appliance.localapi.schema import (
     Route,
     SelfStatus,
     Status,
+    UplinkStatus,
 )
 from appliance.magicsock.netcheck.report import Report
 from appliance.netmap.client import ControlClient
@@ -40,6 +41,7 @@ from appliance.types.events import BackendState
 from appliance.types.ids import RegionId, StableNodeId
 from appliance.types.keys import NodePublicKey, SecretKey
 from appliance.types.netmap import DerpMap, Node
+from appliance.uplinks.service import UplinkState
 
 CONTROL_HEALTH = "control-unreachable"
 _NOT_ACCEPTED = "not accepted: waypost set --accept-routes"
@@ -93,6 +95,7 @@ class StatusBuilder:
             plugins=tuple(
                 PluginStatus(name=each.name, state=each.state, error=each.problem) for each in self._plugins.statuses()
             ),
+            uplinks=tuple(uplink_status(each) for each in self._core.uplinks()),
         )
 
     def _self_node(self, progress: Progress, view: NetmapView | None) -> SelfStatus:
@@ -231,6 +234,19 @@ def _addresses(node: Node) -> tuple[str, ...]:
 def _user(view: NetmapView, node: Node) -> str:
     profile = view.users.get(node.user)
     return profile.login_name if profile is not None else ""
+
+
+def uplink_status(state: UplinkState) -> UplinkStatus:
+    quality = state.quality
+    if quality is None:
+        return UplinkStatus(interface=state.interface)
+    return UplinkStatus(
+        interface=state.interface,
+        in_use=state.in_use,
+        state=quality.condition.name.lower(),
+        latency_s=quality.latency_s,
+        loss=quality.loss,
+    )
 
 
 def netcheck_report(

@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
 
 import structlog
 
@@ -27,7 +26,7 @@ from appliance.daemon.mesh_desk import MeshDesk
 from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.daemon.notify import ServiceManager
-from appliance.daemon.parts import Core, RuleRemoved
+from appliance.daemon.parts import Core, RuleRemoved, Service
 from appliance.daemon.peer_handshakes import keep_peer_handshakes
 from appliance.daemon.placement import NetworkWatch, Placement, check_placement, host_router, make_placement
 from appliance.daemon.plugin_backend import PluginBackend
@@ -39,6 +38,7 @@ from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
+from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
@@ -63,14 +63,9 @@ from appliance.state.profiles import Prefs, Profiles
 from appliance.types.addresses import Address, parse_addr_port
 from appliance.types.errors import ApplianceError, ConfigError, Severity, StateError
 from appliance.types.events import HealthChanged
+from appliance.types.netmap import DerpMap
 
 log = structlog.get_logger("waypostd")
-
-
-class Service(Protocol):
-    async def run(self) -> None:
-        """Until cancelled."""
-        ...
 
 
 PREFERENCES_HEALTH = "preferences-ignored"
@@ -107,10 +102,7 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         log.info("started", interface=core.engine.interface, form=core.engine_form, ports=ports)
         watch = NetworkWatch(placement.network)
         with watch.telling():
-            services: list[Service] = [applier, keeper, handout, watch]
-            if core.port_mapping is not None:
-                services.append(core.port_mapping)
-            again = await serve(core, gateway, services, manager, stop)
+            again = await serve(core, gateway, [applier, keeper, handout, watch, *core.services], manager, stop)
         if not again:
             manager.stopping()
     log.info("stopped")
@@ -168,6 +160,13 @@ async def start_core(
     magicsock.set_fixed_port(config.tunnel.port != 0)
     await magicsock.start()
     stack.push_async_callback(magicsock.close)
+    uplinks = UplinkDesk(
+        config.paths, links, placement.host, clock, randomness, bus, health, lambda: derp_map_of(situation)
+    )
+    if not placement.rootless:
+        await clean_steering(placement.host)
+    uplinks.follow()
+    stack.push_async_callback(uplinks.close)
     port_mapping = make_port_mapping(config.paths.port_mapping, links, engine, magicsock, clock, randomness)
     follow(bus, port_mapping)
     stack.push_async_callback(port_mapping.close)
@@ -186,6 +185,8 @@ async def start_core(
         engine=engine,
         engine_form=started.form,
         port_mapping=port_mapping,
+        uplinks=uplinks.states,
+        services=(port_mapping, uplinks),
         magicsock=magicsock,
         router=router,
         dialer=dialer,
@@ -282,8 +283,13 @@ async def clean_up_only(config: Config) -> None:
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
         await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=True)
+        await clean_steering(netlink)
     finally:
         await netlink.close()
+
+
+def derp_map_of(situation: Situation) -> DerpMap:
+    return situation.view.derp_map if situation.view is not None else DerpMap()
 
 
 def own_addresses(situation: Situation) -> Collection[Address]:

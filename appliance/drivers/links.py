@@ -38,11 +38,16 @@ class Uplink:
 @dataclass(frozen=True, slots=True)
 class HostNetwork:
     """What sockets of ours depend on. `addresses` hold every interface but loopback and tunnels; `dead` names those of
-    their interfaces that have no carrier."""
+    their interfaces that have no carrier.
+
+    `uplinks` are the default routes in use, the best of each IP version; `spare` all others, the best of each
+    interface.
+    """
 
     uplinks: frozenset[Uplink]
     addresses: frozenset[InterfaceAddress]
     dead: frozenset[str] = frozenset()
+    spare: frozenset[Uplink] = frozenset()
 
     def prefixes(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
         """Addresses with their prefix lengths, sorted: the LANs that this host is in."""
@@ -67,22 +72,31 @@ async def host_network(netlink: NetlinkPort, tunnels: Collection[str] = ("waypos
     routes = await netlink.routes(TABLE_MAIN)
     used = {item.interface for item in addresses}
     dead = frozenset(link.name for link in links if link.name in used and not (link.up and link.running))
-    return HostNetwork(frozenset(_uplinks(routes, addresses, ignored)), addresses, dead)
+    found = [_uplinks(version, routes, addresses, ignored) for version in (4, 6)]
+    best = frozenset(uplink for ranked in found for uplink in ranked[:1])
+    spare = frozenset(uplink for ranked in found for uplink in ranked[1:])
+    return HostNetwork(best, addresses, dead, spare)
 
 
 def _uplinks(
-    routes: Iterable[Route], addresses: Iterable[InterfaceAddress], ignored: Collection[str]
-) -> Iterator[Uplink]:
-    defaults = [route for route in routes if route.destination.prefixlen == 0 and route.kind is RouteKind.UNICAST]
-    for version in (4, 6):
-        usable = [item for item in defaults if item.destination.version == version and item.interface not in ignored]
-        for route in sorted(usable, key=lambda item: item.metric)[:1]:
-            own = frozenset(
-                item.address
-                for item in addresses
-                if item.interface == route.interface and item.address.version == version
-            )
-            yield Uplink(version, route.interface, route.gateway, own)
+    version: int, routes: Iterable[Route], addresses: Iterable[InterfaceAddress], ignored: Collection[str]
+) -> list[Uplink]:
+    """One per interface, the best first."""
+    usable = [
+        item
+        for item in routes
+        if item.destination.prefixlen == 0
+        and item.kind is RouteKind.UNICAST
+        and item.destination.version == version
+        and item.interface not in ignored
+    ]
+    ranked: dict[str, Uplink] = {}
+    for route in sorted(usable, key=lambda item: item.metric):
+        own = frozenset(
+            item.address for item in addresses if item.interface == route.interface and item.address.version == version
+        )
+        ranked.setdefault(route.interface, Uplink(version, route.interface, route.gateway, own))
+    return list(ranked.values())
 
 
 def compare(before: HostNetwork, after: HostNetwork) -> LinkChanged | None:
@@ -96,6 +110,9 @@ def compare(before: HostNetwork, after: HostNetwork) -> LinkChanged | None:
     if before.dead != after.dead:
         names = sorted(before.dead ^ after.dead)
         return LinkChanged(major=False, reason=f"carrier lost or back on {', '.join(names)}")
+    if before.spare != after.spare:
+        names = sorted({uplink.interface for uplink in before.spare ^ after.spare})
+        return LinkChanged(major=False, reason=f"other uplinks changed on {', '.join(names)}")
     return None
 
 

@@ -34,6 +34,7 @@ _ROUTE_TYPES = {1: RouteKind.UNICAST, 6: RouteKind.BLACKHOLE, 7: RouteKind.UNREA
 _TYPE_NUMBERS = {kind: number for number, kind in _ROUTE_TYPES.items()}
 _FR_ACT_TO_TBL = 1
 _FR_ACT_UNREACHABLE = 7
+_NO_SUPPRESS = 0xFFFFFFFF
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFF_RUNNING = 0x40
@@ -190,6 +191,7 @@ def _rule(message: Any) -> PolicyRule | None:
         mark=mark,
         mask=attrs.get("FRA_FWMASK", 0) if mark else 0,
         protocol=attrs.get("FRA_PROTOCOL", 0),
+        no_default=attrs.get("FRA_SUPPRESS_PREFIXLEN", _NO_SUPPRESS) == 0,
     )
 
 
@@ -256,6 +258,8 @@ def _rule_request(item: PolicyRule) -> dict[str, Any]:
     }
     if item.table:
         request["table"] = item.table
+    if item.no_default:
+        request["FRA_SUPPRESS_PREFIXLEN"] = 0
     if item.mark:
         request |= {"fwmark": item.mark, "fwmask": item.mask}
     return request

@@ -198,6 +198,20 @@ def open_udp_ports(port: int, *, mark: int = 0, offload: bool = True, tries: int
     raise UnderlayError("this machine has neither IPv4 nor IPv6", mend="enable one of them in the kernel")
 
 
+def open_udp_through(interface: str, *, mark: int = 0) -> LinuxUdpPort:
+    """An IPv4 socket on any port whose packets leave and arrive by one interface only. Raises `UnderlayError`."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if mark:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sock.bind(("0.0.0.0", 0))  # noqa: S104  # bound to the interface instead
+    except OSError as error:
+        sock.close()
+        raise UnderlayError(f"cannot send through {interface}: {error.strerror}") from error
+    return LinuxUdpPort(sock, offload=False)
+
+
 def _refused(port: int, error: OSError) -> UnderlayError:
     if error.errno == errno.EADDRINUSE:
         return UnderlayError(

@@ -157,6 +157,16 @@ class PanelRow(msgspec.Struct, frozen=True, kw_only=True):
     bad: bool = False
 
 
+class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to the Internet. `state`: good, lossy, down or absent; `loss` a share of the last probes."""
+
+    interface: str
+    in_use: bool = False
+    state: str = "absent"
+    latency_s: float | None = None
+    loss: float = 0.0
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`waiting_for` says in words what the gateway waits for, "" when nothing.
 
@@ -186,6 +196,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     health: tuple[Health, ...] = ()
     plugins: tuple[PluginStatus, ...] = ()
+    uplinks: tuple[UplinkStatus, ...] = ()
 
 
 # --- preferences and login ------------------------------------------------------------------------------------------

@@ -83,7 +83,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """An `ip rule`. `table` 0 means the action `unreachable`; `mark` and `mask` 0 match every packet."""
+    """An `ip rule`. `table` 0 means the action `unreachable`; `mark` and `mask` 0 match every packet.
+
+    `no_default`: a default route found in the table does not count (suppress_prefixlength 0).
+    """
 
     version: int
     priority: int
@@ -91,6 +94,7 @@ class PolicyRule:
     mark: int = 0
     mask: int = 0
     protocol: int = WAYPOST_PROTOCOL
+    no_default: bool = False
 
     def __str__(self) -> str:
         return f"IPv{self.version} policy rule {self.priority}"

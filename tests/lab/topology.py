@@ -126,7 +126,7 @@ def site(internet: Internet, name: str, index: int, kind: NatKind) -> Site:
         router.ip(f"link set lan{number} master lan")
     internet.attach(router, "wan", index)
     _addresses(router, gateway, host, index, kind)
-    router.nft(_firewall(kind))
+    router.nft(box_rules(kind))
     return Site(name, index, kind, router, gateway, host)
 
 
@@ -147,7 +147,8 @@ def _addresses(router: Namespace, gateway: Namespace, host: Namespace, index: in
     host.ip(f"addr add 192.168.{index}.10/24 dev eth0")
 
 
-def _firewall(kind: NatKind) -> str:
+def box_rules(kind: NatKind) -> str:
+    """nftables of a NAT box between its interfaces `lan` and `wan`."""
     if kind is NatKind.NONE:
         return "table inet box { }"
     if kind is NatKind.IPV6_ONLY:

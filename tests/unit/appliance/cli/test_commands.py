@@ -31,6 +31,7 @@ from appliance.localapi.schema import (
     Route,
     SelfStatus,
     Status,
+    UplinkStatus,
     UpRequest,
 )
 from appliance.localapi.schema import Path as PeerPath
@@ -443,3 +444,16 @@ def test_fail__nothing_to_put_on_trial(waypost, backend) -> None:
     assert waypost("set", "--confirm-within", "60s") == 2
     assert waypost("set", "--hostname", "x", "--confirm-within", "soon") == 2
     assert backend.asked == before
+
+
+def test_ok__uplinks(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    assert waypost("uplinks") == 0
+    assert "the host's own default route" in capsys.readouterr().out.lower()
+    used = UplinkStatus(interface="eth0", in_use=True, state="lossy", latency_s=0.0123, loss=0.25)
+    backend.current = structs.replace(backend.current, uplinks=(used, UplinkStatus(interface="wwan0")))
+    assert waypost("uplinks") == 0
+    assert capsys.readouterr().out == (
+        "* eth0            lossy      12.3 ms  25% lost\n  wwan0           absent           -  0% lost\n"
+    )
+    assert waypost("uplinks", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["in_use"] is True

@@ -136,6 +136,10 @@ def test_ok__paths(tmp_path: Path) -> None:
         ('static_endpoints = ["127.0.0.1:41641"]', "nobody could reach"),
         ('static_endpoints = ["203.0.113.5:0"]', "nobody could reach"),
         (f"static_endpoints = {['203.0.113.5:1'] * 17}", "at most 16"),
+        ('uplinks = ["eth0"]', "2 to 8 different interfaces"),
+        ('uplinks = ["eth0", "eth0"]', "2 to 8 different interfaces"),
+        ('uplinks = ["eth0", "no such/name"]', "1 to 15 letters"),
+        ('uplink_policy = "random"', "must be one of order, fastest"),
     ],
 )
 def test_fail__paths(tmp_path: Path, text: str, words: str) -> None:

@@ -43,6 +43,7 @@ from appliance.types.addresses import Address, AddrPort
 from appliance.types.events import BackendState, HealthChanged
 from appliance.types.ids import RegionId
 from appliance.types.keys import NodePublicKey
+from appliance.uplinks.steering import DefaultRoute
 from control.server.app import RunningServer, running
 from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
@@ -97,6 +98,9 @@ class TwinLinks:
 
     def lans(self) -> Sequence[Lan]:
         return (Lan("lan0", "192.168.10.0/24", "192.168.10.1"),)
+
+    def default_routes(self) -> Sequence[DefaultRoute]:
+        return ()
 
     def router_place(self) -> RouterPlace | None:
         return None

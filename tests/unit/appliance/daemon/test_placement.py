@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.schema import Config, DaemonSection
+from appliance.config.schema import Config, DaemonSection, PathsSection
 from appliance.daemon.placement import NetworkWatch, check_placement, make_placement
 from appliance.drivers.rootless.network import NetworkLostError
 from appliance.drivers.sockets import open_socket
-from appliance.types.errors import PrivilegeError
+from appliance.types.errors import ConfigError, PrivilegeError
 
 
 def config(tmp_path: Path, *, rootless: bool) -> Config:
@@ -53,6 +53,12 @@ def test_fail__on_the_host_privileges_are_needed(tmp_path: Path, monkeypatch: py
         check_placement(config(tmp_path, rootless=False))
     assert "--rootless" in caught.value.mend
     check_placement(config(tmp_path, rootless=True))
+
+
+def test_fail__an_ordinary_user_does_not_steer_uplinks(tmp_path: Path) -> None:
+    wanted = replace(config(tmp_path, rootless=True), paths=PathsSection(uplinks=("eth0", "wwan0")))
+    with pytest.raises(ConfigError, match=r"paths\.uplinks"):
+        check_placement(wanted)
 
 
 def test_ok__the_loss_is_told_as_itself() -> None:

@@ -1,0 +1,145 @@
+"""Measures the uplinks and says which one is to be used: sockets and time around meters and choice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from appliance.ports.clock import Clock
+from appliance.ports.packets import UdpPort, one
+from appliance.ports.randomness import Randomness
+from appliance.types.addresses import AddrPort
+from appliance.types.errors import ApplianceError
+from appliance.uplinks.choice import Policy, choose, in_question
+from appliance.uplinks.meter import Quality, UplinkMeter
+
+OpenPort = Callable[[str], UdpPort]
+"""A UDP socket that sends through this interface only. Raises `ApplianceError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkState:
+    """For people. `quality` None: not there now."""
+
+    interface: str
+    in_use: bool
+    quality: Quality | None
+
+
+class UplinkService:
+    """`order`: interfaces, the preferred first. `on_choice` gets the interface to use, "" = none of them is there."""
+
+    def __init__(
+        self,
+        open_port: OpenPort,
+        clock: Clock,
+        randomness: Randomness,
+        *,
+        order: Sequence[str],
+        policy: Policy,
+        on_choice: Callable[[str], None],
+    ) -> None:
+        self._open_port = open_port
+        self._clock = clock
+        self._randomness = randomness
+        self._order = tuple(order)
+        self._policy = policy
+        self._on_choice = on_choice
+        self._meters: dict[str, UplinkMeter] = {}
+        self._ports: dict[str, UdpPort] = {}
+        self._targets: tuple[AddrPort, ...] = ()
+        self._current = ""
+        self._changed = asyncio.Event()
+
+    @property
+    def current(self) -> str:
+        return self._current
+
+    def states(self) -> tuple[UplinkState, ...]:
+        return tuple(
+            UplinkState(name, name == self._current, self._meters[name].quality() if name in self._meters else None)
+            for name in self._order
+        )
+
+    def set_present(self, interfaces: Sequence[str]) -> None:
+        """Those that have a default route now."""
+        for name in [name for name in self._meters if name not in interfaces]:
+            del self._meters[name]
+            self._close(name)
+        for name in self._order:
+            if name in interfaces and name not in self._meters:
+                self._meters[name] = UplinkMeter(self._randomness, self._clock.now())
+                self._meters[name].set_targets(self._targets)
+        self._decide()
+        self._changed.set()
+
+    def set_targets(self, targets: Sequence[AddrPort]) -> None:
+        """STUN servers over IPv4."""
+        if tuple(targets) != self._targets:
+            self._targets = tuple(targets)
+            for meter in self._meters.values():
+                meter.set_targets(targets)
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                self._changed.clear()
+                self._step()
+                await self._wait()
+        finally:
+            for name in list(self._ports):
+                self._close(name)
+
+    async def _wait(self) -> None:
+        due = [at for meter in self._meters.values() if (at := meter.next_timer()) is not None]
+        if not due:
+            await self._changed.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, min(due) - self._clock.now())):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _step(self) -> None:
+        now = self._clock.now()
+        for name, meter in self._meters.items():
+            request = meter.handle_timer(now)
+            if request is not None and not self._send(name, *request):
+                meter.failed()
+        self._decide()
+
+    def _send(self, name: str, to: AddrPort, data: bytes) -> bool:
+        try:
+            if name not in self._ports:
+                port = self._ports[name] = self._open_port(name)
+                port.set_reader(lambda: self._readable(name))
+            self._ports[name].send(to, one(data))
+        except (OSError, ApplianceError):
+            self._close(name)  # the interface may have come back as another one
+            return False
+        return True
+
+    def _readable(self, name: str) -> None:
+        now = self._clock.now()
+        for _, batch in self._ports[name].receive():
+            for datagram in batch:
+                if name in self._meters and self._meters[name].receive(bytes(datagram), now):
+                    self._changed.set()
+
+    def _decide(self) -> None:
+        known = {name: meter.quality() for name, meter in self._meters.items()}
+        chosen = choose(self._policy, self._order, known, self._current)
+        for name, meter in self._meters.items():
+            meter.set_quick(in_question(self._policy, self._order, known, chosen, name))
+        if chosen != self._current:
+            self._current = chosen
+            self._on_choice(chosen)
+
+    def _close(self, name: str) -> None:
+        port = self._ports.pop(name, None)
+        if port is not None:
+            port.close()
