@@ -44,7 +44,8 @@ ADMISSION_TIMEOUT_S = 5.0
 TICK_S = 0.5
 STOP_GRACE_S = 1.0
 RECONNECT_SPREAD_MS = 3000
-"""Clients of a server that stops come back spread over so long, each at a random time."""
+RECONNECT_MS_PER_CLIENT = 2
+"""Clients of a server that stops come back each at a random time, over so long for each of them, at most so long."""
 RETRY_FOR_MS = 60_000
 TLS_BUFFER_BYTES = 16 * 1024
 BACKLOG = 4096
@@ -189,8 +190,9 @@ class DerpServer:
             listener.close()
         for task in self._admissions:
             task.cancel()
+        spread_ms = min(RECONNECT_SPREAD_MS, RECONNECT_MS_PER_CLIENT * len(self._connections))
         for connection in list(self._connections):
-            connection.restarting(int(self.randomness.uniform(0, RECONNECT_SPREAD_MS)), RETRY_FOR_MS)
+            connection.restarting(int(self.randomness.uniform(0, spread_ms)), RETRY_FOR_MS)
             connection.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):

@@ -20,6 +20,7 @@ from appliance.proto.derp.client import (
     PacketsReceived,
     PeerLeft,
     PongReceived,
+    ServerRestarting,
 )
 from appliance.proto.derp.frames import MAX_PACKET, NONCE_SIZE, PING_SIZE
 from appliance.proto.derp.upgrade import meta_key
@@ -33,6 +34,8 @@ BACKLOG_POLL_S = 0.01
 BACKOFF_STEP_S = 0.01
 BACKOFF_MAX_S = 5.0
 PING_TIMEOUT_S = 3.0
+RESTART_MAX_S = 30.0
+"""The longest that a server that restarts may have us wait."""
 
 
 class LinkOwner(Protocol):
@@ -82,6 +85,8 @@ class RegionLink:
         self._machine: DerpClient | None = None
         self._stream: ByteStream | None = None
         self._pings: dict[bytes, asyncio.Future[bool]] = {}
+        self._reconnect_in_s: float | None = None
+        """Said by a server that restarts: all of its clients must not come back at once."""
 
     @property
     def connected(self) -> bool:
@@ -169,6 +174,8 @@ class RegionLink:
             was_connected = await self._connect_once()
             failures = 1 if was_connected else failures + 1
             delay = min(failures * failures * BACKOFF_STEP_S, BACKOFF_MAX_S) * self._randomness.uniform(0.5, 1.5)
+            asked, self._reconnect_in_s = self._reconnect_in_s, None
+            delay = delay if asked is None else asked
             self._retry.clear()
             try:
                 async with asyncio.timeout(delay):
@@ -279,6 +286,8 @@ class RegionLink:
                 answered = self._pings.get(data)
                 if answered is not None and not answered.done():
                     answered.set_result(True)
+            case ServerRestarting(reconnect_in_ms, _):
+                self._reconnect_in_s = min(reconnect_in_ms / 1000, RESTART_MAX_S)
             case Closed(reason):
                 raise ConnectionError(reason)
             case _:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.drivers.streams import SocketDialer
-from appliance.ports.clock import VirtualClock
-from appliance.ports.randomness import SeededRandomness
+from appliance.ports.clock import SystemClock, VirtualClock
+from appliance.ports.randomness import SeededRandomness, SystemRandomness
 from appliance.proto.derp.client import Connected, PacketsReceived, PeerArrived, PeerLeft
 from appliance.proto.derp.frames import ClosePeer, ForwardPacket, encode_frame
 from appliance.proto.disco.packet import MAGIC
@@ -18,6 +19,7 @@ from appliance.types.errors import ConfigError
 from appliance.types.keys import DerpMeshKey, DerpPrivateKey, NodePublicKey
 from control.derp.mesh import MeshLink, MeshPeer, parse_mesh_peer
 from control.derp.server import DerpServer
+from control.tls import ServerTls
 from tests.unit.control.derp.conftest import Relaying
 
 MESH_KEY, WRONG_KEY = DerpMeshKey(b"m" * 32), DerpMeshKey(b"w" * 32)
@@ -193,3 +195,23 @@ def test_fail__no_peers(text: str) -> None:
     with pytest.raises(ConfigError) as found:
         parse_mesh_peer(text)
     assert found.value.mend
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_ok__the_mesh_key_goes_only_to_the_pinned_certificate(
+    region: Region, tmp_path: Path, right: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = await region.server(1), await region.server(2)
+    clock, randomness = SystemClock(), SystemRandomness()
+    tls = ServerTls.self_signed(tmp_path / "b.pem", ["127.0.0.1"], clock, randomness, b.server.public_key)
+    port = await b.server.listen("127.0.0.1", 0, tls.context)
+    pin = tls.cert_name.removeprefix("sha256-raw:") if right else "ab" * 32
+    peer = parse_mesh_peer(f"127.0.0.1:{port}#sha256-raw:{pin}")
+    link = MeshLink(peer, a.server, SocketDialer(mark=0), a.private, MESH_KEY, retry_s=0.01)  # type: ignore[attr-defined]  # set by the region
+    region.tasks.append(asyncio.ensure_future(link.run()))
+    if right:
+        await region.until(lambda: link.is_up)
+    else:
+        await region.until(lambda: len(caplog.records) > 1)
+        assert not link.is_up
+        assert b.server.metrics()["accepted"] == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.crypto.x25519 import public_key
-from appliance.proto.derp.frames import NotePreferred, PeerGone, RecvPacket, SendPacket
+from appliance.proto.derp.frames import NotePreferred, PeerGone, RecvPacket, Restarting, SendPacket
 from appliance.types.keys import NodePrivateKey, NodePublicKey
 from appliance.types.netmap import DerpMap
 
@@ -187,3 +187,16 @@ async def test_ok__closed_pool_dials_no_more(world: Any) -> None:
     assert not world.pool.send(PEER, 1, [b"x"])
     world.pool.set_home(2)
     assert len(world.dialer.dialled) == 1
+
+
+async def test_ok__a_server_that_restarts_says_when_to_come_back(world: Any) -> None:
+    world.open(home=1)
+    await world.told("connected", 1)
+    started = asyncio.get_running_loop().time()
+    world.servers[1].send(Restarting(300, 60_000))
+    world.servers[1].hang_up()
+    await world.until(lambda: world.servers[1].accepted == 2)
+    assert asyncio.get_running_loop().time() - started >= 0.3
+    world.servers[1].hang_up()
+    await world.until(lambda: world.servers[1].accepted == 3)
+    assert asyncio.get_running_loop().time() - started < 5, "it holds once"

@@ -1,13 +1,17 @@
 """Allocation, the bind handshake and its abuses, expiry and limits (magicsock-disco spec 5.2 to 5.4)."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.proto.disco import BindRelayEndpoint, BindRelayEndpointAnswer, Ping
 from appliance.proto.geneve import MAX_VNI, PROTOCOL_DISCO, GeneveHeader, encode_header
-from appliance.proto.peer_relay import Refusal, Session
+from appliance.proto.peer_relay import Refusal, RelayServer, Session
 from appliance.proto.peer_relay.server import EXPIRY_INTERVAL_S
-from appliance.types.addresses import AddrPort
+from appliance.types.addresses import AddrPort, parse_addr_port
 from appliance.types.keys import DiscoPrivateKey, DiscoPublicKey
 
 ELSEWHERE = AddrPort("198.51.100.9", 9)
@@ -148,3 +152,20 @@ def test_fail__limits_and_bad_keys(relay_rig):
     assert server.close_owned("n1") == 2
     assert len(server) == 2
     assert isinstance(server.allocate("n3", (key(7), key(15)), now), Session)
+
+
+def test_ok__the_handshake_of_the_vectors():
+    """A server with the vectors' key and secret answers byte for byte, and binds."""
+    vectors = json.loads((Path(__file__).parents[4] / "vectors/peer_relay/handshake.json").read_text())
+    drawn = [bytes.fromhex(vectors[name]) for name in ("server_private", "secret", "nonce")]
+    server = RelayServer(SimpleNamespace(bytes=lambda size: drawn.pop(0)[:size]))
+    assert server.public_key.raw.hex() == vectors["server_public"]
+    client = public_key(DiscoPrivateKey(bytes.fromhex(vectors["client_private"])))
+    remote = DiscoPublicKey(bytes.fromhex(vectors["remote_public"]))
+    server._last_vni = vectors["vni"] - 1
+    session = server.allocate("n1", (remote, client), 0.0)
+    source = parse_addr_port(vectors["client_address"])
+    reply = server.receive_handshake(session.vni, bytes.fromhex(vectors["bind"]), source, 0.0)
+    assert reply.hex() == vectors["challenge_packet"]
+    assert server.receive_handshake(session.vni, bytes.fromhex(vectors["answer"]), source, 0.0) is None
+    assert session.leg_of(client)[0].bound == source
