@@ -173,7 +173,11 @@ class PluginBackend:
 
     def granted(self, stable_id: str) -> tuple[str, ...]:
         view = self._situation.view
-        node = view.peer_by_stable_id(StableNodeId(stable_id)) if view is not None else None
+        if view is None:
+            return ()
+        own = view.self_node
+        is_own = own is not None and own.stable_id == stable_id
+        node = own if is_own else view.peer_by_stable_id(StableNodeId(stable_id))
         return granted(view, node) if node is not None else ()
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from appliance.api.values import RelayOffer, RelayRequest
-from appliance.peerapi.caller import identify
+from appliance.peerapi.caller import Caller, identify
 from appliance.proto.disco import RelayEndpoint
 from appliance.types.addresses import AddrPort, parse_addr_port
 from appliance.types.errors import DecodeError
@@ -37,9 +37,11 @@ def granted(view: NetmapView | None, node: Node) -> tuple[str, ...]:
     """Application capabilities of a peer toward this node, by name, judged by the first address that both have."""
     own = view.self_node if view is not None else None
     for prefix in node.addresses if own is not None else ():
-        if own is not None and own.address(prefix.version) is not None:
-            caller = identify(view, AddrPort(str(prefix.network_address), 0))
-            return tuple(sorted(caller.capabilities())) if caller is not None else ()
+        if view is None or own is None or own.address(prefix.version) is None:
+            continue
+        source = AddrPort(str(prefix.network_address), 0)
+        caller = Caller(own, own, source, "", view.filter_rules) if node is own else identify(view, source)
+        return tuple(sorted(caller.capabilities())) if caller is not None else ()
     return ()
 
 
@@ -69,7 +71,7 @@ class RelayDesk:
             return self.clear()
         enabled = not any(name in own.cap_map for name in _NO_CLIENT)
         if diff.full or diff.filter_changed or diff.self_changed:
-            servers = frozenset(node.key for node in view.peers.values() if self._serves(view, node))
+            servers = frozenset(node.key for node in (own, *view.peers.values()) if self._serves(view, node))
         else:
             gone = {node.key for node in (*diff.removed.values(), *diff.previous.values())}
             come = {node.key for node in diff.changed.values() if self._serves(view, node)}
@@ -86,8 +88,9 @@ class RelayDesk:
             self._magicsock.set_relays(servers, enabled=enabled)
 
     def _serves(self, view: NetmapView, node: Node) -> bool:
-        """Cheap where no rule speaks of relays, which is most meshes."""
-        if node.capability_version < MIN_CAPABILITY_VERSION or not _speaks_of_relays(view):
+        """Cheap where no rule speaks of relays, which is most meshes. Our own relay serves us too, where it may."""
+        too_old = node.capability_version < MIN_CAPABILITY_VERSION and node is not view.self_node
+        if too_old or not _speaks_of_relays(view):
             return False
         return RELAY_TARGET in granted(view, node)
 
@@ -95,6 +98,8 @@ class RelayDesk:
         """A peer asks this node; the policy decides, then a plugin."""
         view = self._situation.view
         node = view.peer_by_key(asked.peer) if view is not None else None
+        if view is not None and view.self_node is not None and view.self_node.key == asked.peer:
+            node = view.self_node
         if node is None or RELAY not in granted(view, node):
             log.debug("a peer without the right asks for a relay", peer=asked.peer.short)
             return None

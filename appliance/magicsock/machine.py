@@ -116,7 +116,7 @@ class Magicsock:
 
     def relay_offered(self, asked: RelayAsked, endpoint: RelayEndpoint, now: float) -> None:
         """This node's own relay takes the two clients of `asked`."""
-        self._relays.offer(asked, endpoint)
+        self._relays.offer(asked, endpoint, now)
         self._settle(now)
 
     def set_port_mapping(self, mapping: PortMappingSeen, now: float) -> None:

@@ -96,6 +96,9 @@ class RelayManager:
         return self._generation
 
     def _ask(self, server: NodePublicKey, peer: PeerPaths, generation: int) -> bool:
+        if server == self._context.node_key and peer.node.disco_key is not None:
+            self._outbox.emit(RelayAsked(server, (self._outbox.keys.public, peer.node.disco_key), generation))
+            return True
         relay = self._peers.get(server)
         if relay is None or not relay.usable or relay.node.disco_key is None or peer.node.disco_key is None:
             return False
@@ -125,9 +128,13 @@ class RelayManager:
 
     def _allocated(self, message: AllocateRelayEndpointResponse, server: PeerPaths, now: float) -> None:
         """Whom is it for? The one whom this relay was asked about under this number."""
+        self._met(message, server.node.key, now)
+
+    def _met(self, message: AllocateRelayEndpointResponse, server: NodePublicKey, now: float) -> None:
+        """`server` offers a meeting place, perhaps ourselves."""
         asked = self._allocations.get(message.generation)
         peer = self._peers.get(asked.peer) if asked is not None else None
-        if asked is None or peer is None or asked.server != server.node.key:
+        if asked is None or peer is None or asked.server != server:
             return self._outbox.count("relay_answer_unknown")
         if not self._concerns(message.endpoint, peer):
             return self._outbox.count("relay_wrong_pair")
@@ -168,8 +175,10 @@ class RelayManager:
             return self._outbox.count("relay_request_flood")
         self._outbox.emit(RelayAsked(peer.node.key, message.clients, message.generation))
 
-    def offer(self, asked: RelayAsked, endpoint: RelayEndpoint) -> None:
-        """What is said to a peer that asked us."""
+    def offer(self, asked: RelayAsked, endpoint: RelayEndpoint, now: float) -> None:
+        """What is said to a peer that asked us, or to ourselves."""
+        if asked.peer == self._context.node_key:
+            return self._met(AllocateRelayEndpointResponse(asked.generation, endpoint), asked.peer, now)
         peer = self._peers.get(asked.peer)
         if peer is not None and peer.node.disco_key is not None:
             message = AllocateRelayEndpointResponse(asked.generation, endpoint)

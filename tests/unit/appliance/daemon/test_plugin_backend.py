@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import ip_network
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,9 @@ from appliance.ports.events import EventBus
 from appliance.ports.randomness import SeededRandomness
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import BackendState, PathKind
+from appliance.types.ids import NodeId, StableNodeId
+from appliance.types.keys import NodePublicKey
+from appliance.types.netmap import CapGrant, FilterRule, Node
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 STATUS = Status(
@@ -81,3 +86,27 @@ def test_fail__before_the_gateway_stands(backend: PluginBackend) -> None:
     assert backend.whois("nonsense") is None
     with pytest.raises(ApplianceError, match="not connected"):
         backend.listen("page", ListenPlace(ListenScope.TAILNET, 80))
+
+
+def test_ok__grants_of_peers_and_of_this_node_itself(backend: PluginBackend) -> None:
+    assert backend.granted("n2") == (), "not connected"
+    nodes = {
+        number: Node(
+            NodeId(number),
+            StableNodeId(f"n{number}"),
+            f"n{number}.mesh.",
+            NodePublicKey(bytes([number]) * 32),
+            addresses=(ip_network(f"100.64.0.{number}/32"),),
+        )
+        for number in (1, 2)
+    }
+    rule = FilterRule(("100.64.0.1-100.64.0.2",), cap_grants=(CapGrant((ip_network("100.64.0.1/32"),), {"x": ()}),))
+    view = SimpleNamespace(
+        self_node=nodes[1],
+        users={},
+        filter_rules=(rule,),
+        peer_by_stable_id=lambda name: nodes[2] if name == "n2" else None,
+        peer_by_address=lambda _address: nodes[2],
+    )
+    backend._situation.view = view  # type: ignore[assignment]  # a part of it
+    assert [backend.granted(name) for name in ("n1", "n2", "n3")] == [("x",), ("x",), ()]

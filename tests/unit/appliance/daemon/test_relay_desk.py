@@ -77,7 +77,7 @@ def test_ok__servers_are_those_whom_the_policy_names() -> None:
 
 
 def test_ok__a_delta_is_followed() -> None:
-    desk = Desk(rule(RELAY_TARGET, "*"))
+    desk = Desk(rule(RELAY_TARGET, "100.64.0.2-100.64.0.9"))
     desk.desk.apply(FULL)
     gone = desk.view.peers.pop(NodeId(2))
     fresh = desk.view.peers[NodeId(4)] = node(4)
@@ -114,6 +114,14 @@ def test_fail__a_peer_without_the_right_is_not_even_passed_on() -> None:
     assert desk.desk.serve(RelayAsked(node(3).key, CLIENTS, 5)) is None
     assert desk.desk.serve(RelayAsked(node(9).key, CLIENTS, 5)) is None
     assert desk.asked == []
+
+
+def test_ok__this_node_s_own_relay_where_the_policy_says_so() -> None:
+    desk = Desk(rule(RELAY_TARGET, "100.64.0.1"), rule(RELAY, "100.64.0.1"), own=node(1, capability_version=0))
+    desk.desk.apply(FULL)
+    assert desk.servers() == {1}
+    assert desk.desk.serve(RelayAsked(node(1).key, CLIENTS, 5)) is not None
+    assert desk.asked[0].stable_id == "n1"
 
 
 def test_fail__an_offer_without_a_wire_form(monkeypatch: pytest.MonkeyPatch) -> None:

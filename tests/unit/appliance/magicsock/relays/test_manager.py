@@ -316,7 +316,7 @@ def test_ok__a_peer_asks_us(managed):
     managed.derp(AllocateRelayEndpointRequest(pair, 9))
     ((_, _, asked),) = managed.sent()
     assert asked == RelayAsked(managed.node.key, pair, 9)
-    managed.manager.offer(asked, managed.endpoint(clients=tuple(sorted(pair))))
+    managed.manager.offer(asked, managed.endpoint(clients=tuple(sorted(pair))), managed.rig.now)
     ((to, _, response),) = managed.sent()
     assert (to, response.generation) == (managed.node.key, 9)
     managed.derp(AllocateRelayEndpointRequest((managed.keys[3].public, managed.keys[4].public), 9))
@@ -340,3 +340,15 @@ def test_fail__hostile_bytes_leave_counters_only(managed):
     for data in (head, head + b"TS\xf0\x9f\x92\xac" + bytes(60), head + managed.keys[2].public.raw * 3, b"\x40" * 9):
         assert managed.manager.receive(data, RELAY, managed.rig.now) == ()
     assert managed.sent() == []
+
+
+def test_ok__our_own_relay_is_asked_without_a_detour(managed):
+    own = managed.rig.context.node_key
+    managed.manager.servers = frozenset({own})
+    managed.manager.consider(managed.peer, managed.rig.now)
+    ((to, _, asked),) = managed.sent()
+    assert (to, set(asked.clients)) == (own, {managed.rig.ours.public, managed.keys[2].public})
+    managed.manager.offer(asked, managed.endpoint(), managed.rig.now)
+    (told, _, via), (relay, _, bind) = managed.sent()
+    assert (told, via) == (managed.node.key, CallMeMaybeVia(managed.endpoint()))
+    assert (relay, type(bind)) == (RELAY, BindRelayEndpoint)
