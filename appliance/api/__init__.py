@@ -10,6 +10,7 @@ from appliance.api.values import CommandReply as CommandReply
 from appliance.api.values import ControlState as ControlState
 from appliance.api.values import DerpState as DerpState
 from appliance.api.values import EgressGuard as EgressGuard
+from appliance.api.values import Finding as Finding
 from appliance.api.values import FirewallPart as FirewallPart
 from appliance.api.values import GatewayStatus as GatewayStatus
 from appliance.api.values import HealthItem as HealthItem

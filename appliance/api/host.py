@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -65,6 +66,10 @@ class HostHandle(Protocol):
 
         Asked past the tunnel, by the host's own routes. `timeout_s` is at most 10.
         """
+        ...
+
+    async def examine(self) -> tuple[Finding, ...]:
+        """Have this gateway's network looked at (right `status`); takes a few seconds."""
         ...
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:

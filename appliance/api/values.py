@@ -23,6 +23,7 @@ from appliance.api.status_values import PluginState as PluginState
 from appliance.api.status_values import RouteState as RouteState
 from appliance.api.status_values import SelfState as SelfState
 from appliance.types.errors import Severity
+from appliance.types.findings import Finding as Finding
 
 API_VERSION = 1
 """Version of the plugin API. Grows when something is removed or changes its meaning; additions do not count."""
@@ -392,5 +393,6 @@ VALUE_TYPES: tuple[type, ...] = (
     GatewayStatus,
     PluginPanel,
     StatusChange,
+    Finding,
 )
 """Every type that may cross the process border."""

@@ -44,8 +44,8 @@ class LocalClient:
         self._path = path
         self.trace = os.urandom(8).hex()
 
-    def get(self, name: str, kind: type[T]) -> T:
-        return self._call("GET", name, None, kind)
+    def get(self, name: str, kind: type[T], timeout_s: float = TIMEOUT_S) -> T:
+        return self._call("GET", name, None, kind, timeout_s)
 
     def post(self, name: str, body: Any, kind: type[T], timeout_s: float = TIMEOUT_S) -> T:
         return self._call("POST", name, body, kind, timeout_s)

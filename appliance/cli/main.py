@@ -36,6 +36,7 @@ COMMANDS = {
     "uplinks": ("appliance.cli.uplinks:uplinks", "Show the ways to the Internet and how well they work."),
     "relay": ("appliance.cli.relay:relay", "Show what this gateway relays for other nodes."),
     "exit": ("appliance.cli.exits:exits", "Leave to the Internet through a peer, or be that peer."),
+    "doctor": ("appliance.cli.doctor:doctor", "Look for what is wrong around this gateway, with the mend."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
     "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),

@@ -62,6 +62,10 @@ class MonitoredLinks:
         nearest = sorted(uplink.addresses, key=lambda item: (uplink.gateway not in item.network, str(item)))
         return behind_router(uplink.gateway, nearest[0].ip) if nearest else None
 
+    def uplink_names(self) -> Sequence[str]:
+        network = self._monitor.current
+        return sorted({uplink.interface for uplink in network.uplinks}) if network is not None else ()
+
     def lans(self) -> Sequence[Lan]:
         network = self._monitor.current
         if network is None:

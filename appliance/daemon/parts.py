@@ -25,6 +25,7 @@ from appliance.ports.refused import RefusedPort
 from appliance.ports.streams import StreamDialer
 from appliance.ports.tsmp import TsmpPort
 from appliance.ports.underlay import Underlay
+from appliance.router.foreign import ForeignDrop
 from appliance.router.model import RouterModel
 from appliance.state.profiles import Profile, Profiles
 from appliance.types.addresses import Address
@@ -72,6 +73,8 @@ class HostRouter(Protocol):
 
     async def can_log(self, group: int) -> bool: ...
 
+    async def foreign_drops(self) -> tuple[ForeignDrop, ...]: ...
+
     async def clean_stale(self, interface: str = "waypost0", *, guard: bool = False) -> tuple[str, ...]: ...
 
 
@@ -101,6 +104,10 @@ class HostLinks(Protocol):
 
     def default_routes(self) -> Sequence[DefaultRoute]:
         """Those in use first, then the others; one per interface and IP version."""
+        ...
+
+    def uplink_names(self) -> Sequence[str]:
+        """Interfaces of the default routes."""
         ...
 
     def router_place(self) -> RouterPlace | None:

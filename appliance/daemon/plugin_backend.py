@@ -15,6 +15,7 @@ import structlog
 from appliance.api.changes import ChangeFeed
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -88,6 +89,7 @@ class PluginBackend:
         self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
         """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
         self.gateway: StatusSource | None = None
+        self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
         self.feed = ChangeFeed()
 
@@ -171,6 +173,9 @@ class PluginBackend:
         connected = self._situation.view is not None and self._situation.view.self_node is not None
         return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected)
 
+    async def examine(self) -> tuple[Finding, ...]:
+        return await self.examination()
+
     def granted(self, stable_id: str) -> tuple[str, ...]:
         view = self._situation.view
         if view is None:
@@ -219,6 +224,10 @@ class PluginBackend:
 
     async def store_delete(self, namespace: str, name: str) -> None:
         self._store.delete(namespace, name)
+
+
+async def _no_findings() -> tuple[Finding, ...]:
+    return ()
 
 
 async def _no_panels() -> tuple[PluginPanel, ...]:

@@ -16,6 +16,7 @@ from appliance.c2n.settings import add_settings
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
+from appliance.daemon.doctor_desk import DoctorDesk
 from appliance.daemon.firewall_desk import FirewallDesk
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
@@ -95,7 +96,8 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
         handout = HandoutServer(mesh, handout_socket(config.daemon.socket), gateway.operator_uid)
         handout.start()
         stack.callback(handout.close)
-        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall, mesh)
+        doctor = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False))
+        server = LocalApiServer(gateway, config.daemon.socket, PluginDesk(applier.plugins), firewall, mesh, doctor)
         await server.start()
         stack.push_async_callback(server.stop)
         ports = [str(port) for port in core.engine.local_ports()]
@@ -218,6 +220,7 @@ def join_gateway(
     gateway.subscribe_to_bus()
     add_settings(mesh.c2n, RemoteSettingsDesk(gateway, allowed=core.config.control.remote_settings))
     backend.gateway = gateway
+    backend.examination = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False)).examine
     backend.all_panels = plugins.panels
     history.subscribe(lambda line: backend.feed.note(line.kind))
     keeper = Housekeeper(core, gateway, applier, plugin_store, lifecycle, manager)

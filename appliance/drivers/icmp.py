@@ -23,9 +23,10 @@ class IcmpPinger:
         self._clock = clock
         self._randomness = randomness
 
-    async def __call__(self, address: Address, timeout_s: float) -> float:
-        """Seconds to the first reply, asking once a second. Raises OSError, `TimeoutError` among them."""
-        data = self._randomness.bytes(_DATA_SIZE)
+    async def __call__(self, address: Address, timeout_s: float, size: int = _DATA_SIZE) -> float:
+        """Seconds to the first reply, asking once a second with `size` bytes of data. Raises OSError, `TimeoutError`
+        among them."""
+        data = self._randomness.bytes(size)
         echo = Echo(int.from_bytes(self._randomness.bytes(2), "big"), 1, data)
         family, protocol = (
             (socket.AF_INET, socket.IPPROTO_ICMP) if address.version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from appliance.localapi.access import Handler, RefusedError, header_problem, may_write, peer_uid
 from appliance.localapi.backend import LocalBackend
+from appliance.localapi.doctor_routes import DoctorBackend, doctor_routes
 from appliance.localapi.firewall_routes import FirewallBackend, firewall_routes
 from appliance.localapi.loop_delay import measure
 from appliance.localapi.mesh_routes import MeshBackend, mesh_routes
@@ -87,11 +88,13 @@ class LocalApiServer:
         plugins: PluginsBackend | None = None,
         firewall: FirewallBackend | None = None,
         mesh: MeshBackend | None = None,
+        doctor: DoctorBackend | None = None,
     ) -> None:
         self._backend = backend
         self._plugins = plugins
         self._firewall = firewall
         self._mesh = mesh
+        self._doctor = doctor
         self._path = path
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -107,6 +110,8 @@ class LocalApiServer:
             app.add_routes(firewall_routes(self._firewall, _json))
         if self._mesh is not None:
             app.add_routes(mesh_routes(self._mesh, _json))
+        if self._doctor is not None:
+            app.add_routes(doctor_routes(self._doctor, _json))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:

@@ -9,6 +9,7 @@ from typing import Protocol
 from appliance.api.changes import ChangeFeed
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -72,6 +73,10 @@ class HostBackend(Protocol):
         ...
 
     def facts(self) -> HostFacts: ...
+
+    async def examine(self) -> tuple[Finding, ...]:
+        """Have the gateway's network looked at."""
+        ...
 
     def granted(self, stable_id: str) -> tuple[str, ...]:
         """Application capabilities of a peer toward this node, by name."""

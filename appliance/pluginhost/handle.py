@@ -10,6 +10,7 @@ from appliance.api.changes import PAUSE_S, follow
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -93,6 +94,10 @@ class InlineHandle:
 
     async def facts(self) -> HostFacts:
         return self._backend.facts()
+
+    async def examine(self) -> tuple[Finding, ...]:
+        self._need(Right.STATUS)
+        return await self._backend.examine()
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         return self._backend.granted(stable_id)

@@ -6,27 +6,28 @@ It runs beside a living server and changes nothing. Each check is a function of 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from appliance.checks import machine
+from appliance.checks.runner import examine as run_looks
 from appliance.crypto.certificates import read_pem
 from appliance.ports.randomness import SystemRandomness
 from appliance.proto.control.upgrade import key_target, parse_key_response
 from appliance.proto.stun.message import TX_ID_SIZE, encode_request, parse_response
-from appliance.types.errors import ApplianceError, DecodeError
+from appliance.types.errors import DecodeError
+from appliance.types.findings import Finding as Finding
 from control.server.app import public_url
 from control.server.check import check_files
-from control.server.doctor_host import check_database, clock_is_kept
+from control.server.doctor_host import check_database
 from control.server.embedded_derp import relay_host, relay_text
 from control.tls.order import AcmeFolder
 from control.tls.renewal import read_status
@@ -35,38 +36,16 @@ if TYPE_CHECKING:
     from control.server.settings import ServerSettings
 
 TIMEOUT_S = 5.0
-MIN_FREE_BYTES = 512 << 20
-MIN_FREE_SHARE = 0.05
 EXPIRY_WARNING = timedelta(days=14)
 MAX_ANSWER = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`state`: ok, warning, failed or skipped."""
-
-    check: str
-    state: str
-    text: str
-    mend: str = ""
 
 
 Check = Callable[["ServerSettings"], Awaitable[Finding]]
 
 
 async def examine(settings: ServerSettings) -> list[Finding]:
-    """All findings, in a fixed order; a check that breaks is a finding too."""
-    return [await _guarded(name, check, settings) for name, check in CHECKS.items()]
-
-
-async def _guarded(name: str, check: Check, settings: ServerSettings) -> Finding:
-    try:
-        async with asyncio.timeout(4 * TIMEOUT_S):
-            return await check(settings)
-    except ApplianceError as error:
-        return Finding(name, "failed", error.text, error.mend)
-    except TimeoutError:
-        return Finding(name, "failed", "no answer in time", "look at the network and the server's log")
+    """All findings, in a fixed order."""
+    return await run_looks({name: partial(check, settings) for name, check in CHECKS.items()}, 4 * TIMEOUT_S)
 
 
 async def _settings(settings: ServerSettings) -> Finding:
@@ -162,10 +141,7 @@ def _unverified() -> ssl.SSLContext:
 
 
 async def _clock(settings: ServerSettings) -> Finding:
-    if clock_is_kept():
-        return Finding("clock", "ok", "a time service keeps the clock")
-    mend = "let the machine keep time: systemctl enable --now systemd-timesyncd"
-    return Finding("clock", "warning", "nothing keeps the clock right; keys would expire at the wrong time", mend)
+    return machine.clock(is_kept=machine.clock_is_kept())
 
 
 async def _relay(settings: ServerSettings) -> Finding:
@@ -217,16 +193,7 @@ async def _database(settings: ServerSettings) -> Finding:
 
 
 async def _disk(settings: ServerSettings) -> Finding:
-    try:
-        usage = shutil.disk_usage(settings.data_dir)
-    except OSError as error:
-        return Finding("disk", "failed", f"{settings.data_dir}: {error.strerror}", "check server.data_dir")
-    free = f"{usage.free >> 20} MiB free in {settings.data_dir}"
-    if usage.free < MIN_FREE_BYTES and usage.free < usage.total * MIN_FREE_SHARE:
-        return Finding("disk", "failed", f"only {free}", "make room: a full disk stops every change")
-    if not os.access(settings.data_dir, os.W_OK):
-        return Finding("disk", "failed", f"{settings.data_dir} is not writable", "run it as the server's user or root")
-    return Finding("disk", "ok", free)
+    return machine.disk(settings.data_dir, "server.data_dir")
 
 
 CHECKS: dict[str, Check] = {

@@ -1,9 +1,8 @@
-"""Doctor's looks at the machine: database, clock. Reading only."""
+"""Doctor's look at the database. Reading only."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +16,6 @@ from control.state.engines import DRIVER_ERRORS, database_url, is_shared, make_e
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
-
-_TIMEX_BYTES = 512
-"""Room for the kernel's struct timex; its first member, modes, is 0: look, change nothing (adjtimex(2))."""
-_TIME_ERROR = 5
 
 
 async def check_database(data_dir: Path, database: str) -> str:
@@ -59,9 +54,3 @@ def _look_at_file(file: Path) -> str:
     if verdict != "ok":
         raise StateError(f"{file} is damaged: {verdict}", mend="stop the server and restore a backup")
     return f"{file} is sound, {file.stat().st_size >> 10} KiB"
-
-
-def clock_is_kept() -> bool:
-    """Whether something keeps the kernel's clock right, by the kernel's own word."""
-    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return state not in (-1, _TIME_ERROR)

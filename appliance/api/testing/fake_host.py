@@ -12,6 +12,7 @@ from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.testing.virtual_time import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -52,6 +53,7 @@ class FakeHost:
         self.feed = ChangeFeed()
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
+        self.findings: tuple[Finding, ...] = ()
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
@@ -108,6 +110,9 @@ class FakeHost:
 
     async def facts(self) -> HostFacts:
         return self.host_facts
+
+    async def examine(self) -> tuple[Finding, ...]:
+        return self.findings
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         return self.grants.get(stable_id, ())

@@ -11,6 +11,7 @@ from typing import Any
 from appliance.api.changes import PAUSE_S, follow
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -59,6 +60,10 @@ class RemoteHandle:
 
     async def facts(self) -> HostFacts:
         found: HostFacts = await self._ask("facts")
+        return found
+
+    async def examine(self) -> tuple[Finding, ...]:
+        found: tuple[Finding, ...] = await self._ask("examine")
         return found
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from appliance.api.values import (
     ControlState,
     DerpState,
     EgressGuard,
+    Finding,
     FirewallPart,
     GatewayStatus,
     HealthItem,
@@ -126,6 +127,7 @@ EXAMPLES = (
     ),
     PluginPanel("status_page", PANEL),
     StatusChange(3, ("health", "path")),
+    Finding("mtu", "failed", "large packets vanish", "let ICMP pass"),
 )
 
 

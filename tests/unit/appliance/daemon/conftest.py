@@ -102,6 +102,9 @@ class TwinLinks:
     def default_routes(self) -> Sequence[DefaultRoute]:
         return ()
 
+    def uplink_names(self) -> Sequence[str]:
+        return ("lo",)
+
     def router_place(self) -> RouterPlace | None:
         return None
 

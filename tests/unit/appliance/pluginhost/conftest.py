@@ -15,6 +15,7 @@ from appliance.api.changes import ChangeFeed
 from appliance.api.testing import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
+    Finding,
     GatewayStatus,
     HealthItem,
     HostFacts,
@@ -79,6 +80,9 @@ class MemoryBackend:
 
     def facts(self) -> HostFacts:
         return HostFacts()
+
+    async def examine(self) -> tuple[Finding, ...]:
+        return (Finding("clock", "ok", "kept"),)
 
     def granted(self, stable_id: str) -> tuple[str, ...]:
         return ()

@@ -1,0 +1,12 @@
+"""Errors of this plugin's settings."""
+
+from __future__ import annotations
+
+from appliance.api import SettingError
+
+
+class DoctorSettingError(SettingError):
+    """A setting that cannot be; `mend` says what to write instead."""
+
+    def __init__(self, key: str, text: str, *, mend: str) -> None:
+        super().__init__(key, text, mend=mend)
