@@ -1,5 +1,9 @@
 """The public plugin API. Everything that a plugin needs is importable from here or from `appliance.types`."""
 
+from appliance.api.dns import DnsSettings as DnsSettings
+from appliance.api.dns import DnsUpstream as DnsUpstream
+from appliance.api.dns import ResolverWay as ResolverWay
+from appliance.api.dns import ResolverWish as ResolverWish
 from appliance.api.hookspecs import hookimpl as hookimpl
 from appliance.api.host import HostHandle as HostHandle
 from appliance.api.host import Service as Service
@@ -47,5 +51,6 @@ from appliance.api.values import RouteSelection as RouteSelection
 from appliance.api.values import RouteState as RouteState
 from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
+from appliance.api.values import Transport as Transport
 from appliance.ports.packets import Segments as Segments
 from appliance.ports.packets import UdpPort as UdpPort

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -107,10 +108,20 @@ class HostHandle(Protocol):
     # --- listeners (right `listen`)
 
     async def listen(self, place: ListenPlace) -> socket.socket:
-        """A bound, listening, non-blocking TCP socket; the caller owns and closes it.
+        """A bound, non-blocking socket, of TCP also listening; the caller owns and closes it.
 
         Raises `ApplianceError`: code `not-connected` where the node has no such overlay address now (follow
         `changes`, then try again), `listen-taken` where the port is in use; the text names the plugin that has it.
+        """
+        ...
+
+    # --- the host's resolver (right `resolver`)
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        """Have the host's programs use these nameservers, or put back what was, through the root helper.
+
+        Putting back is harmless where nothing was set. Raises `ApplianceError`, code `helper-away` where no helper
+        runs.
         """
         ...
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from appliance.api.dns import DnsSettings, DnsUpstream, ResolverWish
 from appliance.api.status_values import ControlState as ControlState
 from appliance.api.status_values import DerpState as DerpState
 from appliance.api.status_values import GatewayStatus as GatewayStatus
@@ -62,6 +63,8 @@ class Right(StrEnum):
     """UDP ports outside the tunnel; for plugins inside `waypostd` only."""
     PROBE = "probe"
     """Ask hosts outside the mesh whether they answer."""
+    RESOLVER = "resolver"
+    """Have the host's own programs ask another DNS resolver."""
 
 
 class LogLevel(StrEnum):
@@ -101,19 +104,21 @@ class NetmapSnapshot:
     self_node: NodeInfo | None = None
     peers: tuple[NodeInfo, ...] = ()
     domain: str = ""
+    dns: DnsSettings = field(default_factory=DnsSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class NetmapChange:
     """What one netmap update changed. `full`: forget all peers known before, `changed` holds every one there is.
 
-    `self_node` is None when this node did not change; `removed` are stable ids.
+    `self_node` and `dns` are None when they did not change; `removed` are stable ids.
     """
 
     full: bool = False
     self_node: NodeInfo | None = None
     changed: tuple[NodeInfo, ...] = ()
     removed: tuple[str, ...] = ()
+    dns: DnsSettings | None = None
 
 
 # --- peer relay -----------------------------------------------------------------------------------------------------
@@ -208,11 +213,14 @@ class FirewallPart:
 
     `forwarded`: prefixes toward which overlay traffic is forwarded. `snat`: whether that traffic leaves with the
     gateway's own address; None: no opinion. `guard`: what keeps traffic in the tunnel while an exit is in use.
+    `service_addresses`: of the mesh's service addresses (100.100.100.100, fd7a:115c:a1e0::53) those that this host
+    answers at; peers do not reach them.
     """
 
     forwarded: tuple[str, ...] = ()
     snat: bool | None = None
     guard: EgressGuard | None = None
+    service_addresses: tuple[str, ...] = ()
 
 
 # --- hostinfo -------------------------------------------------------------------------------------------------------
@@ -322,11 +330,18 @@ class ListenScope(StrEnum):
     """An overlay address of this node; what reaches it passes the packet filter."""
     LOCAL = "local"
     """Any other address of this host; unprotected by the packet filter."""
+    SERVICE = "service"
+    """A service address of the mesh, which this host's own programs reach (see `FirewallPart.service_addresses`)."""
+
+
+class Transport(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
 
 
 @dataclass(frozen=True, slots=True)
 class ListenPlace:
-    """Where to listen for TCP connections. `address` "": 127.0.0.1, or the node's first overlay address.
+    """Where to listen. `address` "": 127.0.0.1, the node's first overlay address, or 100.100.100.100 by the scope.
 
     `port` 0 takes any free one.
     """
@@ -334,6 +349,7 @@ class ListenPlace:
     scope: ListenScope
     port: int
     address: str = ""
+    transport: Transport = Transport.TCP
 
 
 # --- the gateway's status -------------------------------------------------------------------------------------------
@@ -360,6 +376,8 @@ class StatusChange:
 
 VALUE_TYPES: tuple[type, ...] = (
     NodeInfo,
+    DnsUpstream,
+    DnsSettings,
     NetmapSnapshot,
     NetmapChange,
     AttachedPrefix,
@@ -382,6 +400,7 @@ VALUE_TYPES: tuple[type, ...] = (
     ListenPlace,
     PathCandidate,
     PathReasons,
+    ResolverWish,
     PeerPath,
     PeerState,
     SelfState,

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 import structlog
@@ -189,7 +189,7 @@ class ChangeApplier:
         await self._core.engine.apply(self._overlay.apply(diff))
         self._core.magicsock.apply(diff, view.self_node if diff.self_changed or diff.full else None)
         self._relays.apply(diff)
-        self._plugins.netmap_changed(snapshots.change(diff, view.self_node, view.users))
+        self._plugins.netmap_changed(snapshots.change(diff, view.self_node, view.users, view.dns))
         return routing_changed(diff)
 
     async def _apply_routing(self) -> None:
@@ -267,6 +267,7 @@ class ChangeApplier:
             peerapi=self.mesh.peerapi,
             shields_up=self._situation.prefs.shields_up,
             snat=firewall.snat is not False,
+            service_addresses=tuple(ip_address(text) for text in firewall.service_addresses),
             drop_cgnat=_NO_CGNAT_DROP not in node.cap_map,
             wireguard_port=next((port.port for port in self._core.engine.local_ports()), 0),
             inner_port=self._core.engine.inner_port,

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from appliance.api.changes import ChangeFeed
+from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -33,6 +34,7 @@ from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.relay_desk import granted
 from appliance.daemon.stun_servers import stun_servers
+from appliance.drivers.helper import HelperClient
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.streams import bypassing_socket
@@ -75,6 +77,8 @@ class PluginBackend:
         store: PluginStore,
         situation: Situation,
         sockets: OpenSocket = open_socket,
+        helper: HelperClient | None = None,
+        interface: str = "",
     ) -> None:
         self._clock = clock
         self._randomness = randomness
@@ -85,6 +89,8 @@ class PluginBackend:
         self._log = structlog.get_logger("plugin")
         self._listeners = PluginListeners(self._own_addresses, sockets)
         self._pinger = IcmpPinger(clock, randomness, bypassing_socket)
+        self._helper = helper
+        self._interface = interface
         self.refresh: Callable[[Kind], None] = lambda _kind: None
         self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
         """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
@@ -108,7 +114,7 @@ class PluginBackend:
         view = self._situation.view
         if view is None:
             return NetmapSnapshot()
-        return snapshots.snapshot(view.self_node, view.peers.values(), view.users, view.domain)
+        return snapshots.snapshot(view.self_node, view.peers.values(), view.users, view.domain, view.dns)
 
     def node(self, stable_id: str) -> NodeInfo | None:
         view = self._situation.view
@@ -152,6 +158,13 @@ class PluginBackend:
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         return self._listeners.open(plugin, place)
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        if self._helper is None:
+            text = "this gateway does not change the host's resolver"
+            raise ApplianceError(text, mend="run waypostd with its helper, not rootless", code="helper-away")
+        place = {"way": str(wish.way), "interface": self._interface}
+        await self._helper.set_resolver(wish.nameservers, wish.search, domains=wish.domains, **place)
 
     def released(self, plugin: str) -> None:
         self._listeners.released(plugin)

@@ -6,13 +6,14 @@ import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
-from appliance.api.values import ListenPlace, ListenScope
-from appliance.drivers.listeners import ListenTakenError, open_listener
+from appliance.api.values import ListenPlace, ListenScope, Transport
+from appliance.drivers.listeners import ListenTakenError, open_datagrams, open_listener
 from appliance.drivers.sockets import OpenSocket, open_socket
-from appliance.types.addresses import Address
+from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
 from appliance.types.errors import ApplianceError, ConfigError
 
 LOOPBACK = "127.0.0.1"
+SERVICE_ADDRESSES = (SERVICE_V4, SERVICE_V6)
 
 
 class PluginListeners:
@@ -24,7 +25,7 @@ class PluginListeners:
     def __init__(self, own_addresses: Callable[[], Sequence[Address]], sockets: OpenSocket = open_socket) -> None:
         self._sockets = sockets
         self._own_addresses = own_addresses
-        self._owners: dict[tuple[Address, int], str] = {}
+        self._owners: dict[tuple[Address, int, Transport], str] = {}
 
     def open(self, plugin: str, place: ListenPlace) -> socket.socket:
         """Raises `ApplianceError`; where another plugin has the place the text names it."""
@@ -32,15 +33,17 @@ class PluginListeners:
         if not 0 <= place.port <= 65535:
             raise ConfigError(f"{place.port} is not a port", mend="give 1 to 65535, or 0 for any")
         try:
-            sockets = self._sockets if place.scope is ListenScope.TAILNET else open_socket
-            listener = open_listener(address, place.port, sockets=sockets)
+            sockets = open_socket if place.scope is ListenScope.LOCAL else self._sockets
+            early = place.scope is ListenScope.SERVICE  # the router gives the host that address with the first netmap
+            opened = open_datagrams if place.transport is Transport.UDP else open_listener
+            listener = opened(address, place.port, early=early, sockets=sockets)
         except ListenTakenError as error:
-            owner = self._owners.get((address, place.port))
+            owner = self._owners.get((address, place.port, place.transport))
             if owner is None:
                 raise
             who = "this plugin itself" if owner == plugin else f"plugin {owner}"
             raise ListenTakenError(f"{address} port {place.port} is in use by {who}", mend=error.mend) from None
-        self._owners[address, listener.getsockname()[1]] = plugin
+        self._owners[address, listener.getsockname()[1], place.transport] = plugin
         return listener
 
     def released(self, plugin: str) -> None:
@@ -58,6 +61,11 @@ class PluginListeners:
                 text = f"this node has no overlay address {wanted}" if wanted else "this node is not connected"
                 raise ApplianceError(text, mend="run: waypost up", code="not-connected")
             return wanted or own[0]
+        if place.scope is ListenScope.SERVICE:
+            if wanted not in (None, *SERVICE_ADDRESSES):
+                text = f"{wanted} is no service address of the mesh"
+                raise ConfigError(text, mend=f"they are: {', '.join(map(str, SERVICE_ADDRESSES))}")
+            return wanted or SERVICE_V4
         if wanted in own:
             raise ConfigError(f"{wanted} is an overlay address", mend="ask for it with scope 'tailnet'")
         return wanted or ip_address(LOOPBACK)

@@ -40,6 +40,7 @@ from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
+from appliance.drivers.helper import HelperClient
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges
@@ -206,7 +207,18 @@ def join_gateway(
     plugin_store = PluginStore(
         store, core.profile.folder, core.clock, lambda error: core.health.set_error(error, source="state")
     )
-    backend = PluginBackend(core.clock, core.randomness, core.health, core.links, plugin_store, situation, core.sockets)
+    helper = None if core.rootless else HelperClient(core.config.daemon.helper_socket)
+    backend = PluginBackend(
+        core.clock,
+        core.randomness,
+        core.health,
+        core.links,
+        plugin_store,
+        situation,
+        core.sockets,
+        helper,
+        core.engine.interface,
+    )
     plugins = load_plugins(core, backend, prefs)
     history = History(core.bus, core.clock)
     mesh = MeshServices(core, situation)

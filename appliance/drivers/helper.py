@@ -7,6 +7,8 @@ import errno
 import socket
 from collections.abc import Sequence
 
+import msgspec
+
 from appliance.ports.sysctl import SysctlError, SysctlPort
 from appliance.proto.helper.messages import (
     MAX_MESSAGE_BYTES,
@@ -43,9 +45,22 @@ class HelperClient:
     async def set_hostname(self, name: str) -> None:
         await self.call(SetHostname(name=name))
 
-    async def set_resolver(self, nameservers: Sequence[str], search: Sequence[str] = ()) -> None:
-        """Without nameservers the resolver file is removed."""
-        await self.call(SetResolver(nameservers=tuple(nameservers), search=tuple(search)))
+    async def set_resolver(
+        self,
+        nameservers: Sequence[str],
+        search: Sequence[str] = (),
+        *,
+        way: str = "image",
+        domains: Sequence[str] = (),
+        interface: str = "",
+    ) -> None:
+        """Without nameservers what was before is put back. `way` is as in `SetResolver`."""
+        given = {"nameservers": nameservers, "search": search, "way": way, "domains": domains, "interface": interface}
+        try:
+            request = msgspec.convert(given, SetResolver)
+        except msgspec.ValidationError as error:
+            raise HelperError(f"this cannot be the host's resolver: {error}", mend="correct the setting") from None
+        await self.call(request)
 
     async def reboot(self) -> None:
         await self.call(Reboot())

@@ -1,4 +1,4 @@
-"""Opens TCP listeners for plugins and the peer API: bound, listening, non-blocking, closed on exec."""
+"""Opens sockets to serve at, for plugins and the peer API: bound, listening, non-blocking, closed on exec."""
 
 from __future__ import annotations
 
@@ -28,10 +28,28 @@ def open_listener(
     `early`: the host need not have the address yet. `sockets` are of the network to listen in. Raises `UnderlayError`
     and `PrivilegeError`.
     """
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    listener = sockets(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener = _bound(address, port, socket.SOCK_STREAM, early, sockets)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _in_words(error, address, port) from error
+    return listener
+
+
+def open_datagrams(
+    address: Address, port: int, *, early: bool = False, sockets: OpenSocket = open_socket
+) -> socket.socket:
+    """A UDP socket that receives at `address`; otherwise like `open_listener`."""
+    return _bound(address, port, socket.SOCK_DGRAM, early, sockets)
+
+
+def _bound(address: Address, port: int, kind: int, early: bool, sockets: OpenSocket) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listener = sockets(family, kind | socket.SOCK_NONBLOCK)
+    try:
+        if kind == socket.SOCK_STREAM:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if early and family == socket.AF_INET6:
@@ -39,7 +57,6 @@ def open_listener(
         elif early:
             listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         listener.bind((str(address), port))
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _in_words(error, address, port) from error

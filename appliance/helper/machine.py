@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-RESOLVER_FILE = "run/waypost-helper/resolv.conf"
+from appliance.helper.resolver import ENVIRONMENT, ResolverKeeper, render_resolver, replace_file
+from appliance.proto.helper.messages import SetResolver
+
 HOSTNAME_FILE = "etc/hostname"
 REBOOT = ("systemctl", "--no-block", "reboot")
 REBOOT_TIMEOUT_S = 10
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-"""Programs are looked for there only, whatever the environment says."""
 
 
 class Machine(Protocol):
@@ -27,9 +27,7 @@ class Machine(Protocol):
 
     def set_hostname(self, name: str) -> None: ...
 
-    def set_resolver(self, text: str) -> None:
-        """Content of the resolver file; "" removes it."""
-        ...
+    def set_resolver(self, wish: SetResolver) -> None: ...
 
     def reboot(self) -> None:
         """Ask for a restart; returns before it happens."""
@@ -53,13 +51,8 @@ class LinuxMachine:
         replace_file(self._root / HOSTNAME_FILE, name + "\n")
         socket.sethostname(name)
 
-    def set_resolver(self, text: str) -> None:
-        path = self._root / RESOLVER_FILE
-        if not text:
-            path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(path, text)
+    def set_resolver(self, wish: SetResolver) -> None:
+        ResolverKeeper(self._root).apply(wish)
 
     def reboot(self) -> None:
         """By the service manager, so that services stop in order and file systems are written out."""
@@ -82,8 +75,8 @@ class MemoryMachine:
     def set_hostname(self, name: str) -> None:
         self._note("hostname", name)
 
-    def set_resolver(self, text: str) -> None:
-        self._note("resolver", text)
+    def set_resolver(self, wish: SetResolver) -> None:
+        self._note("resolver", render_resolver(wish) if wish.nameservers else "")
 
     def reboot(self) -> None:
         self._note("reboot")
@@ -92,21 +85,3 @@ class MemoryMachine:
         if self.refuse_with is not None:
             raise self.refuse_with
         self.calls.append(call)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """The old content or the new, never a part; world-readable."""
-    beside = path.with_name(f".{path.name}.waypost-new")
-    beside.unlink(missing_ok=True)  # a left-over of a crash
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o644)  # whatever the umask
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import msgspec
 
@@ -22,8 +21,6 @@ from appliance.proto.helper.messages import (
     verb_of,
 )
 from appliance.types.errors import ApplianceError, DecodeError, PrivilegeError
-
-HEADER = "# Written by waypost-helper; changes are overwritten.\n"
 
 
 class RefusedError(PrivilegeError):
@@ -81,7 +78,7 @@ class Desk:
             case SetHostname(name=name):
                 self._machine.set_hostname(name)
             case SetResolver():
-                self._machine.set_resolver(render_resolver(request))
+                self._machine.set_resolver(request)
             case Reboot():
                 self._machine.reboot()
 
@@ -93,12 +90,3 @@ class Desk:
         outcome = "failed" if error.code == "failed" else "refused"
         self._audit.warning("helper-call", outcome=outcome, code=error.code, reason=error.text, **who, **said)
         return Reply(code=error.code, text=error.text[:400], mend=error.mend[:400])
-
-
-def render_resolver(request: SetResolver) -> str:
-    """The file in the words of resolv.conf(5); "" without nameservers."""
-    if not request.nameservers:
-        return ""
-    lines = [f"nameserver {ip_address(text)}\n" for text in request.nameservers]
-    search = f"search {' '.join(request.search)}\n" if request.search else ""
-    return HEADER + "".join(lines) + search

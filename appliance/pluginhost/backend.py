@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.api.changes import ChangeFeed
+from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -62,6 +63,10 @@ class HostBackend(Protocol):
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         """A listening, non-blocking socket for `plugin`. Raises `ApplianceError`."""
+        ...
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        """Raises `ApplianceError`."""
         ...
 
     def released(self, plugin: str) -> None:

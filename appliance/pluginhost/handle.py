@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 
 from appliance.api.changes import PAUSE_S, follow
+from appliance.api.dns import ResolverWish
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.values import (
     AttachedPrefix,
@@ -65,6 +66,10 @@ class InlineHandle:
     async def listen(self, place: ListenPlace) -> socket.socket:
         self._need(Right.LISTEN)
         return self._backend.listen(self._plugin, place)
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        self._need(Right.RESOLVER)
+        await self._backend.set_resolver(wish)
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         self._need(Right.STATUS)

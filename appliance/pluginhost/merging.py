@@ -80,18 +80,20 @@ def merge_selections(
 def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: ConflictSink) -> FirewallPart:
     owned = _Owned("firewall")
     forwarded: dict[str, None] = {}
+    services: dict[str, None] = {}
     snat: bool | None = None
     guard: EgressGuard | None = None
     for name, part in parts:
         if part is None:
             continue
         forwarded.update(dict.fromkeys(part.forwarded))
+        services.update(dict.fromkeys(each for each in part.service_addresses if owned.take(name, each)))
         if part.snat is not None and (snat == part.snat or owned.take(name, "SNAT")):
             snat = part.snat
         if part.guard is not None and (guard == part.guard or owned.take(name, "guard")):
             guard = part.guard
     owned.report(sink)
-    return FirewallPart(tuple(forwarded), snat, guard)
+    return FirewallPart(tuple(forwarded), snat, guard, tuple(services))
 
 
 def merge_metrics(parts: Iterable[tuple[str, Sequence[Metric]]]) -> tuple[Metric, ...]:

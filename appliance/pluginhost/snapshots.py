@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from appliance.api.dns import DnsSettings, DnsUpstream
 from appliance.api.values import NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute
 from appliance.types.ids import UserId
-from appliance.types.netmap import NetmapDiff, Node, UserProfile
+from appliance.types.netmap import DnsConfig, DnsResolver, NetmapDiff, Node, UserProfile
 
 
 def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
@@ -27,29 +28,48 @@ def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
     )
 
 
-def change(diff: NetmapDiff, self_node: Node | None, users: Mapping[UserId, UserProfile]) -> NetmapChange:
-    """`self_node` is the current one; it is passed on only where the diff says that it changed."""
+def dns_settings(config: DnsConfig) -> DnsSettings:
+    return DnsSettings(
+        resolvers=_upstreams(config.resolvers),
+        fallback=_upstreams(config.fallback_resolvers),
+        routes={suffix.strip("."): _upstreams(found) for suffix, found in config.routes.items()},
+        domains=tuple(name.strip(".") for name in config.domains),
+        proxied=config.proxied,
+        records=config.extra_records,
+    )
+
+
+def _upstreams(resolvers: Iterable[DnsResolver]) -> tuple[DnsUpstream, ...]:
+    return tuple(DnsUpstream(one.addr, one.use_with_exit_node) for one in resolvers)
+
+
+def change(
+    diff: NetmapDiff, self_node: Node | None, users: Mapping[UserId, UserProfile], dns: DnsConfig
+) -> NetmapChange:
+    """`self_node` and `dns` are the current ones; they are passed on only where the diff says that they changed."""
     return NetmapChange(
         full=diff.full,
         self_node=node_info(self_node, users) if self_node is not None and (diff.self_changed or diff.full) else None,
         changed=tuple(node_info(node, users) for node in diff.changed.values()),
         removed=tuple(node.stable_id for node in diff.removed.values()),
+        dns=dns_settings(dns) if diff.dns_changed or diff.full else None,
     )
 
 
 def snapshot(
-    self_node: Node | None, peers: Iterable[Node], users: Mapping[UserId, UserProfile], domain: str
+    self_node: Node | None, peers: Iterable[Node], users: Mapping[UserId, UserProfile], domain: str, dns: DnsConfig
 ) -> NetmapSnapshot:
     return NetmapSnapshot(
         self_node=node_info(self_node, users) if self_node is not None else None,
         peers=tuple(node_info(peer, users) for peer in peers),
         domain=domain,
+        dns=dns_settings(dns),
     )
 
 
 def full_change(netmap: NetmapSnapshot) -> NetmapChange:
     """The change that brings a plugin without any knowledge to this netmap."""
-    return NetmapChange(full=True, self_node=netmap.self_node, changed=netmap.peers)
+    return NetmapChange(full=True, self_node=netmap.self_node, changed=netmap.peers, dns=netmap.dns)
 
 
 def offered_routes(peers: Iterable[Node]) -> tuple[OfferedRoute, ...]:

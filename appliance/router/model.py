@@ -58,7 +58,8 @@ class RouterModel:
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
     needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the kernel
     engine takes what is not WireGuard, 0 = none. `log_group`: where the kernel shows refused TCP connections, 0 =
-    nowhere. `extra` are further chains and sets of the same table, whose names must not collide with ours.
+    nowhere. `service_addresses` of the mesh are this host's own; what comes for them from the tunnel is dropped.
+    `extra` are further chains and sets of the same table, whose names must not collide with ours.
     """
 
     interface: str = "waypost0"
@@ -80,6 +81,7 @@ class RouterModel:
     wireguard_port: int = 0
     inner_port: int = 0
     log_group: int = 0
+    service_addresses: tuple[Address, ...] = ()
     foreign: ForeignMode = ForeignMode.DETECT
     guard: Guard | None = None
     extra: tuple[NftChain | NftSet, ...] = ()

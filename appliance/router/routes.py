@@ -16,8 +16,10 @@ from appliance.ports.netlink import (
     owned,
 )
 from appliance.router.model import GUARD_METRIC, MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
-from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, Prefix, is_overlay
+from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, SERVICE_V4, SERVICE_V6, Prefix, is_overlay
 
+SERVICE_INTERFACE = "lo"
+"""Carries service addresses: on the tunnel's device one of them could become the source address of traffic."""
 PRIORITIES = range(5210, 5271)
 NEVER_ROUTED: tuple[Prefix, ...] = (
     IPv4Network("169.254.0.0/16"),
@@ -45,6 +47,9 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
     for prefix in model.addresses:
         if prefix.version in wanted:
             items[InterfaceAddress(model.interface, ip_interface(prefix))] = None
+    for address in model.service_addresses:
+        if address.version in wanted:
+            items[InterfaceAddress(SERVICE_INTERFACE, ip_interface(address))] = None
     kept = dict.fromkeys((*model.local_routes, *guarded(model)))
     for prefix in kept:
         if prefix.version in wanted:
@@ -79,9 +84,13 @@ def difference(
 def ours(
     interface: str, addresses: Iterable[InterfaceAddress], routes: Iterable[Route], rules: Iterable[PolicyRule]
 ) -> list[NetlinkItem]:
-    """Of what the kernel holds: overlay addresses on our interface, routes and rules that carry our number."""
+    """Of what the kernel holds: overlay addresses on our interface, service addresses on loopback, routes and rules
+    that carry our number."""
     found: list[NetlinkItem] = [
-        item for item in addresses if item.interface == interface and is_overlay(item.address.ip)
+        item
+        for item in addresses
+        if (item.interface == interface and is_overlay(item.address.ip))
+        or (item.interface == SERVICE_INTERFACE and item.address.ip in (SERVICE_V4, SERVICE_V6))
     ]
     found += [item for item in owned(routes) if isinstance(item, Route) and item.table == ROUTE_TABLE]
     found += [item for item in owned(rules) if isinstance(item, PolicyRule) and item.priority in PRIORITIES]

@@ -275,7 +275,7 @@ class Router:
 
     async def _held(self, interface: str) -> dict[NetlinkItem, None]:
         """What the kernel holds of ours."""
-        addresses = await self._netlink.addresses(interface)
+        addresses = await self._netlink.addresses()
         routes = await self._netlink.routes(ROUTE_TABLE)
         return dict.fromkeys(ours(interface, addresses, routes, await self._netlink.rules()))
 
@@ -353,7 +353,7 @@ def _same_table(former: RouterModel, model: RouterModel) -> bool:
 
 
 def _rendered(model: RouterModel) -> RouterModel:
-    return replace(model, mtu=0, routes=(), local_routes=(), sources=None, guard=None)
+    return replace(model, mtu=0, routes=(), local_routes=(), sources=None, guard=None, service_addresses=())
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from appliance.api.changes import PAUSE_S, ChangeFeed, follow
+from appliance.api.dns import ResolverWish
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.testing.virtual_time import VirtualTime
 from appliance.api.values import (
@@ -24,6 +25,7 @@ from appliance.api.values import (
     PluginPanel,
     RefreshKind,
     StatusChange,
+    Transport,
 )
 from appliance.ports.packets import MemoryUdpPort, UdpPort
 from appliance.types.addresses import AddrPort
@@ -34,7 +36,8 @@ from appliance.types.events import BackendState
 class FakeHost:
     """Set the public attributes; read `refreshes`, `health`, `lines`, `listens`, `acts` and so on afterwards.
 
-    `listen` gives a real listener on 127.0.0.1 at a free port, whatever was asked for.
+    `listen` gives a real socket on 127.0.0.1 at a free port, whatever was asked for. `refuse_resolver` is raised by
+    `set_resolver`.
     """
 
     def __init__(self, plugin: str = "plugin_under_test", time: VirtualTime | None = None) -> None:
@@ -57,6 +60,8 @@ class FakeHost:
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
+        self.resolver_wishes: list[ResolverWish] = []
+        self.refuse_resolver: Exception | None = None
         self.acts: list[tuple[str, str]] = []
         self.grants: dict[str, tuple[str, ...]] = {}
         """Application capabilities by peer."""
@@ -83,9 +88,18 @@ class FakeHost:
 
     async def listen(self, place: ListenPlace) -> socket.socket:
         self.listens.append(place)
-        listener = socket.create_server(("127.0.0.1", 0))
+        if place.transport is Transport.UDP:
+            listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            listener.bind(("127.0.0.1", 0))
+        else:
+            listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         return listener
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        if self.refuse_resolver is not None:
+            raise self.refuse_resolver
+        self.resolver_wishes.append(wish)
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         return self.gateway if peers else replace(self.gateway, peers=())

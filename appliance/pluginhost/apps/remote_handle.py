@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance.api.changes import PAUSE_S, follow
+from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -96,6 +97,9 @@ class RemoteHandle:
         listener = socket.socket(fileno=await self._ask("listen", place))
         listener.setblocking(False)
         return listener
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        await self._ask("set_resolver", wish)
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         found: GatewayStatus = await self._ask("status", peers)

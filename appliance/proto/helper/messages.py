@@ -8,7 +8,7 @@ values) is the helper's to decide, not this codec's.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ MAX_MESSAGE_BYTES = 4096
 MAX_NAMESERVERS = 3
 """As many as resolv.conf(5) has."""
 MAX_SEARCH = 6
+MAX_DOMAINS = 40
+"""Names below which alone a resolver is asked; as many as fit into a message."""
 
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 
@@ -28,6 +30,7 @@ HostLabel = Annotated[str, msgspec.Meta(pattern=rf"\A{_LABEL}\Z", max_length=63)
 Domain = Annotated[str, msgspec.Meta(pattern=rf"\A{_LABEL}(?:\.{_LABEL})*\.?\Z", max_length=254)]
 AddressText = Annotated[str, msgspec.Meta(min_length=2, max_length=45)]
 """An IP address without scope, checked by `parse_request`."""
+InterfaceName = Annotated[str, msgspec.Meta(pattern=r"\A(?!\.{1,2}\Z)[^/\x00-\x20\x7f]{0,15}\Z")]
 SettingKey = Annotated[str, msgspec.Meta(pattern=r"\Anet/[^\x00-\x20\x7f]+\Z", max_length=128)]
 """A path below /proc/sys; slashes part the words, since interface names may hold dots."""
 SettingValue = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,2}\Z")]
@@ -51,10 +54,18 @@ class SetHostname(Request, frozen=True, tag="set-hostname"):
 
 
 class SetResolver(Request, frozen=True, tag="set-resolver"):
-    """Write the resolver file; without nameservers it is removed."""
+    """Have the host's programs use these nameservers; without any, put back what was before.
+
+    `way`: `image`, a file of the helper's own; `file`, /etc/resolv.conf; `resolved` and `network-manager`, by D-Bus;
+    `resolvconf`, that program. `domains`: only names below them, and `interface`: the link that carries the setting
+    (way `resolved`).
+    """
 
     nameservers: Annotated[tuple[AddressText, ...], msgspec.Meta(max_length=MAX_NAMESERVERS)] = ()
     search: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=MAX_SEARCH)] = ()
+    way: Literal["image", "file", "resolved", "network-manager", "resolvconf"] = "image"
+    domains: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=MAX_DOMAINS)] = ()
+    interface: InterfaceName = ""
 
 
 class Reboot(Request, frozen=True, tag="reboot"):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from appliance.api import values
+from appliance.api.dns import DnsSettings, DnsUpstream, ResolverWay, ResolverWish
 from appliance.api.testing import round_trip
 from appliance.api.values import (
     VALUE_TYPES,
@@ -49,6 +50,7 @@ from appliance.api.values import (
     RouteState,
     SelfState,
     StatusChange,
+    Transport,
 )
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
@@ -90,16 +92,21 @@ HEALTH = HealthState("x", Severity.LOW, "text", "mend", NOW)
 PLUGIN = PluginState("status_page", "running")
 PANEL = Panel("title", (ITEM,), (ROW,), (ACTION,))
 
+UPSTREAM = DnsUpstream("9.9.9.9", True)
+DNS = DnsSettings((UPSTREAM,), (UPSTREAM,), {"corp": (UPSTREAM,)}, ("net.example",), True, (("a", "A", "192.0.2.1"),))
+
 EXAMPLES = (
     NODE,
-    NetmapSnapshot(NODE, (NODE,), "net.example"),
-    NetmapChange(True, NODE, (NODE,), ("n2",)),
+    UPSTREAM,
+    DNS,
+    NetmapSnapshot(NODE, (NODE,), "net.example", DNS),
+    NetmapChange(True, NODE, (NODE,), ("n2",), DNS),
     AttachedPrefix("192.168.1.0/24", "eth0", "192.168.1.1"),
     OfferedRoute("10.0.0.0/8", "n2"),
     REFUSED,
     RouteSelection(("10.0.0.0/8",), (REFUSED,), ("10.1.0.0/16",)),
     EgressGuard(lan_access=True),
-    FirewallPart(("10.0.0.0/8",), False),
+    FirewallPart(("10.0.0.0/8",), False, None, ("100.100.100.100",)),
     SERVICE,
     HostinfoPart((SERVICE,), ("ssh-ed25519 AAAA",), {"PeerRelay": True}),
     ITEM,
@@ -114,6 +121,8 @@ EXAMPLES = (
     ListenPlace(ListenScope.TAILNET, 443, "100.64.0.1"),
     CANDIDATE,
     REASONS,
+    ListenPlace(ListenScope.SERVICE, 53, "", Transport.UDP),
+    ResolverWish(ResolverWay.RESOLVED, ("100.100.100.100",), ("net.example",), ("net.example",)),
     PATH,
     PEER,
     OWN,

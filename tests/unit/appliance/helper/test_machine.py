@@ -6,6 +6,7 @@ import pytest
 
 from appliance.helper import machine as machine_module
 from appliance.helper.machine import LinuxMachine
+from appliance.proto.helper.messages import SetResolver
 
 
 def test_ok__sysctl(tmp_path):
@@ -43,11 +44,11 @@ def test_ok__hostname(tmp_path, monkeypatch):
 
 def test_ok__resolver_comes_and_goes(tmp_path):
     machine = LinuxMachine(tmp_path)
-    machine.set_resolver("nameserver 100.100.100.100\n")
+    machine.set_resolver(SetResolver(nameservers=("100.100.100.100",)))
     path = tmp_path / "run/waypost-helper/resolv.conf"
-    assert path.read_text() == "nameserver 100.100.100.100\n"
-    machine.set_resolver("")
-    machine.set_resolver("")
+    assert path.read_text().endswith("nameserver 100.100.100.100\n")
+    machine.set_resolver(SetResolver())
+    machine.set_resolver(SetResolver())
     assert not path.exists()
 
 

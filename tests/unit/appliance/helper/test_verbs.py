@@ -8,7 +8,8 @@ import pytest
 
 from appliance.helper.audit import audit_log
 from appliance.helper.machine import MemoryMachine
-from appliance.helper.verbs import HEADER, Caller, Desk, render_resolver
+from appliance.helper.resolver import HEADER, render_resolver
+from appliance.helper.verbs import Caller, Desk
 from appliance.proto.helper.messages import Reboot, Reply, SetHostname, SetResolver, SetSysctl, encode_message
 
 DAEMON = Caller(pid=10, uid=990, gid=990)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from appliance.api.dns import DnsSettings
 from appliance.api.testing import settle
 from appliance.api.values import HostFacts, NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute, RefreshKind
 from appliance.pluginhost.discovery import discover
@@ -314,7 +315,7 @@ def test_ok__plugin_that_missed_a_change_gets_the_whole_netmap(backend, install)
     backend.snapshot = NetmapSnapshot(peers=(peer,))
     small = NetmapChange(removed=("n9",))
     host.netmap_changed(small)
-    assert plugin.seen[-1] == NetmapChange(full=True, changed=(peer,))
+    assert plugin.seen[-1] == NetmapChange(full=True, changed=(peer,), dns=DnsSettings())
     host.netmap_changed(small)
     assert plugin.seen[-1] == small
     plugin.fail = True

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from appliance.api.dns import DnsSettings
 from appliance.api.testing import settle
 from appliance.api.values import (
     FirewallPart,
@@ -124,7 +125,7 @@ def problem(backend) -> str:
 async def test_ok__same_plugin_same_answers(backend, launcher, point) -> None:
     backend.snapshot = NetmapSnapshot(peers=(NodeInfo("n1", "peer"),))
     host = await started(backend, launcher, point)
-    assert plugin().seen[1] == NetmapChange(full=True, changed=(NodeInfo("n1", "peer"),))
+    assert plugin().seen[1] == NetmapChange(full=True, changed=(NodeInfo("n1", "peer"),), dns=DnsSettings())
     assert host.statuses()[0].state == "running"
     assert host.statuses()[0].services == ("worker",)
     assert backend.lines[-1] == ("remote", "hello")

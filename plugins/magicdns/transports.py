@@ -1,0 +1,140 @@
+"""One exchange with one upstream resolver: UDP, TCP, TLS, HTTPS. Timeouts are the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from appliance.proto.dns import Reply, parse_reply
+from appliance.types.errors import DecodeError
+from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.upstream import Kind, Upstream
+
+if TYPE_CHECKING:
+    from plugins.magicdns.https import HttpsClient
+
+RESEND_S = (1.0, 2.5)
+"""When a datagram that brought no answer is sent again."""
+_LENGTH = struct.Struct(">H")
+MAX_DATAGRAM = 65535
+
+Resolve = Callable[[str], Awaitable[str]]
+"""Address of an upstream that is known by name only."""
+
+
+class Transports:
+    """`resolve` looks names of upstreams up. Raises `UpstreamError`, OSError and `DecodeError`."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._tls: ssl.SSLContext | None = None
+        self._https: HttpsClient | None = None
+        self._ca_file = ""
+
+    def set_ca_file(self, path: str) -> None:
+        if path != self._ca_file:
+            self._ca_file, self._tls = path, None
+
+    async def close(self) -> None:
+        if self._https is not None:
+            await self._https.close()
+            self._https = None
+
+    async def ask(self, upstream: Upstream, message: bytes, key: bytes, *, stream: bool = False) -> Reply:
+        """The reply to `message`, whose lower-case question is `key`. `stream`: no UDP."""
+        match upstream.kind:
+            case Kind.PLAIN if not stream:
+                return await _ask_udp(upstream, message, key)
+            case Kind.PLAIN:
+                return await self._ask_stream(upstream, message, key, None)
+            case Kind.TLS:
+                return await self._ask_stream(upstream, message, key, self._context())
+        return await self._ask_https(upstream, message, key)
+
+    async def _ask_stream(
+        self, upstream: Upstream, message: bytes, key: bytes, context: ssl.SSLContext | None
+    ) -> Reply:
+        address = upstream.address or await self._resolve(upstream.server_name)
+        name = upstream.server_name if context is not None else None
+        reader, writer = await asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name)
+        try:
+            writer.write(_LENGTH.pack(len(message)) + message)
+            await writer.drain()
+            (length,) = _LENGTH.unpack(await reader.readexactly(2))
+            return accepted(await reader.readexactly(length), message, key)
+        except asyncio.IncompleteReadError:
+            raise UpstreamError(f"{upstream} closed the connection without an answer") from None
+        finally:
+            writer.close()
+            with suppress(OSError, asyncio.CancelledError):
+                writer.transport.abort()
+
+    async def _ask_https(self, upstream: Upstream, message: bytes, key: bytes) -> Reply:
+        if self._https is None:
+            from plugins.magicdns.https import HttpsClient  # an HTTP client is loaded only where one is used
+
+            self._https = HttpsClient(self._resolve)
+        context = self._context() if upstream.kind is Kind.HTTPS else None
+        # Without an id of its own a query can be answered from the cache of a proxy (RFC 8484 section 4.1).
+        data = await self._https.post(upstream, b"\0\0" + message[2:], context)
+        return accepted(message[:2] + data[2:], message, key)
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._ca_file or None)
+        return self._tls
+
+
+def accepted(data: bytes, message: bytes, key: bytes) -> Reply:
+    """The reply, if it is one to this query; letters' case does not count. Raises `DecodeError` and `UpstreamError`."""
+    reply = parse_reply(data)
+    if data[:2] != message[:2] or reply.key != key:
+        raise UpstreamError("the answer is to another question")
+    return reply
+
+
+class _Datagrams:
+    """One query by UDP from a port of its own: what does not fit is ignored, for anybody can send it."""
+
+    def __init__(self, message: bytes, key: bytes, sock: socket.socket) -> None:
+        self._message, self._key, self._sock = message, key, sock
+        self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def send(self) -> None:
+        self._sock.send(self._message)
+
+    def readable(self) -> None:
+        if self.result.done():
+            return
+        try:
+            self.result.set_result(accepted(self._sock.recv(MAX_DATAGRAM), self._message, self._key))
+        except (BlockingIOError, DecodeError, UpstreamError):
+            return
+        except OSError as error:  # the port is closed there, or there is no way
+            self.result.set_exception(error)
+
+
+async def _ask_udp(upstream: Upstream, message: bytes, key: bytes) -> Reply:
+    family = socket.AF_INET6 if ":" in upstream.address else socket.AF_INET
+    loop = asyncio.get_running_loop()
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.connect((upstream.address, upstream.port))
+        datagrams = _Datagrams(message, key, sock)
+        loop.add_reader(sock.fileno(), datagrams.readable)
+        try:
+            datagrams.send()
+            for pause in RESEND_S:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        return await asyncio.shield(datagrams.result)
+                datagrams.send()
+            return await datagrams.result
+        finally:
+            loop.remove_reader(sock.fileno())
+            if datagrams.result.done() and not datagrams.result.cancelled():
+                datagrams.result.exception()  # whoever was cancelled meanwhile does not look at it
