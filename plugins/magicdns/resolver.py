@@ -270,7 +270,7 @@ class Resolver:
             name = f"{nonce()}.{LOOP_SUFFIX}"
             self.loops[name] = upstream
             wire = encode_name(name) + struct.pack(">HH", TXT, IN)
-            with suppress(UpstreamError):
+            with suppress(UpstreamError, TimeoutError):
                 async with asyncio.timeout(STALE_AFTER_S):
                     await self.forwarder.ask([upstream], Question(wire, wire))
             self.loops.pop(name, None)

@@ -30,6 +30,7 @@ from plugins.magicdns.errors import UpstreamSettingError
 from plugins.magicdns.host_files import read_host
 from plugins.magicdns.listen import Judge, Listener
 from plugins.magicdns.os_dns import HostFiles, choose_way, former_nameservers, make_wish
+from plugins.magicdns.rebind import is_private
 from plugins.magicdns.resolver import Client
 from plugins.magicdns.routes import RouteTable
 from plugins.magicdns.state import DnsState, OsState
@@ -118,7 +119,7 @@ class DnsService:
         self._core.note(wrong_resolvers=tuple(wrong))
         if table.upstreams != self._checked:
             self._checked = table.upstreams
-            near = [each for each in table.upstreams if each.address and ip_address(each.address).is_private]
+            near = [each for each in table.upstreams if each.address and is_private(ip_address(each.address))]
             group.create_task(self._core.resolver.find_loops(near, lambda: secrets.token_hex(8)))
 
     def _own_addresses(self) -> set[str]:

@@ -106,7 +106,7 @@ class ControlServer:
 
 @dataclass
 class Gateway:
-    """`waypostd` on a host, steered by the `waypost` command line as a person would."""
+    """`waypostd` on a host, steered by the `waypost` command line as a person would. `wrapper`: words before it."""
 
     host: Namespace
     directory: Path
@@ -114,6 +114,7 @@ class Gateway:
     process: Process | None = None
     starts: int = field(default=0)
     url: str = CONTROL_URL
+    wrapper: tuple[str, ...] = ()
 
     @property
     def socket(self) -> Path:
@@ -124,6 +125,7 @@ class Gateway:
         self.starts += 1
         self.process = self.host.start(
             f"waypostd-{self.starts}",
+            *self.wrapper,
             str(PROGRAMS / "waypostd"),
             "--state-dir",
             str(self.directory / "state"),

@@ -1,0 +1,169 @@
+"""Names on real packets: dig as the client, dnsmasq as the resolver of others, the helper on a made-up /etc.
+
+             internet 203.0.113.0/24
+             /        |          \\
+        control     names       nat-a ── LAN 192.168.10.0/24 ── gateway-a, host-a (dig)
+                  (dnsmasq)     nat-b ── LAN 192.168.20.0/24 ── gateway-b
+
+gateway-a lives in a mount namespace whose /etc is a copy, so that /etc/resolv.conf is its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.mesh import PROGRAMS, Gateway, command
+from tests.lab.processes import wait_until
+from tests.lab.sites import TwoSites, two_sites
+
+if TYPE_CHECKING:
+    from tests.lab.namespaces import Lab, Namespace
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+
+NAMES_IP = "203.0.113.53"
+LINES = """no-resolv
+no-hosts
+port=53
+address=/www.example/198.51.100.7
+address=/evil.example/192.168.10.99
+address=/late.example/198.51.100.8
+{big}
+cname=alias.example,www.example
+host-record=www.example,198.51.100.7
+local-ttl=30
+"""
+LONG = "\n".join(f"txt-record=big.example,{number}{'x' * 240}" for number in range(12))
+FORMER = f"# made by hand\nnameserver {NAMES_IP}\n"
+SERVICE = "100.100.100.100"
+
+
+@dataclass
+class World:
+    sites: TwoSites
+    names: Namespace
+    etc: Path
+    run: Path
+
+    @property
+    def a(self) -> Gateway:
+        return self.sites.a
+
+
+def own_etc(folder: Path) -> tuple[Path, Path]:
+    """A copy of /etc and an empty /run/waypost-helper, to be mounted over the real ones."""
+    etc, run = folder / "etc", folder / "run"
+    shutil.copytree("/etc", etc, symlinks=True, ignore=shutil.ignore_patterns("resolv.conf"))
+    (etc / "resolv.conf").write_text(FORMER)
+    run.mkdir()
+    return etc, run
+
+
+def inside(etc: Path, run: Path, *words: str) -> tuple[str, ...]:
+    """Words that run a program where /etc and /run are ours."""
+    mounts = f"mount --bind {etc} /etc && mkdir -p /run/waypost-helper && mount --bind {run} /run/waypost-helper"
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words)
+
+
+@pytest.fixture
+def world(lab: Lab, tmp_path: Path) -> World:
+    sites = two_sites(lab, tmp_path)
+    names = sites.internet.server("names", 53)
+    (tmp_path / "dnsmasq.conf").write_text(LINES.format(big=LONG))
+    names.start("dnsmasq", "dnsmasq", "--keep-in-foreground", f"--conf-file={tmp_path}/dnsmasq.conf", "--user=root")
+    etc, run = own_etc(tmp_path)
+    made = World(sites, names, etc, run)
+    host = sites.site_a.gateway
+    helper = run / "helper.sock"
+    host.start("helper", *inside(etc, run, str(PROGRAMS / "waypost-helper"), "--socket", str(helper), "--user", "0"))
+    wait_until(helper.exists, 20, "the helper's socket")
+    (tmp_path / "a.toml").write_text(f'[daemon]\nhelper_socket = "{helper}"\n')
+    sites.a.options = ("--config", str(tmp_path / "a.toml"))
+    sites.a.wrapper = inside(etc, run)
+    return made
+
+
+def dig(host: Namespace, *words: str, server: str = SERVICE) -> str:
+    options = ("+time=8", "+tries=1", "+noall", "+answer", "+comments")
+    return command(host, "dig", f"@{server}", *options, *words).stdout
+
+
+def short(host: Namespace, *words: str, server: str = SERVICE) -> list[str]:
+    """The answers; none where there is no reply at all."""
+    result = command(host, "dig", f"@{server}", "+short", "+time=8", "+tries=1", *words)
+    return result.stdout.split() if result.code == 0 else []
+
+
+def test_ok__names_for_the_host_and_its_site(world: World) -> None:
+    sites, host, lan_host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
+    resolv_conf = world.etc / "resolv.conf"
+    sites.join()
+    wait_until(lambda: f"nameserver {SERVICE}" in resolv_conf.read_text(), 40, "the host's resolver to be set")
+    status = world.a.json("dns", "status")
+    suffix = status["search"][0]
+    other = next(p for p in world.a.status()["peers"] if p["name"].startswith("gateway-b"))["addresses"][0]
+
+    # Names of the mesh, by service address, in both directions, with the letters' case kept.
+    wait_until(lambda: short(host, f"gateway-b.{suffix}") == [other], 20, "the peer's name")
+    assert short(host, "gateway-b") == [other]
+    assert short(host, "-x", other) == [f"gateway-b.{suffix}."]
+    assert f"GateWay-B.{suffix}." in dig(host, f"GateWay-B.{suffix}")
+    assert short(host, f"gateway-b.{suffix}", "+tcp") == [other]
+    assert "NXDOMAIN" in dig(host, f"nobody.{suffix}")
+    assert short(host, "10-1-1-16-via-7", "AAAA") == ["fd7a:115c:a1e0:b1a:0:7:a01:110"]
+    assert short(host, "gateway-b", server="fd7a:115c:a1e0::53") == [other]
+
+    # All others by the resolver that the host had, which its own file no longer names.
+    assert short(host, "www.example") == ["198.51.100.7"]
+    assert short(host, "alias.example") == ["www.example.", "198.51.100.7"]
+    assert "NXDOMAIN" in dig(host, "nothing.invalid")
+    long = dig(host, "big.example", "TXT", "+bufsize=1232", "+ignore")
+    assert " tc " in long
+    assert "ANSWER: 0" in long
+    assert dig(host, "big.example", "TXT").count("x" * 240) == 12
+    answer = world.a.json("dns", "query", "www.example")
+    assert (answer["rcode"], answer["answers"][0]["data"]) == ("NOERROR", "198.51.100.7")
+
+    # A wrong setting is named, and changes nothing.
+    refused = world.a.run("plugins", "config", "magicdns", 'upstreams=["dns.example"]')
+    assert refused.code == 1
+    assert "plugins.magicdns.upstreams[0]" in refused.stderr
+    assert "→ write 9.9.9.9" in refused.stderr
+    assert short(host, "www.example") == ["198.51.100.7"]
+
+    # The site: refused, then served, without the private address of a public name; peers stay refused.
+    assert short(lan_host, "gateway-b", server=sites.site_a.gateway_ip) == []
+    world.a.must("plugins", "config", "magicdns", "serve_lan=true")
+    lan = sites.site_a.gateway_ip
+    wait_until(lambda: short(lan_host, "gateway-b", server=lan) == [other], 20, "the site to be served")
+    assert short(lan_host, "www.example", server=lan) == ["198.51.100.7"]
+    assert short(lan_host, "evil.example", server=lan) == []
+    assert short(host, "evil.example") == ["192.168.10.99"]
+    own = world.a.status()["self_node"]["addresses"][0]
+    assert short(sites.site_b.gateway, "gateway-b", server=own) == []
+
+    # The cache outlives the resolver.
+    assert short(host, "late.example") == ["198.51.100.8"]
+    for process in world.names.processes:
+        process.stop()
+    assert short(host, "late.example") == ["198.51.100.8"]
+
+    # Killed, the host's file is ours still; the next start uses what was before, and a clean end puts it back.
+    world.a.kill()
+    assert SERVICE in resolv_conf.read_text()
+    world.a.start()
+    wait_until(lambda: short(host, "gateway-b") == [other], 40, "names after the crash")
+    upstreams = {each["name"] for each in world.a.json("dns", "status")["upstreams"]}
+    assert upstreams == {NAMES_IP}
+    world.a.must("down")
+    wait_until(lambda: resolv_conf.read_text() == FORMER, 20, "the host's file to be as before")
+    world.a.must("up")
+    wait_until(lambda: SERVICE in resolv_conf.read_text(), 40, "the host's resolver to be set again")
+    assert world.a.process is not None
+    world.a.process.stop()
+    assert resolv_conf.read_text() == FORMER
