@@ -22,19 +22,19 @@ def _operations(rig, actor):
         Permission.KEYS: lambda: service.keys.create(actor, tags=["tag:x"]),
         Permission.NODES: lambda: service.attributes.set(actor, "gw1", {"custom:x": actor.role.value}),
         Permission.ROUTES: lambda: service.routes.approve(actor, "gw1", []),
-        Permission.POLICY: lambda: service.policies.set(actor, "{}"),
+        Permission.POLICY: lambda: service.policies.set(actor, '{"tagOwners": {"tag:x": []}}'),
     }
 
 
-@pytest.mark.parametrize("role", Role)
-async def test_ok__each_role_does_what_it_holds_and_nothing_else(rig, role):
+async def test_ok__each_role_does_what_it_holds_and_nothing_else(rig):
     await rig.join(1)
-    for permission, operation in _operations(rig, Actor("ann", role)).items():
-        if permission in permissions_of(role):
-            await operation()
-        else:
-            with pytest.raises(DeniedError, match=role.value):
+    for role in Role:
+        for permission, operation in _operations(rig, Actor("ann", role)).items():
+            if permission in permissions_of(role):
                 await operation()
+            else:
+                with pytest.raises(DeniedError, match=role.value):
+                    await operation()
 
 
 async def test_ok__a_role_moves_nodes_between_autogroups(rig):
