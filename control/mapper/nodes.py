@@ -11,6 +11,7 @@ from appliance.types.ids import NodeId
 from appliance.types.keys import DiscoPublicKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from control.state.mesh import MeshView
@@ -112,17 +113,34 @@ class PeerNodes:
         self._view = view
         self._common: dict[NodeId, tuple[NodeRecord, bool, tuple[object, ...], wire.Node]] = {}
         self._json: dict[NodeId, tuple[wire.Node, msgspec.Raw]] = {}
+        self._changes: dict[NodeId, tuple[NodeRecord, NodeRecord, wire.PeerChange | None]] = {}
         self._policy = view.policy
 
-    def peer(self, viewer: NodeId, node_id: NodeId) -> wire.Node:
-        """The peer in the map of `viewer`. Shared between viewers: do not change it."""
-        common = self._common_part(node_id)
-        if not self._view.nodes[node_id].approved_routes:
-            return common
-        allowed = self._view.allowed_ips(viewer, node_id)
-        if len(allowed) == len(common.addresses):
-            return common
-        return msgspec.structs.replace(common, allowed_ips=[str(prefix) for prefix in allowed])
+    def peers(self, viewer: NodeId, node_ids: Iterable[NodeId]) -> list[wire.Node]:
+        """The peers in the map of `viewer`. Shared between viewers: do not change them."""
+        self._follow_policy()
+        view, common = self._view, self._common
+        records, is_online, routes_of = view.nodes, view.is_online, view.primary_routes
+        found = []
+        for node_id in node_ids:  # once per peer of each node that connects: little work where nothing changed
+            record, known = records[node_id], common.get(node_id)
+            online, routes = is_online(node_id), routes_of(node_id)
+            if known is None or known[0] is not record or known[1] is not online or known[2] != routes:
+                known = common[node_id] = (record, online, routes, self._made(record))
+            found.append(self._for_viewer(viewer, node_id, known[3]) if record.approved_routes else known[3])
+        return found
+
+    def change(self, before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:
+        """`peer_change`, compared once for all who are told in a round. Shared: do not change it."""
+        known = self._changes.get(now.id)
+        if known is None or known[0] is not before or known[1] is not now:
+            made = wire.PeerChange(node_id=now.id) if before is now else peer_change(before, now)
+            known = self._changes[now.id] = (before, now, made)
+        return known[2]
+
+    def end_round(self) -> None:
+        """Everybody was told."""
+        self._changes.clear()
 
     def forget(self, node_id: NodeId) -> None:
         """A removed node needs no memory."""
@@ -130,7 +148,7 @@ class PeerNodes:
         self._json.pop(node_id, None)
 
     def encode(self, response: wire.MapResponse) -> bytes:
-        """The message as JSON; its peers must come from `peer`."""
+        """The message as JSON; its peers must come from `peers`."""
         if not response.peers and not response.peers_changed:
             return wire.encode(response)
         peers = [self._encoded(node) for node in response.peers]
@@ -149,23 +167,24 @@ class PeerNodes:
             self._json[node_id] = (node, made)
         return made
 
-    def _common_part(self, node_id: NodeId) -> wire.Node:
+    def _follow_policy(self) -> None:
         if self._view.policy is not self._policy:
             self._policy = self._view.policy
             self._common.clear()
             self._json.clear()
-        record = self._view.nodes[node_id]
-        online = self._view.is_online(node_id)
-        routes = self._view.primary_routes(node_id)
-        known = self._common.get(node_id)
-        if known is not None and known[0] is record and known[1] is online and known[2] == routes:
-            return known[3]
+
+    def _made(self, record: NodeRecord) -> wire.Node:
         node = wire_node(self._view, record)
         node.allowed_ips = node.addresses
         node.hostinfo = peer_hostinfo(record.hostinfo)
-        node.cap_map = dict(self._view.peer_attributes(node_id))
-        self._common[node_id] = (record, online, routes, node)
+        node.cap_map = dict(self._view.peer_attributes(record.id))
         return node
+
+    def _for_viewer(self, viewer: NodeId, node_id: NodeId, common: wire.Node) -> wire.Node:
+        allowed = self._view.allowed_ips(viewer, node_id)
+        if len(allowed) == len(common.addresses):
+            return common
+        return msgspec.structs.replace(common, allowed_ips=[str(prefix) for prefix in allowed])
 
 
 def peer_change(before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:

@@ -11,10 +11,12 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from appliance.proto.control import messages as wire
 from control.mapper import wire_values
 from control.mapper.dns import dns_config
-from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, peer_change, removed_self, self_node
+from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, removed_self, self_node
 from control.mapper.notices import add_notices, client_version, notices_for
 from control.mapper.settings import MapSettings
 
@@ -254,26 +256,27 @@ class Viewer:
             return
         patch = None
         if node_id in self._known and not touched.whole and touched.before is not None:
-            patch = peer_change(touched.before, record)
+            patch = self._peers.change(touched.before, record)
         if patch is None:
             batch.added.add(node_id)
             return
         if touched.online:
-            self._tell_online(record, patch, batch)
+            patch = self._with_online(record, patch, batch)
         if patch != wire.PeerChange(node_id=node_id):
             batch.patches.append(patch)
 
-    def _tell_online(self, record: NodeRecord, patch: wire.PeerChange, batch: _Batch) -> None:
+    def _with_online(self, record: NodeRecord, patch: wire.PeerChange, batch: _Batch) -> wire.PeerChange:
         """Online apart from the patch: a patch with a disco key, Online false and LastSeen would be dropped whole."""
         online = self._view.is_online(record.id)
         batch.online[record.id] = online
-        if not online and not patch.disco_key:
-            patch.last_seen = wire.format_time(record.last_seen)
+        if online or patch.disco_key:
+            return patch
+        return replace(patch, last_seen=wire.format_time(record.last_seen))
 
     # parts
 
     def _nodes(self, node_ids: Iterable[NodeId]) -> list[wire.Node]:
-        return [self._peers.peer(self.node_id, node_id) for node_id in node_ids]
+        return self._peers.peers(self.node_id, node_ids)
 
     def _peers_changed(self, groups: Iterable[list[NodeId]]) -> list[wire.MapResponse]:
         return [wire.MapResponse(peers_changed=self._nodes(group)) for group in groups]

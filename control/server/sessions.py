@@ -100,6 +100,7 @@ class Framers:
     def forget(self) -> None:
         """Call when a round of messages is over."""
         self._recent.clear()
+        self._peers.end_round()
 
 
 class SessionHub:
