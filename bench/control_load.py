@@ -25,7 +25,7 @@ from tests.lab.control_process import ControlProcess, free_port
 AT_ONCE = 32
 FULL = os.environ.get("WAYPOST_BENCH_FULL") == "1"
 """Also the sizes that take many minutes."""
-SIZES = (100, 1000, 10_000) if FULL else (100, 400)
+SIZES = (100, 1000, 10_000) if FULL else (100, 1000)
 LARGE_GROUP = 1000
 SMALL_GROUP = 90
 MAX_RETRY_S = 30.0

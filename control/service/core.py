@@ -303,10 +303,10 @@ class Core:
         try:
             async with self._database.begin(self._tailnet_id) as tx:
                 revision = await tx.lock() + 1
-                for node_id, names in unwritten.items():
-                    node = self.model.nodes.get(node_id)
-                    if node is not None:
-                        await tx.change_node(node_id, {name: getattr(node, name) for name in names})
+                known = {one: node for one in unwritten if (node := self.model.nodes.get(one)) is not None}
+                await tx.change_nodes(
+                    {one: {name: getattr(node, name) for name in unwritten[one]} for one, node in known.items()}
+                )
                 await tx.set_primaries({route: self.model.primary_of(route) for route in moved})
                 if eager and self.processes is not None:
                     await tx.log_change(Touched(nodes=frozenset(eager)), revision)

@@ -54,6 +54,24 @@ def _node(number: int, **values) -> NodeRecord:
     return NodeRecord(**{**plain, **values})
 
 
+async def test_ok__many_nodes_change_at_once(database):
+    later = datetime(2026, 2, 2, tzinfo=UTC)
+    async with database.begin(DEFAULT_TAILNET) as tx:
+        ids = [await tx.add_node(_node(number)) for number in (1, 2, 3)]
+        await tx.remove_node(ids[2])
+        await tx.change_nodes(
+            {
+                ids[0]: {"last_seen": later, "home_derp": 7},
+                ids[1]: {"last_seen": later},
+                ids[2]: {"last_seen": later},
+            }
+        )
+        found = {node.id: node for node in await tx.nodes()}
+    assert set(found) == set(ids[:2])
+    assert [found[number].last_seen for number in ids[:2]] == [later, later]
+    assert [found[number].home_derp for number in ids[:2]] == [7, 0]
+
+
 async def test_ok__node_round_trip(database):
     hostinfo = Hostinfo(hostname="gw", routable_ips=["10.1.0.0/16", "bad", "10.0.0.0/24"], net_info=NetInfo())
     node = _node(
