@@ -115,7 +115,9 @@ class WebSocketTransport(asyncio.Transport):
                 if self._stream is not None and message.payload:
                     self._stream.data_received(message.payload)
             case Opcode.PING:
-                self._transport.write(encode_control(Opcode.PONG, message.payload))
+                # Not for a client that never reads: its answers would pile up.
+                if self._transport.get_write_buffer_size() < MAX_MESSAGE:
+                    self._transport.write(encode_control(Opcode.PONG, message.payload))
             case Opcode.CLOSE:
                 self._end(CloseCode.NORMAL)
             case Opcode.TEXT:

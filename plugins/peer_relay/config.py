@@ -25,10 +25,13 @@ class PeerRelayConfig:
     max_sessions: int = 1024
     max_sessions_per_node: int = 128
     """Pairs that one node may have asked for at a time."""
+    max_mbit_per_pair: int = 0
+    """Megabits a second that one pair may send, both ways together; more is dropped. 0: no limit."""
 
     def __post_init__(self) -> None:
         _check_range("port", self.port, 0, 65535)
         _check_range("max_sessions", self.max_sessions, 1, MAX_SESSIONS)
+        _check_range("max_mbit_per_pair", self.max_mbit_per_pair, 0, 1_000_000)
         _check_range("max_sessions_per_node", self.max_sessions_per_node, 1, MAX_SESSIONS)
         if len(self.static_endpoints) > MAX_STATIC:
             raise SettingError("static_endpoints", f"has more than {MAX_STATIC} entries", mend="name the public ones")

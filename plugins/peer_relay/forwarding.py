@@ -96,6 +96,10 @@ class Forwarder:
             self.counters["unbound" if session is not None else "unknown_vni"] += 1
             return
         count, length = -(-len(packets) // size), len(packets)
+        limit = self._server.limits.bytes_per_s
+        if limit and not session.has_room(length, limit, now):
+            self.counters["over_rate"] += count
+            return
         session.packets += count
         session.bytes += length
         way = _family(port.local), _family(to)

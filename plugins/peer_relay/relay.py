@@ -43,7 +43,9 @@ class Relay:
 
     def configure(self, config: PeerRelayConfig) -> None:
         self.config = config
-        self.server.limits = Limits(config.max_sessions, config.max_sessions_per_node)
+        self.server.limits = Limits(
+            config.max_sessions, config.max_sessions_per_node, config.max_mbit_per_pair * 125_000
+        )
 
     def _stun(self, source: AddrPort, packet: bytes) -> None:
         """Kept for the service, a few at most."""

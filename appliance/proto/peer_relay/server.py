@@ -49,10 +49,11 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sessions in all, and those of one node that asked for them."""
+    """Sessions in all, those of one node that asked for them, and bytes a second of one session; 0 = any."""
 
     sessions: int = 1024
     sessions_per_owner: int = 128
+    bytes_per_s: int = 0
 
 
 class RelayServer:

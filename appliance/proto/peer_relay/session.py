@@ -10,6 +10,7 @@ from appliance.types.keys import DiscoPublicKey
 BIND_LIFETIME_S = 30.0
 STEADY_LIFETIME_S = 300.0
 
+LEAST_BURST_BYTES = 128 * 1024
 HANDSHAKES_A_SECOND = 20.0
 HANDSHAKE_BURST = 40.0
 """Own: opened handshake messages of one session; each costs a Diffie-Hellman step at most once and a box."""
@@ -28,7 +29,19 @@ class Leg:
 class Session:
     """`legs` are in the order of their keys. `owner` names the node that asked for the allocation."""
 
-    __slots__ = ("_at", "_tokens", "allocated_at", "bytes", "lamport_id", "legs", "owner", "packets", "vni")
+    __slots__ = (
+        "_at",
+        "_room",
+        "_room_at",
+        "_tokens",
+        "allocated_at",
+        "bytes",
+        "lamport_id",
+        "legs",
+        "owner",
+        "packets",
+        "vni",
+    )
 
     def __init__(
         self, vni: int, lamport_id: int, owner: str, clients: tuple[DiscoPublicKey, DiscoPublicKey], now: float
@@ -43,6 +56,8 @@ class Session:
         self.bytes = 0
         self._tokens = HANDSHAKE_BURST
         self._at = now
+        self._room = 0.0
+        self._room_at = float("-inf")
 
     @property
     def clients(self) -> tuple[DiscoPublicKey, DiscoPublicKey]:
@@ -72,6 +87,16 @@ class Session:
             second.last_seen = now
             return first.bound
         return None
+
+    def has_room(self, size: int, bytes_per_s: int, now: float) -> bool:
+        """Whether so many bytes more fit into the pair's rate; a quarter of a second may come at once."""
+        burst = max(bytes_per_s / 4, LEAST_BURST_BYTES)
+        self._room = min(burst, self._room + min(now - self._room_at, 1.0) * bytes_per_s)
+        self._room_at = now
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
 
     def may_shake_hands(self, now: float) -> bool:
         """Whether one more handshake message may be opened now."""

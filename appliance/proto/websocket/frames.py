@@ -17,8 +17,8 @@ from enum import IntEnum
 
 from appliance.types.errors import DecodeError, DecodeReason
 
-MAX_PAYLOAD = 1 << 20
-"""Of one frame of a client; the stream inside is cut into frames as its sender likes."""
+MAX_PAYLOAD = 1 << 17
+"""Of one frame of a client, so that a stranger cannot have us keep more: two of the largest DERP frames."""
 MAX_CONTROL = 125
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

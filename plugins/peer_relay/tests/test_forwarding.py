@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from appliance.api import Segments
 from appliance.ports.packets import MemoryUdpPort, one
 from appliance.proto.geneve import PROTOCOL_WIREGUARD, GeneveHeader, encode_header
-from appliance.proto.peer_relay import RelayServer
+from appliance.proto.peer_relay import Limits, RelayServer
 from appliance.proto.stun import encode_request, encode_response
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import DiscoPublicKey
@@ -107,6 +107,15 @@ def test_fail__what_is_not_ours_is_counted_and_stun_answers_are_not(rig):
 def test_fail__a_flood_of_a_stranger_is_looked_at_in_part_only(rig):
     rig.receive((STRANGER, Segments(b"".join(relayed(n, b"") for n in range(100, 200)), 8)))
     assert rig.forwarder.counters == {"unknown_vni": STRANGERS_RUNS}
+
+
+def test_fail__a_pair_above_its_rate_loses_the_rest_and_the_other_pair_nothing(rig):
+    rig.server.limits = Limits(bytes_per_s=1_000_000)
+    burst = Segments(relayed(1, b"x" * 1192) * 40, 1200)
+    rig.receive(*((rig.a, burst) for _ in range(10)), (rig.a, one(relayed(2, b"y"))))
+    assert len(rig.sent()) == 200, "a quarter of a second's worth, whole buffers"
+    assert len(rig.sent(rig.v6)) == 1
+    assert rig.forwarder.counters == {"over_rate": 200}
 
 
 def test_fail__a_socket_that_refuses_is_counted(rig):

@@ -14,6 +14,7 @@ from appliance.proto.websocket import (
     encode_close,
     encode_control,
 )
+from appliance.proto.websocket.frames import MAX_PAYLOAD
 from appliance.types.errors import DecodeError
 
 MASK = b"\x37\xfa\x21\x3d"
@@ -68,6 +69,7 @@ def test_ok__fragments_with_a_ping_between():
         masked(Opcode.PING, b"x", final=False),
         masked(Opcode.CLOSE, bytes(126)),
         b"\x82\xff" + (1 << 40).to_bytes(8, "big"),
+        b"\x82\xff" + (MAX_PAYLOAD + 1).to_bytes(8, "big"),
     ],
 )
 def test_fail__what_the_rfc_forbids(data):
