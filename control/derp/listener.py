@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from appliance.proto.http1.head import RequestHead
     from control.derp.server import DerpServer
 
+ANY_PATH = "*"
+"""Names the page for every path that has none of its own."""
 Page = Callable[["RequestHead"], Reply]
 
 REQUEST_TIMEOUT_S = 30.0
@@ -83,7 +85,7 @@ class HttpFront(asyncio.Protocol):
             self._leave()
 
     def _reply(self, head: RequestHead) -> Reply:
-        page = self._pages.get(head.path.partition("?")[0])
+        page = self._pages.get(head.path) or self._pages.get(ANY_PATH)
         if page is not None:
             return page(head)
         return (plain_reply(head) if self._relay else None) or _page(head)

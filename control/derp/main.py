@@ -164,6 +164,9 @@ async def _serve_until_signalled(reading: Callable[[], DerpSettings]) -> None:
     "--bootstrap-name", "bootstrap_names", multiple=True, help="Name published at /bootstrap-dns; repeatable."
 )
 @click.option("--max-connections", type=int, help="Connections at a time.  [default: 60000]")
+@click.option(
+    "--http-port", type=int, help="Port for captive-portal checks, 80 where CanPort80 is set.  [default: 0, off]"
+)
 @click.option("--metrics", help="Address and port of a page for Prometheus, such as 127.0.0.1:9471.")
 def cli(config: Path | None, **flags: Any) -> None:
     """Run a relay (DERP) and STUN server for the nodes of a mesh."""

@@ -17,13 +17,15 @@ from control.derp import bootstrap, metrics_page
 from control.derp.admission import ListAdmission, NodeAdmission, all_of
 from control.derp.bootstrap import BootstrapDns
 from control.derp.mesh import MeshLink, parse_mesh_peer
+from control.derp.port80 import port80_pages
 from control.derp.verify import UrlAdmission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from appliance.ports.randomness import Randomness
     from appliance.types.keys import DerpPrivateKey
+    from control.derp.listener import Page
     from control.derp.server import Admit, DerpServer
     from control.derp.settings import DerpSettings
 
@@ -86,7 +88,12 @@ class Operation:
             self._server.pages[bootstrap.PATH] = names.page
             group.add(names.run())
         if self.settings.metrics:
-            await self._listen_metrics()
+            where = parse_addr_port(self.settings.metrics)
+            pages = {metrics_page.PATH: metrics_page.metrics_page(self._server.metrics)}
+            await self._listen(where.ip, where.port, pages, "metrics")
+        if self.settings.http_port:
+            pages = dict(port80_pages(self.settings.port))
+            await self._listen(self.settings.host, self.settings.http_port, pages, "http-port")
 
     def _start_mesh(self, private: DerpPrivateKey, group: _Background) -> None:
         key = load_mesh_key(self.settings.mesh_key_file)
@@ -98,14 +105,15 @@ class Operation:
             link = MeshLink(peer, self._server, dialer, private, key, ca_file=self.settings.mesh_ca_file)
             group.add(link.run())
 
-    async def _listen_metrics(self) -> None:
-        where = parse_addr_port(self.settings.metrics)
-        pages = {metrics_page.PATH: metrics_page.metrics_page(self._server.metrics)}
+    async def _listen(self, host: str, port: int, pages: Mapping[str, Page], flag: str) -> None:
+        """A further port with these pages only."""
         try:
-            await self._server.listen(where.ip, where.port, pages=pages)
+            await self._server.listen(host, port, pages=pages)
         except OSError as error:
-            text = f"cannot listen on {where} for metrics: {error.strerror or error}"
-            raise UnderlayError(text, mend="choose another address with --metrics", code="listen") from error
+            text = f"cannot listen on TCP port {port}: {error.strerror or error}"
+            raise UnderlayError(
+                text, mend=f"stop what uses it, or choose another with --{flag}", code="listen"
+            ) from error
 
     def reload(self, read: Callable[[], DerpSettings]) -> None:
         """Take rates and the list of node keys over, for living clients too; everything else needs a start."""

@@ -30,7 +30,7 @@ class DerpSettings:
     `host` "" listens on all addresses of both IP versions. `stun_port` 0 turns STUN off. Whom `verify_url`,
     `verify_socket` (a node on this host) and `allow_file` (node keys) all admit, as far as they are set, may use the
     relay. `mesh_peers` are the other servers of the region, who know the same mesh key. Rates of 0 are no limits.
-    `metrics` is the address and port of a page for Prometheus.
+    `metrics` is the address and port of a page for Prometheus. `http_port` 80 is for captive-portal checks, 0 is off.
     """
 
     host: str = ""
@@ -56,6 +56,7 @@ class DerpSettings:
     max_connections: int = 60_000
     bootstrap_names: tuple[str, ...] = ()
     metrics: str = ""
+    http_port: int = 0
 
     def limits(self) -> DerpLimits:
         """Rates for the server; the other caps keep their defaults."""
@@ -68,7 +69,7 @@ class DerpSettings:
 
     def check(self) -> None:
         """Raise `ConfigError` for what cannot work."""
-        for name in ("port", "stun_port"):
+        for name in ("port", "stun_port", "http_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ConfigError(f"{name}: {getattr(self, name)} is no port", mend="give a number from 0 to 65535")
         if bool(self.certificate) != bool(self.private_key):

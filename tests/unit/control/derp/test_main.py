@@ -144,7 +144,7 @@ async def test_ok__mesh_names_metrics_and_reload(tmp_path: Path, capsys: pytest.
     (tmp_path / "mesh.key").write_text("5a" * 32 + "\n")
     (tmp_path / "keys").write_text("# nobody yet\n")
     ports, stop = [free_port(), free_port()], asyncio.Event()
-    metrics = free_port()
+    metrics, plain = free_port(), free_port()
     settings = [
         DerpSettings(
             host="127.0.0.1",
@@ -156,6 +156,7 @@ async def test_ok__mesh_names_metrics_and_reload(tmp_path: Path, capsys: pytest.
             mesh_peers=tuple(f"http://127.0.0.1:{port}" for port in ports),
             bootstrap_names=("localhost",),
             metrics=f"127.0.0.1:{metrics}" if number == 0 else "",
+            http_port=plain if number == 0 else 0,
             allow_file=str(tmp_path / "keys"),
         )
         for number in (0, 1)
@@ -178,6 +179,8 @@ async def test_ok__mesh_names_metrics_and_reload(tmp_path: Path, capsys: pytest.
     while b"waypost_derp_current_keys 1\n" not in (await get(metrics, "/metrics")):
         await asyncio.sleep(0.05)  # the other server's, which dialled this one and needs no admission
     assert b"404" in (await get(metrics, "/derp/probe"))
+    assert (await get(plain, "/generate_204")).startswith(b"HTTP/1.1 204 ")
+    assert b"\r\nLocation: https://x:%d/derp?a=1\r\n" % ports[0] in (await get(plain, "/derp?a=1"))
     assert b"404" in (await get(ports[0], "/metrics")), "metrics are not for everybody"
     assert b'{"localhost": [' in (await get(ports[0], "/bootstrap-dns"))
     os.kill(os.getpid(), signal.SIGHUP)
