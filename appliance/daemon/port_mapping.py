@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from appliance.daemon.parts import DataPlane, HostLinks
 from appliance.drivers.privileges import may_mark_sockets
 from appliance.drivers.router_udp import open_router_ports
@@ -14,6 +16,8 @@ from appliance.ports.clock import Clock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
 from appliance.types.events import BackendState, BackendStateChanged, LinkChanged
+
+log = structlog.get_logger("waypostd")
 
 _KINDS = {
     "auto": tuple(Kind),
@@ -43,8 +47,24 @@ def make_port_mapping(
         kinds=_KINDS[setting],
         place=links.router_place,
         local_port=lambda: next((port.port for port in engine.local_ports() if not port.is_v6), 0),
-        on_change=lambda result: magicsock.set_port_mapping(seen_of(result)),
+        on_change=_Teller(magicsock).tell,
     )
+
+
+class _Teller:
+    """Hands every result over and logs what is new to a person; renewals are not."""
+
+    def __init__(self, magicsock: MagicsockService) -> None:
+        self._magicsock = magicsock
+        self._said = ""
+
+    def tell(self, result: PortMapping) -> None:
+        mapping = result.mapping
+        said = f"{mapping.external} by {mapping.kind}" if mapping is not None else result.error
+        if said and said != self._said:
+            log.info("the router maps a port" if mapping is not None else "the router maps no port", what=said)
+        self._said = said or self._said
+        self._magicsock.set_port_mapping(seen_of(result))
 
 
 def follow(bus: EventBus, service: PortMappingService) -> None:

@@ -22,6 +22,7 @@ from appliance.magicsock.errors import PingTimeoutError
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.probe import ProbeFailedError
 from appliance.portmap.mapping import PortMapping
+from appliance.ports.packets import one
 from appliance.types.errors import ApplianceError
 from appliance.types.netmap import Node
 
@@ -89,7 +90,25 @@ class Queries:
             mend = "is the gateway up? see waypost status"
             raise ApplianceError("the measurement did not end in time", mend=mend, code="netcheck") from None
         home = self._core.magicsock.home_region
-        return netcheck_report(report, view, home, self._core.clock.wall_now(), mapping)
+        told = netcheck_report(report, view, home, self._core.clock.wall_now(), mapping)
+        return msgspec.structs.replace(told, hairpinning=await self._hairpins())
+
+    async def _hairpins(self) -> bool | None:
+        """Asked from another port than the one whose outside address is tried."""
+        try:
+            ports = self._core.open_udp(0)
+        except ApplianceError:
+            return None
+        try:
+            asking = next((port for port in ports if not port.local.is_v6), None)
+            if asking is None:
+                return None
+            return await self._core.magicsock.hairpins(lambda to, data: asking.send(to, one(data)))
+        except OSError:
+            return None
+        finally:
+            for port in ports:
+                port.close()
 
     async def _probe_router(self) -> PortMapping:
         mapper = self._core.port_mapping

@@ -41,11 +41,13 @@ from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
 from appliance.drivers.helper import HelperClient
+from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.plugin_launcher import AppsLauncher
-from appliance.drivers.privileges import check_privileges
+from appliance.drivers.privileges import check_privileges, may_mark_sockets
 from appliance.drivers.proxy import rules_from
-from appliance.drivers.streams import SocketDialer
+from appliance.drivers.sockets import marking
+from appliance.drivers.streams import BYPASS_MARK, SocketDialer
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.handout import HandoutServer
 from appliance.localapi.mesh_schema import handout_socket
@@ -157,6 +159,7 @@ async def start_core(
         bus,
         links.endpoint_addresses,
         captive_finder=lambda probes: find_captive_portal(direct, clock, probes),
+        echo=IcmpPinger(clock, randomness, marking(BYPASS_MARK if may_mark_sockets() else 0)),
         disco_key=saved.disco_key if saved is not None else None,
     )
     magicsock.set_static_endpoints([parse_addr_port(text) for text in config.paths.static_endpoints])

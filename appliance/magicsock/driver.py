@@ -47,7 +47,7 @@ class Surroundings(Protocol):
         ...
 
     def measure_https(self, regions: Sequence[RegionId]) -> None:
-        """Answered by `Driver.https_measured`, once per region."""
+        """Answered by `Driver.https_measured`, once per region; before it perhaps by `Driver.icmp_measured`."""
         ...
 
     def find_captive_portal(self, hosts: Sequence[str]) -> None:
@@ -140,6 +140,10 @@ class Driver:
     def names_resolved(self, addresses: Mapping[str, Sequence[Address]]) -> None:
         self.machine.receive_names(addresses, self._clock.now())
         self.drain()
+
+    def icmp_measured(self, region: RegionId, latency_s: float) -> None:
+        """Infinite: no echo came. Before `https_measured`."""
+        self.machine.receive_icmp(region, latency_s)
 
     def https_measured(self, region: RegionId, latency_s: float | None) -> None:
         self.machine.receive_https(region, latency_s, self._clock.now())

@@ -178,6 +178,9 @@ class Locator:
         self._session.receive_https(region, latency_s, now)
         self._after_session(now)
 
+    def receive_icmp(self, region: RegionId, latency_s: float) -> None:
+        self._session.receive_icmp(region, latency_s)
+
     def receive_captive(self, captive: bool | None, now: float) -> None:
         self._session.receive_captive(captive, now)
         self._after_session(now)

@@ -13,13 +13,13 @@ from typing import Literal
 from appliance.magicsock.context import PathContext, single_overlay_addresses
 from appliance.magicsock.locator import Locator
 from appliance.magicsock.netcheck.home import LastFrameAt
-from appliance.magicsock.outbox import Action, Outbox, Rebind, RelayAsked
+from appliance.magicsock.outbox import Action, Outbox, Publish, Rebind, RelayAsked
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import PeerTable
 from appliance.magicsock.receiver import DiscoReceiver
 from appliance.magicsock.relays.manager import RelayManager
 from appliance.magicsock.schedule import Schedule
-from appliance.magicsock.status import PathStatus, PortMappingSeen
+from appliance.magicsock.status import HairpinSeen, PathStatus, PortMappingSeen
 from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
 from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
@@ -53,6 +53,7 @@ class Magicsock:
         self._waiting_for_endpoints: dict[NodePublicKey, None] = {}
         self._last_rebind = float("-inf")
         self._own_addresses: tuple[Address, ...] = ()
+        self._hairpin = b""
 
     # What is known
 
@@ -237,7 +238,10 @@ class Magicsock:
         try:
             response = parse_response(packet)
         except DecodeError as error:
-            self._outbox.count(f"stun_{error.reason}")
+            if self._hairpin and packet[8:20] == self._hairpin:
+                self._outbox.emit(Publish(HairpinSeen()))
+            else:
+                self._outbox.count(f"stun_{error.reason}")
             return
         if not self.locator.receive_stun(response, now):
             self._outbox.count("stun_unknown")
@@ -295,6 +299,13 @@ class Magicsock:
         run = self.locator.restun(now, full=True)
         self._settle(now)
         return run
+
+    def await_hairpin(self, tx_id: bytes) -> None:
+        """A STUN request with this id, sent to our own outside address, is told as `HairpinSeen`; b"" = none."""
+        self._hairpin = tx_id
+
+    def receive_icmp(self, region: RegionId, latency_s: float) -> None:
+        self.locator.receive_icmp(region, latency_s)
 
     def receive_names(self, addresses: Mapping[str, Sequence[Address]], now: float) -> None:
         self.locator.receive_names(addresses, now)

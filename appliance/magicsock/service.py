@@ -8,9 +8,11 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 from appliance.crypto.x25519 import clamp, public_key
+from appliance.magicsock.derp.dialling import is_literal
 from appliance.magicsock.derp.interface import DerpPool, DerpSink
 from appliance.magicsock.driver import Driver
 from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
@@ -18,12 +20,13 @@ from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.netcheck.captive import CaptiveProbe
 from appliance.magicsock.netcheck.report import NetcheckDone, Report
 from appliance.magicsock.outbox import PingAnswered, RelayAsked
-from appliance.magicsock.status import NetInfo, PathStatus, PingResult, PortMappingSeen
+from appliance.magicsock.status import HairpinSeen, NetInfo, PathStatus, PingResult, PortMappingSeen
 from appliance.ports.clock import Clock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
 from appliance.ports.underlay import Underlay
 from appliance.proto.disco import DiscoKeys, RelayEndpoint
+from appliance.proto.stun import TX_ID_SIZE, encode_request
 from appliance.types.addresses import Address, AddrPort, unmap
 from appliance.types.events import PathKind
 from appliance.types.ids import RegionId
@@ -32,10 +35,15 @@ from appliance.types.netmap import DerpMap, Endpoint, NetmapDiff, Node
 
 PING_REPEAT_S = 1.0
 NETCHECK_LIMIT_S = 15.0
+ICMP_LIMIT_S = 1.0
+HAIRPIN_TRIES = 2
+HAIRPIN_WAIT_S = 0.25
 
 Interfaces = Callable[[], Sequence[Address]]
 Resolver = Callable[[str], Coroutine[Any, Any, Sequence[Address]]]
 CaptiveFinder = Callable[[Sequence[CaptiveProbe]], Coroutine[Any, Any, bool | None]]
+Echo = Callable[[Address, float], Coroutine[Any, Any, float]]
+"""ICMP echo within so many seconds; the seconds it took. Raises OSError, `TimeoutError` among them."""
 PoolFactory = Callable[[DerpSink], DerpPool]
 
 
@@ -72,6 +80,7 @@ class MagicsockService:
         *,
         resolver: Resolver = resolve_by_host,
         captive_finder: CaptiveFinder = no_captive_finder,
+        echo: Echo | None = None,
         disco_key: DiscoPrivateKey | None = None,
     ) -> None:
         self._underlay = underlay
@@ -80,6 +89,10 @@ class MagicsockService:
         self._interfaces = interfaces
         self._resolver = resolver
         self._captive_finder = captive_finder
+        self._echo = echo
+        self._randomness = randomness
+        self._derp_map = DerpMap()
+        self._hairpin_seen = asyncio.Event()
         self.disco_private_key = disco_key or DiscoPrivateKey(clamp(randomness.bytes(32)))
         self._machine = Magicsock(DiscoKeys(self.disco_private_key), randomness, self._last_frame_at)
         self._sink = _LateSink()
@@ -138,6 +151,7 @@ class MagicsockService:
         self._drain()
 
     def set_derp_map(self, derp_map: DerpMap) -> None:
+        self._derp_map = derp_map
         self._pool.set_derp_map(derp_map)
         self._machine.set_derp_map(derp_map, self._clock.now())
         self._drain()
@@ -271,6 +285,8 @@ class MagicsockService:
     # Surroundings of the driver
 
     def publish(self, event: object) -> None:
+        if isinstance(event, HairpinSeen):
+            self._hairpin_seen.set()
         if isinstance(event, NetcheckDone):
             for waiting in [w for w in self._netchecks if w[0] <= event.run]:
                 self._netchecks.remove(waiting)
@@ -296,7 +312,46 @@ class MagicsockService:
             self._spawn(self._measure_https(region), f"magicsock https {region}")
 
     async def _measure_https(self, region: RegionId) -> None:
-        self._driver.https_measured(region, await self._pool.measure_https(region))
+        https, icmp = await asyncio.gather(self._pool.measure_https(region), self._measure_icmp(region))
+        if icmp is not None:
+            self._driver.icmp_measured(region, icmp)
+        self._driver.https_measured(region, https)
+
+    async def _measure_icmp(self, region: RegionId) -> float | None:
+        """Seconds to the first node's IPv4 address, infinite when it is silent, None where it cannot be asked."""
+        known = self._derp_map.regions.get(region)
+        node = known.nodes[0] if known is not None and known.nodes else None
+        if node is None or node.stun_port < 0 or self._echo is None:
+            return None
+        found = [ip_address(node.ipv4)] if is_literal(node.ipv4) else await self._resolver(node.host_name)
+        address = next((each for each in found if each.version == 4), None)
+        if address is None:
+            return None
+        try:
+            return await self._echo(address, ICMP_LIMIT_S)
+        except TimeoutError:
+            return inf
+        except OSError:
+            return None  # not permitted, or no way there
+
+    async def hairpins(self, send: Callable[[AddrPort, bytes], None]) -> bool | None:
+        """Whether what `send` (from another port) sends to our own outside address comes back; None: there is none."""
+        report = self.last_report()
+        if report is None or report.global_v4 is None:
+            return None
+        tx_id = self._randomness.bytes(TX_ID_SIZE)
+        self._machine.await_hairpin(tx_id)
+        self._hairpin_seen.clear()
+        try:
+            for _ in range(HAIRPIN_TRIES):
+                send(report.global_v4, encode_request(tx_id))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HAIRPIN_WAIT_S):
+                        await self._hairpin_seen.wait()
+                        return True
+            return False
+        finally:
+            self._machine.await_hairpin(b"")
 
     def find_captive_portal(self, hosts: Sequence[str]) -> None:
         self._spawn(self._find_captive_portal(hosts), "magicsock captive portal")

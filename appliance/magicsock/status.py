@@ -119,6 +119,11 @@ class PortMappingSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class HairpinSeen:
+    """Event: what was sent to our own outside address came back in."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetInfoChanged:
     """Event: control should be told the new `net_info`."""
 

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from appliance.magicsock.netcheck.plan import Probe, ProbeSet
 from appliance.magicsock.netcheck.report import Report
@@ -132,20 +133,22 @@ class NetcheckRun:
     def report(
         self,
         https: Mapping[RegionId, float] | None = None,
+        icmp: Mapping[RegionId, float] | None = None,
         os_has_ipv6: bool = False,
         captive_portal: bool | None = None,
     ) -> Report:
-        """What was found so far; `https` are latencies measured when no UDP answer came (9.6)."""
-        fallback = https or {}
-        latency = dict(fallback)
-        for family in (self._v4, self._v6):
+        """What was found so far; `https` and `icmp` (infinite: silent) were measured when no UDP answer came (9.6)."""
+        latency = dict(https or {})
+        echoes = {region: value for region, value in (icmp or {}).items() if isfinite(value)}
+        for family in (self._v4, self._v6, echoes):
             for region, value in family.items():
                 latency[region] = min(latency.get(region, value), value)
         return Report(
             started_at=self._started,
             full=self._full,
             udp=self.any_answer,
-            ipv4=bool(self._v4),
+            ipv4=bool(self._v4 or echoes),
+            icmpv4=bool(echoes) if icmp else None,
             ipv6=bool(self._v6),
             ipv4_can_send=self._sent_v4,
             ipv6_can_send=self._sent_v6,

@@ -51,6 +51,7 @@ class NetcheckSession:
         self._run: NetcheckRun | None = None
         self._https_waiting: set[RegionId] = set()
         self._https: dict[RegionId, float] = {}
+        self._icmp: dict[RegionId, float] = {}
         self._https_until: float | None = None
         self._captive_at: float | None = None
         self._captive_until: float | None = None
@@ -76,6 +77,7 @@ class NetcheckSession:
         was_captive = self._last is not None and not self._last.udp and bool(self._last.captive_portal)
         self._full = full or self._last is None or now - self._last_full > FULL_INTERVAL_S or was_captive
         self._https.clear()
+        self._icmp.clear()
         self._captive_at = self._captive_until = self._captive = None
         missing = self._missing_names(now)
         if missing:
@@ -152,6 +154,11 @@ class NetcheckSession:
                 self._https[region] = latency_s
             self.handle_timer(now)
 
+    def receive_icmp(self, region: RegionId, latency_s: float) -> None:
+        """ICMP echo of a region, infinite when none came; before the `receive_https` of that region."""
+        if region in self._https_waiting:
+            self._icmp[region] = latency_s
+
     def receive_captive(self, captive: bool | None, now: float) -> None:
         """Answer to `FindCaptivePortal`, None when nothing could be found out."""
         if self._captive_until is not None:
@@ -212,7 +219,7 @@ class NetcheckSession:
         return True
 
     def _finish(self, run: NetcheckRun, now: float) -> None:
-        report = run.report(self._https, self._families.os_v6, self._captive)
+        report = run.report(self._https, self._icmp, self._families.os_v6, self._captive)
         if self._full:
             self._last_full = now
         self._run = None

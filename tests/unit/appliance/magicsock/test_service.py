@@ -1,5 +1,6 @@
 import asyncio
 from ipaddress import ip_address
+from math import inf
 
 import pytest
 
@@ -10,7 +11,7 @@ from appliance.ports.clock import SystemClock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.underlay import PeerPath
-from appliance.proto.stun import encode_response, is_stun, parse_request
+from appliance.proto.stun import encode_request, encode_response, is_stun, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.events import EndpointsChanged, HomeDerpChanged, PathChanged, PathKind
 from appliance.types.ids import RegionId
@@ -269,3 +270,52 @@ async def test_ok__disco_keys_are_new_in_every_process():
 async def test_ok__host_resolver():
     assert ip_address("127.0.0.1") in await resolve_by_host("127.0.0.1")
     assert await resolve_by_host("name.invalid") == ()
+
+
+async def test_ok__hairpin_is_seen_when_the_router_turns_packets_around(sites):
+    a, _ = sites
+    loop = asyncio.get_running_loop()
+    await a.service.netcheck()
+    sent = []
+
+    def turned_around(to, data):
+        sent.append(to)
+        loop.call_soon(a.wire.sink.datagrams_received, [(AddrPort("192.0.2.1", 999), data)])
+
+    assert await a.service.hairpins(turned_around) is True
+    assert sent == [a.wire.local]
+    assert await a.service.hairpins(lambda to, data: sent.append(to)) is False
+    before = a.service.counters().get("stun_bad_type", 0)
+    turned_around(a.wire.local, encode_request(bytes(12)))
+    await eventually(lambda: a.service.counters().get("stun_bad_type", 0) == before + 1)
+
+
+async def test_ok__without_an_outside_address_hairpin_is_unknown():
+    wires, relay = {}, Relay()
+    alone = Site(3, wires, relay)
+    assert await alone.service.hairpins(lambda to, data: None) is None
+    await alone.service.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(0.05, 0.05), (TimeoutError(), inf), (PermissionError(), None), (OSError("no route"), None)],
+)
+async def test_ok__icmp_echo_of_a_region(answer, told):
+    asked = []
+
+    async def echo(address, timeout_s):
+        asked.append(str(address))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    relay = Relay()
+    service = MagicsockService(
+        Wire("192.0.2.9", {}), relay.pool(None), SystemClock(), SeededRandomness(9), EventBus(), list, echo=echo
+    )
+    service.set_derp_map(derp_map())
+    assert await service._measure_icmp(RegionId(1)) == told
+    assert asked == ["203.0.113.1"]
+    assert await service._measure_icmp(RegionId(7)) is None
+    await service.close()

@@ -1,4 +1,5 @@
 from ipaddress import ip_address
+from math import inf
 
 import pytest
 
@@ -144,3 +145,17 @@ def test_ok__the_search_for_a_portal_is_waited_for_but_not_for_ever(rig, session
     assert session.take_finished().captive_portal is None
     session.receive_captive(True, rig.now + 9)
     assert session.take_finished() is None
+
+
+@pytest.mark.parametrize(("icmp", "told", "latency"), [(0.1, True, 0.1), (inf, False, 0.2), (None, None, 0.2)])
+def test_ok__icmp_beside_https(rig, session, icmp, told, latency):
+    session.start(rig.derp_map(1), V4, NONE, rig.now)
+    while not any(isinstance(action, MeasureHttps) for action in actions(rig)):
+        session.handle_timer(session.next_timer())
+    session.receive_icmp(RegionId(9), 0.001)
+    if icmp is not None:
+        session.receive_icmp(RegionId(1), icmp)
+    session.receive_https(RegionId(1), 0.2, rig.now + 3.5)
+    report = session.take_finished()
+    assert (report.icmpv4, report.ipv4, report.udp) == (told, bool(told), False)
+    assert report.region_latency == {RegionId(1): latency}
