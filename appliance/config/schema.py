@@ -142,12 +142,14 @@ class PathsSection:
     `static_endpoints`: addresses with ports at which others reach this gateway, such as a port forwarded by hand.
     `uplinks`: two or more interfaces that lead to the Internet, the preferred first; measured, and the better one used
     for the mesh. `uplink_policy`: `order` takes the first that works, `fastest` that with the least latency.
+    `hard_nat_sockets`: sockets that an attempt to cross a NAT with changing ports may open, 0: none is made.
     """
 
     port_mapping: str = _checked("auto", _one_of("auto", "off", "pcp", "nat-pmp", "upnp"))
     static_endpoints: tuple[str, ...] = _checked((), _endpoints_problem)
     uplinks: tuple[str, ...] = _checked((), _uplinks_problem)
     uplink_policy: str = _checked("order", _one_of("order", "fastest"))
+    hard_nat_sockets: int = _checked(256, _between(0, 512))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.plugin_launcher import AppsLauncher
 from appliance.drivers.privileges import check_privileges, may_mark_sockets
 from appliance.drivers.proxy import rules_from
+from appliance.drivers.side_ports import LinuxSidePorts
 from appliance.drivers.sockets import marking
 from appliance.drivers.streams import BYPASS_MARK, SocketDialer
 from appliance.health.tracker import HealthTracker
@@ -151,6 +152,8 @@ async def start_core(
     dialer = SocketDialer(proxies=rules_from(config.control.proxy, os.environ))
     direct = SocketDialer()  # a proxy's answer would say nothing about the network here
     ca_file = (profile.prefs.load() or Prefs()).ca_file or config.control.ca_file
+    side = LinuxSidePorts(BYPASS_MARK if may_mark_sockets() else 0)
+    stack.callback(side.close_all)
     magicsock = MagicsockService(
         engine,
         lambda sink: DerpClientPool(dialer, clock, randomness, sink, ca_file=ca_file),
@@ -161,6 +164,8 @@ async def start_core(
         captive_finder=lambda probes: find_captive_portal(direct, clock, probes),
         echo=IcmpPinger(clock, randomness, marking(BYPASS_MARK if may_mark_sockets() else 0)),
         disco_key=saved.disco_key if saved is not None else None,
+        side=side,
+        hard_nat_sockets=config.paths.hard_nat_sockets,
     )
     magicsock.set_static_endpoints([parse_addr_port(text) for text in config.paths.static_endpoints])
     magicsock.set_fixed_port(config.tunnel.port != 0)

@@ -86,10 +86,11 @@ class Candidate:
 
 
 class CandidateTable:
-    """At most `MAX_CANDIDATES` addresses; when full, deletable ones make room, else the newcomer is refused."""
+    """At most `most` addresses; when full, deletable ones make room, else the newcomer is refused."""
 
     def __init__(self) -> None:
         self._by_address: dict[AddrPort, Candidate] = {}
+        self.most = MAX_CANDIDATES
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._by_address.values()))
@@ -108,9 +109,9 @@ class CandidateTable:
         found = self._by_address.get(address)
         if found is not None:
             return found
-        if len(self._by_address) >= MAX_CANDIDATES:
+        if len(self._by_address) >= self.most:
             self._prune(now, keep)
-            if len(self._by_address) >= MAX_CANDIDATES:
+            if len(self._by_address) >= self.most:
                 return None
         made = self._by_address[address] = Candidate(address)
         return made

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from appliance.magicsock.outbox import Outbox
+from appliance.proto.disco import HardNat
 from appliance.types.addresses import ULA_V6, Address, AddrPort
 from appliance.types.keys import NodePublicKey
 from appliance.types.netmap import Node
@@ -21,6 +22,7 @@ class PathContext:
     """Shared by every `PeerPaths`. `generation` counts major link changes: what was proven before is void.
 
     `path_left`: a proven path died since the owner looked; our own network may have changed unnoticed.
+    `side_pings`: (peer, source, side socket) of pings that came aside; `hard_nat_words`: what peers said of hard NATs.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -30,6 +32,8 @@ class PathContext:
         self.proven: dict[AddrPort, NodePublicKey] = {}
         self.call_me_maybe_wanted: list[NodePublicKey] = []
         self.path_left = False
+        self.side_pings: list[tuple[NodePublicKey, AddrPort, int]] = []
+        self.hard_nat_words: list[tuple[NodePublicKey, HardNat]] = []
         self._overlay: Counter[Address] = Counter()
 
     def add_overlay(self, addresses: Iterable[Address]) -> None:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from appliance.magicsock.derp.interface import DerpPool
+from appliance.magicsock.hard_nat.desk import SideRoute
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.outbox import (
     Action,
+    CloseSockets,
     FindCaptivePortal,
     MeasureHttps,
+    OpenSockets,
     PingAnswered,
     Publish,
     ReadInterfaces,
@@ -26,6 +29,7 @@ from appliance.magicsock.outbox import (
     SetPath,
 )
 from appliance.ports.clock import Clock
+from appliance.ports.side_ports import NoSidePorts, SidePorts
 from appliance.ports.underlay import PeerActivity, Underlay
 from appliance.proto.disco import RelayEndpoint, is_disco
 from appliance.types.addresses import Address, AddrPort
@@ -73,13 +77,21 @@ class Driver:
     """Implements `UnderlaySink` and `DerpSink`."""
 
     def __init__(
-        self, machine: Magicsock, underlay: Underlay, pool: DerpPool, clock: Clock, surroundings: Surroundings
+        self,
+        machine: Magicsock,
+        underlay: Underlay,
+        pool: DerpPool,
+        clock: Clock,
+        surroundings: Surroundings,
+        side: SidePorts | None = None,
     ) -> None:
         self.machine = machine
         self._underlay = underlay
         self._pool = pool
         self._clock = clock
         self._surroundings = surroundings
+        self._side: SidePorts = side if side is not None else NoSidePorts()
+        self._side.set_receiver(self.side_received)
         self._datagrams: list[tuple[AddrPort, bytes]] = []
         self._draining = False
         self._deadline: float | None = None
@@ -93,6 +105,11 @@ class Driver:
         self.drain()
 
     def relay_packets(self, peer: NodePublicKey, packets: Sequence[bytes]) -> None:
+        route = self.machine.side_route(peer, self._clock.now())
+        if route is not None:
+            self._send_aside(route, packets)
+            if not route.mirrored:
+                return
         home = self.machine.home_of(peer)
         if home is not None:
             self._pool.send(peer, home, packets)
@@ -108,6 +125,21 @@ class Driver:
     def send_failed(self, peer: NodePublicKey | None, to: AddrPort, error: OSError) -> None:
         self.machine.send_failed(peer, to, error.errno, self._clock.now())
         self.drain()
+
+    # Side sockets
+
+    def side_received(self, number: int, source: AddrPort, packet: bytes) -> None:
+        peer = self.machine.receive_aside(number, source, packet, self._clock.now())
+        if peer is not None:
+            self._underlay.inject(peer, (packet,))
+        self.drain()
+
+    def _send_aside(self, route: SideRoute, packets: Sequence[bytes]) -> None:
+        try:
+            for packet in packets:
+                self._side.send(route.socket, route.to, packet)
+        except OSError:
+            self.machine.side_refused(self._clock.now())
 
     # What the relays tell
 
@@ -184,7 +216,19 @@ class Driver:
             self._underlay.send_datagrams(batch)
 
     def _send_datagram(self, action: SendDatagram) -> None:
-        self._datagrams.append((action.to, action.data))
+        if not action.socket:
+            self._datagrams.append((action.to, action.data))
+            return
+        try:
+            self._side.send(action.socket, action.to, action.data)
+        except OSError:
+            self.machine.side_refused(self._clock.now())
+
+    def _open_sockets(self, action: OpenSockets) -> None:
+        self.machine.receive_sockets(self._side.open(action.count), self._clock.now())
+
+    def _close_sockets(self, action: CloseSockets) -> None:
+        self._side.close(action.numbers)
 
     def _send_derp(self, action: SendDerp) -> None:
         self._pool.send(action.peer, action.home, (action.data,))
@@ -226,6 +270,8 @@ class Driver:
 
     _handlers: Mapping[type[Action], Callable[..., None]] = {
         SendDatagram: _send_datagram,
+        OpenSockets: _open_sockets,
+        CloseSockets: _close_sockets,
         SendDerp: _send_derp,
         SetPath: _set_path,
         SetHome: _set_home,

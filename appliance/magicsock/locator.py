@@ -70,6 +70,10 @@ class Locator:
     def report(self) -> Report | None:
         return self._session.last
 
+    def stun_servers(self) -> tuple[AddrPort, ...]:
+        """IPv4 addresses of the STUN servers of the map, as far as they are known; different addresses first."""
+        return self._session.stun_servers()
+
     def fresh(self, now: float) -> bool:
         """Whether own endpoints are young enough for a call-me-maybe."""
         return now - self._endpoints_at <= ENDPOINTS_FRESH

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from appliance.magicsock.context import PathContext, single_overlay_addresses
+from appliance.magicsock.hard_nat.desk import HardNatDesk, SideRoute
 from appliance.magicsock.locator import Locator
 from appliance.magicsock.netcheck.home import LastFrameAt
 from appliance.magicsock.outbox import Action, Outbox, Publish, Rebind, RelayAsked
@@ -23,11 +25,13 @@ from appliance.magicsock.status import HairpinSeen, PathStatus, PortMappingSeen
 from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
 from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
+from appliance.ports.side_ports import SideSocket
 from appliance.ports.underlay import PeerActivity
 from appliance.proto.disco import DiscoKeys, PacketKind, RelayEndpoint, classify
 from appliance.proto.stun import parse_response
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.errors import DecodeError
+from appliance.types.events import PathKind
 from appliance.types.ids import RegionId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import DerpMap, NetmapDiff, Node
@@ -35,7 +39,7 @@ from appliance.types.netmap import DerpMap, NetmapDiff, Node
 _UNREACHABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL))
 _SOCKET_BROKEN = frozenset((errno.EPERM, errno.EBADF, errno.ENOTCONN))
 
-Owner = NodePublicKey | Literal["locator", "call-me-maybe", "relays"]
+Owner = NodePublicKey | Literal["locator", "call-me-maybe", "relays", "hard-nat"]
 
 
 class Magicsock:
@@ -49,6 +53,7 @@ class Magicsock:
         self._relays = RelayManager(self._context, self._peers)
         self._receiver = DiscoReceiver(self._context, self._peers, self._relays)
         self.locator = Locator(self._context, last_frame_at)
+        self.hard_nat = HardNatDesk(self._context, self._peers, self.locator)
         self._schedule: Schedule[Owner] = Schedule()
         self._waiting_for_endpoints: dict[NodePublicKey, None] = {}
         self._last_rebind = float("-inf")
@@ -77,7 +82,11 @@ class Magicsock:
 
     def status(self, peer: NodePublicKey, now: float) -> PathStatus | None:
         known = self._peers.get(peer)
-        return None if known is None else path_status(known, now)
+        if known is None:
+            return None
+        status = path_status(known, now)
+        words = self.hard_nat.words_on(peer) if status.kind is PathKind.DERP else ""
+        return replace(status, why=f"{status.why}; {words}") if words else status
 
     def next_action(self) -> Action | None:
         return self._outbox.next_action()
@@ -169,6 +178,7 @@ class Magicsock:
             self._outbox.emit(Rebind(derp=True))
             self._relays.reset()
             self._forget_active(now)
+            self.hard_nat.link_changed(now)
         self.locator.link_changed(major, now)
         self._settle(now)
 
@@ -198,7 +208,7 @@ class Magicsock:
             peer = self._peers.get(report.peer)
             if peer is None:
                 continue
-            peer.activity(report, now)
+            peer.activity(self.hard_nat.completed(report, now), now)
             if report.tx_bytes or report.rx_bytes:
                 self.locator.active(now)
             self._touched(peer, now)
@@ -234,7 +244,36 @@ class Magicsock:
             self._outbox.count("datagram_ignored")
         self._settle(now)
 
-    def _receive_stun(self, packet: bytes, now: float) -> None:
+    # Side sockets
+
+    def receive_sockets(self, sockets: Sequence[SideSocket], now: float) -> None:
+        """Answer to `OpenSockets`."""
+        self.hard_nat.receive_sockets(sockets, now)
+        self._settle(now)
+
+    def receive_aside(self, socket: int, source: AddrPort, packet: bytes, now: float) -> NodePublicKey | None:
+        """A datagram on a side socket; the peer whose WireGuard it must be, None: it was something else."""
+        kind = classify(packet)
+        owner = self.hard_nat.heard(socket, now) if kind == PacketKind.WIREGUARD else None
+        if kind == PacketKind.DISCO:
+            for peer in self._receiver.receive(packet, source, now, socket):
+                self._touched(peer, now)
+        elif kind == PacketKind.STUN:
+            self._receive_stun(packet, now, socket)
+        self._settle(now)
+        return owner
+
+    def side_route(self, key: NodePublicKey, now: float) -> SideRoute | None:
+        peer = self._peers.get(key)
+        return self.hard_nat.route(peer, now) if peer is not None else None
+
+    def side_refused(self, now: float) -> None:
+        """The kernel refused a packet of a side socket."""
+        self._outbox.count("side_send_failed")
+        self.hard_nat.refused(now)
+        self._settle(now)
+
+    def _receive_stun(self, packet: bytes, now: float, socket: int = 0) -> None:
         try:
             response = parse_response(packet)
         except DecodeError as error:
@@ -243,7 +282,8 @@ class Magicsock:
             else:
                 self._outbox.count(f"stun_{error.reason}")
             return
-        if not self.locator.receive_stun(response, now):
+        desk, locator = self.hard_nat, self.locator
+        if not (desk.receive_stun(socket, response, now) if socket else locator.receive_stun(response, now)):
             self._outbox.count("stun_unknown")
 
     # The relay's side
@@ -333,6 +373,8 @@ class Magicsock:
                 self._send_waiting()
             elif owner == "relays":
                 self._relays.handle_timer(now)
+            elif owner == "hard-nat":
+                self.hard_nat.handle_timer(now)
             elif (peer := self._peers.get(owner)) is not None:
                 peer.handle_timer(now)
                 self._touched(peer, now)
@@ -340,6 +382,7 @@ class Magicsock:
 
     def _touched(self, peer: PeerPaths, now: float) -> None:
         self._relays.consider(peer, now)
+        self.hard_nat.touched(peer, now)
         self._schedule.set(peer.node.key, peer.next_timer())
 
     def _reschedule(self, key: NodePublicKey) -> None:
@@ -359,6 +402,19 @@ class Magicsock:
             self._send_waiting()
         self._schedule.set("locator", self.locator.next_timer())
         self._schedule.set("relays", self._relays.next_timer())
+        self._tell_hard_nat(now)
+        self._schedule.set("hard-nat", self.hard_nat.next_timer())
+
+    def _tell_hard_nat(self, now: float) -> None:
+        pings, self._context.side_pings = self._context.side_pings, []
+        words, self._context.hard_nat_words = self._context.hard_nat_words, []
+        for key, source, socket in pings:
+            if (peer := self._peers.get(key)) is not None:
+                self.hard_nat.pinged(peer, source, socket, now)
+                self._touched(peer, now)
+        for key, message in words:
+            if (peer := self._peers.get(key)) is not None:
+                self.hard_nat.receive(peer, message, now)
 
     def _call_me_maybe(self, key: NodePublicKey, now: float) -> None:
         """At once when our endpoints are fresh; else after a new STUN answer, but not later than a second."""

@@ -26,14 +26,6 @@ class SendDatagram:
 
 
 @dataclass(frozen=True, slots=True)
-class SideSocket:
-    """A UDP socket besides the WireGuard port: its number (not 0, never used twice) and local port."""
-
-    number: int
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
 class OpenSockets:
     """The answer is `receive_sockets`, before anything else is handled."""
 

@@ -11,7 +11,7 @@ from appliance.magicsock.context import PathContext
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import DiscoSender, PeerTable
 from appliance.magicsock.relays.manager import RelayManager
-from appliance.proto.disco import CallMeMaybe, Message, Ping, Pong, sender_key
+from appliance.proto.disco import CallMeMaybe, HardNat, Message, Ping, Pong, sender_key
 from appliance.types.addresses import DERP_MAGIC_V4, AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import RegionId
@@ -27,15 +27,15 @@ class DiscoReceiver:
         self._peers = peers
         self._relays = relays
 
-    def receive(self, packet: bytes, source: AddrPort, now: float) -> Sequence[PeerPaths]:
-        """A disco packet by UDP. Returns the peers that it touched."""
+    def receive(self, packet: bytes, source: AddrPort, now: float, socket: int = 0) -> Sequence[PeerPaths]:
+        """A disco packet by UDP, on that side socket (0: the main one). Returns the peers that it touched."""
         opened = self._open(packet)
         if opened is None:
             return _NOBODY
         key, sender, message = opened
         match message:
             case Ping():
-                return self._ping(message, key, sender, source, now)
+                return self._ping(message, key, sender, source, now, socket)
             case Pong():
                 return self._pong(message, sender, now)
             case _:
@@ -61,6 +61,9 @@ class DiscoReceiver:
                     self._outbox.count("disco_pong_unknown")
             case CallMeMaybe():
                 self._call_me_maybe(message, sender, peer, now)
+            case HardNat():
+                if sender.call_me_maybes.take(now):
+                    self._context.hard_nat_words.append((node, message))
             case _ if not self._relays.receive_by_derp(message, key, sender, peer, now):
                 self._outbox.count("disco_ignored")
         return (peer,)
@@ -91,17 +94,20 @@ class DiscoReceiver:
         return True
 
     def _ping(
-        self, ping: Ping, key: DiscoPublicKey, sender: DiscoSender, source: AddrPort, now: float
+        self, ping: Ping, key: DiscoPublicKey, sender: DiscoSender, source: AddrPort, now: float, socket: int
     ) -> Sequence[PeerPaths]:
         if not self._may_answer(ping, sender, now):
             return _NOBODY
         if not self._context.acceptable(source):
             self._outbox.count("disco_bad_source")
             return _NOBODY
-        self._outbox.disco(source, key, Pong(ping.tx_id, source))
+        self._outbox.disco(source, key, Pong(ping.tx_id, source), socket)
         touched = tuple(sender.nodes.values())
         for peer in touched:
-            peer.receive_ping(source, now)
+            if socket:
+                self._context.side_pings.append((peer.node.key, source, socket))
+            else:
+                peer.receive_ping(source, now)
         return touched
 
     def _ping_by_derp(

@@ -24,6 +24,7 @@ from appliance.magicsock.status import HairpinSeen, NetInfo, PathStatus, PingRes
 from appliance.ports.clock import Clock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import Randomness
+from appliance.ports.side_ports import SidePorts
 from appliance.ports.underlay import Underlay
 from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.proto.stun import TX_ID_SIZE, encode_request
@@ -66,6 +67,7 @@ class MagicsockService:
 
     A new disco key is made at every construction (1.1) unless one is given: a gateway that starts without its control
     server keeps the key that its peers know, since nobody could tell them another.
+    `side`: more UDP sockets, of which an attempt at a hard NAT may open `hard_nat_sockets`.
     `interfaces` gives the addresses of this host's interfaces without the tunnel's; it must be quick.
     """
 
@@ -82,6 +84,8 @@ class MagicsockService:
         captive_finder: CaptiveFinder = no_captive_finder,
         echo: Echo | None = None,
         disco_key: DiscoPrivateKey | None = None,
+        side: SidePorts | None = None,
+        hard_nat_sockets: int = 0,
     ) -> None:
         self._underlay = underlay
         self._clock = clock
@@ -97,7 +101,8 @@ class MagicsockService:
         self._machine = Magicsock(DiscoKeys(self.disco_private_key), randomness, self._last_frame_at)
         self._sink = _LateSink()
         self._pool = pool_factory(self._sink)
-        self._driver = Driver(self._machine, underlay, self._pool, clock, self)
+        self._machine.hard_nat.max_sockets = hard_nat_sockets if side is not None else 0
+        self._driver = Driver(self._machine, underlay, self._pool, clock, self, side)
         self._sink.driver = self._driver
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()

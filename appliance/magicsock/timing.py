@@ -46,8 +46,6 @@ PING_BURST = 400.0
 
 SILENCE = 1.0
 """Own: sending, and nothing arrives for so long: probe quickly. Also the answer time of a heartbeat."""
-ASIDE_RECENT = 1.5
-"""Own: traffic by a side socket so long ago counts as heard in an activity report."""
 QUICK_INTERVAL = 0.25
 QUICK_MISSES = 3
 QUICK_GAP = 1.0

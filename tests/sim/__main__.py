@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from multiprocessing import Pool
 from pathlib import Path
 
+from tests.sim.hard_nat_success import measure
 from tests.sim.outcome import Outcome, parse_line, summary
 from tests.sim.plan import draw
 from tests.sim.scenario import play, report
@@ -86,6 +87,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=seed_range, default=seed_range("0-299"), help="A-B, both included")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--log", type=Path, help="keep outcomes here; an interrupted run goes on from it")
+    parser.add_argument("--hard-nat", type=int, metavar="N", help="measure the crossing of hard NATs by N trials each")
     parser.add_argument("--show", type=int, help="print the story of one seed, shrunk when it fails")
     options = parser.parse_args()
     if options.show is not None:
@@ -94,6 +96,10 @@ def main() -> int:
             _, outcome = shrink(draw(options.show), outcome)
         print(report(outcome))
         return bool(outcome.problems)
+    if options.hard_nat:
+        for row in measure(options.hard_nat, options.jobs):
+            print(json.dumps(row))
+        return 0
     started = time.monotonic()
     outcomes = run(options.seeds, options.jobs, options.log)
     seconds = time.monotonic() - started

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.magicsock.driver import Driver
+from appliance.magicsock.hard_nat.plan import MAX_SOCKETS
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.outbox import PingAnswered, RelayAsked
 from appliance.magicsock.status import PathStatus
@@ -22,6 +23,7 @@ from appliance.types.netmap import NetmapDiff
 from tests.sim.engine import SimEngine
 from tests.sim.network import Host
 from tests.sim.servers import Control, DerpWorld, SimPool
+from tests.sim.side_ports import HostSidePorts
 from tests.sim.world import World
 
 
@@ -38,6 +40,7 @@ class SimNode:
         control: Control,
         derp_delay: float = 0.0,
         static: Sequence[AddrPort] = (),
+        side_sockets: int = MAX_SOCKETS,
     ) -> None:
         self.world, self.name, self.host, self._derp, self._control = world, name, host, derp, control
         self.id = NodeId(number)
@@ -46,7 +49,7 @@ class SimNode:
         self.key: NodePublicKey = public_key(NodePrivateKey(clamp(self._randomness.bytes(32))))
         self.received: dict[NodePublicKey, list[tuple[float, bytes]]] = defaultdict(list)
         self.paths: dict[NodePublicKey, list[tuple[float, PathKind, AddrPort | None]]] = defaultdict(list)
-        self._static = tuple(static)
+        self._static, self.side_sockets = tuple(static), side_sockets
         self.quiet: set[NodePublicKey] = set()
         self.pings: list[PingAnswered] = []
         self.events: list[object] = []
@@ -67,7 +70,9 @@ class SimNode:
         life = _Life(self)
         self.pool = SimPool(self._derp, life, self._derp_delay)
         self.pool.key = self.key
-        self.driver = Driver(self.machine, self.engine, self.pool, self.world.clock, self)
+        self.machine.hard_nat.max_sockets = self.side_sockets
+        self.side = HostSidePorts(self.host)
+        self.driver = Driver(self.machine, self.engine, self.pool, self.world.clock, self, self.side)
         life.driver = self.driver
         self.engine.set_sink(self.driver)
 
@@ -127,6 +132,11 @@ class SimNode:
     def ping(self, peer: SimNode, token: int = 1) -> None:
         self.machine.ping(peer.key, token, self.world.now)
         self.driver.drain()
+
+    def takes_every_address(self) -> None:
+        """As a stock client: our own bound of addresses per peer is not its. For the peers that it knows by now."""
+        for peer in self.machine._peers:
+            peer.candidates.most = 2000
 
     # What is seen
 

@@ -29,10 +29,14 @@ LOSSY_S = 16.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one node toward another. `by_s` after the first packet; without meaning when not `possible`."""
+    """Of one node toward another. `by_s` after the first packet; without meaning when not `possible`.
+
+    `luck`: not possible by known addresses, but a hard NAT may be guessed through.
+    """
 
     possible: bool
     by_s: float = 0.0
+    luck: bool = False
 
 
 class _Player:
@@ -111,7 +115,8 @@ def verdicts(plan: Plan) -> MappingOf[tuple[int, int], Verdict]:
 
 def _verdict(plan: Plan, a: int, b: int, number: int | None) -> Verdict:
     if number is None:
-        return Verdict(False)
+        hard = not (plan.stable(a) and plan.stable(b))
+        return Verdict(False, luck=hard and not plan.blocked(a) and not plan.blocked(b))
     sites = [plan.sites[plan.nodes[node].site] for node in (a, b)]
     if any(site.loss or site.doubled for site in sites):
         return Verdict(True, LOSSY_S)

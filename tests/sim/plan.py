@@ -100,6 +100,18 @@ class Plan:
     victim: int = 0
     idle: bool = False
 
+    def nats_of(self, node: int) -> tuple[NatPlan, ...]:
+        """From the inside out, the carrier's last."""
+        site = self.sites[self.nodes[node].site]
+        return (*site.nats, *(() if site.carrier is None else (self.carriers[site.carrier],)))
+
+    def stable(self, node: int) -> bool:
+        """Whether its external port is the same for everybody."""
+        return all(nat.mapping is Mapping.ENDPOINT_INDEPENDENT for nat in self.nats_of(node))
+
+    def blocked(self, node: int) -> bool:
+        return any(nat.blocks_udp for nat in self.nats_of(node))
+
     def __str__(self) -> str:
         lines = [f"{len(self.regions)} relays, {self.core_delay * 1000:.0f} ms across the Internet"]
         lines += [f"carrier NAT {i}: {nat}" for i, nat in enumerate(self.carriers)]

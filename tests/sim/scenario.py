@@ -10,7 +10,7 @@ from __future__ import annotations
 from appliance.types.ids import RegionId
 from tests.sim.building import Terrain
 from tests.sim.judge import Pair, judge_paths, judge_recovery, judge_stillness, judge_wakening, pairs_of
-from tests.sim.nat import Mapping, Nat
+from tests.sim.nat import Nat
 from tests.sim.network import Quality, Realm
 from tests.sim.node import SimNode
 from tests.sim.oracle import LOSSY_S, verdicts
@@ -49,13 +49,8 @@ class Network:
         return SimNode(self.world, f"n{number + 1}", number + 1, host, self.derp, self.control, static=static)
 
     def pairs(self) -> list[Pair]:
-        stable = [self._stable(node.site) for node in self.plan.nodes]
+        stable = [self.plan.stable(number) for number in range(len(self.plan.nodes))]
         return pairs_of(self.nodes, verdicts(self.plan), stable)
-
-    def _stable(self, site: int) -> bool:
-        plan = self.plan.sites[site]
-        nats = [*plan.nats, *([self.plan.carriers[plan.carrier]] if plan.carrier is not None else [])]
-        return all(nat.mapping is Mapping.ENDPOINT_INDEPENDENT for nat in nats)
 
     def talk(self) -> None:
         """Everybody sends to everybody, 10 packets a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import zip_longest
 
 from appliance.magicsock.netcheck.captive import LIMIT_S as CAPTIVE_LIMIT_S
 from appliance.magicsock.netcheck.captive import captive_probes
@@ -70,6 +71,12 @@ class NetcheckSession:
     def partial(self) -> Report | None:
         """What the present run knows already, None before its first answer."""
         return self._run.report() if self._run is not None and self._run.any_answer else None
+
+    def stun_servers(self) -> tuple[AddrPort, ...]:
+        """IPv4 addresses of the map's STUN servers as far as they are known, one of each region before the others."""
+        rows = [[self._stun_address(node, v6=False) for node in region.nodes] for region in self._map]
+        found = [address for column in zip_longest(*rows) for address in column if address is not None]
+        return tuple(dict.fromkeys(found))
 
     def start(self, derp_map: DerpMap, families: Families, home: RegionId, now: float, *, full: bool = False) -> None:
         """Begin a run; a full one forgets the last report for its plan."""

@@ -2,6 +2,14 @@
 
 from appliance.crypto.box import NONCE_SIZE
 from appliance.proto.disco.demux import PacketKind, classify
+from appliance.proto.disco.hard_nat import (
+    ATTEMPT_ID_SIZE,
+    HardNat,
+    HardNatStep,
+    NatClass,
+    NatMapping,
+    PortRule,
+)
 from appliance.proto.disco.messages import (
     AllocateRelayEndpointRequest,
     AllocateRelayEndpointResponse,
@@ -21,6 +29,7 @@ from appliance.proto.disco.messages import (
 from appliance.proto.disco.packet import MAGIC, DiscoKeys, is_disco, sender_key
 
 __all__ = [
+    "ATTEMPT_ID_SIZE",
     "MAGIC",
     "NONCE_SIZE",
     "AllocateRelayEndpointRequest",
@@ -31,11 +40,16 @@ __all__ = [
     "CallMeMaybe",
     "CallMeMaybeVia",
     "DiscoKeys",
+    "HardNat",
+    "HardNatStep",
     "Message",
     "MessageType",
+    "NatClass",
+    "NatMapping",
     "PacketKind",
     "Ping",
     "Pong",
+    "PortRule",
     "RelayEndpoint",
     "classify",
     "encode_message",

@@ -1,4 +1,4 @@
-"""Inner messages of disco, types 1 to 9 (magicsock-disco spec 1.3). Big-endian.
+"""Inner messages of disco, types 1 to 9 (magicsock-disco spec 1.3) and our own type 0xE0. Big-endian.
 
 Each payload is `type (1) version (1) body`; version is 0. Trailing bytes are tolerated in types 1, 2, 4, 5, 6 and 8.
 EP18 = 16-byte IP (IPv4 as ::ffff:a.b.c.d) followed by a 2-byte port.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from appliance.proto.disco.hard_nat import HARD_NAT_TYPE, HEAD_SIZE, HardNat, encode_body, parse_body
 from appliance.types.addresses import AddrPort, addr_port_from
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
@@ -39,6 +40,7 @@ class MessageType(IntEnum):
     CALL_ME_MAYBE_VIA = 7
     ALLOCATE_RELAY_ENDPOINT_REQUEST = 8
     ALLOCATE_RELAY_ENDPOINT_RESPONSE = 9
+    HARD_NAT = HARD_NAT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ Message = (
     | CallMeMaybeVia
     | AllocateRelayEndpointRequest
     | AllocateRelayEndpointResponse
+    | HardNat
 )
 
 
@@ -215,6 +218,8 @@ def encode_message(message: Message) -> bytes:
         case AllocateRelayEndpointResponse(generation, endpoint):
             body = generation.to_bytes(4, "big") + _encode_relay_endpoint(endpoint)
             return _typed(MessageType.ALLOCATE_RELAY_ENDPOINT_RESPONSE, body)
+        case HardNat():
+            return _typed(MessageType.HARD_NAT, encode_body(message, _encode_endpoint(message.public)))
 
 
 def _typed(kind: MessageType, body: bytes) -> bytes:
@@ -286,6 +291,11 @@ def _parse_allocate_response(body: bytes) -> AllocateRelayEndpointResponse:
     return AllocateRelayEndpointResponse(int.from_bytes(body[:4], "big"), _parse_relay_endpoint(body, 4))
 
 
+def _parse_hard_nat(body: bytes) -> HardNat:
+    _need(body, HEAD_SIZE + _EP_SIZE)
+    return parse_body(body, _parse_endpoint(body, HEAD_SIZE))
+
+
 _PARSERS: dict[int, Callable[[bytes], Message]] = {
     MessageType.PING: _parse_ping,
     MessageType.PONG: _parse_pong,
@@ -296,8 +306,9 @@ _PARSERS: dict[int, Callable[[bytes], Message]] = {
     MessageType.CALL_ME_MAYBE_VIA: _parse_call_me_maybe_via,
     MessageType.ALLOCATE_RELAY_ENDPOINT_REQUEST: _parse_allocate_request,
     MessageType.ALLOCATE_RELAY_ENDPOINT_RESPONSE: _parse_allocate_response,
+    MessageType.HARD_NAT: _parse_hard_nat,
 }
-_VERSION_BOUND = frozenset((3, 7, 8, 9))
+_VERSION_BOUND = frozenset((3, 7, 8, 9, HARD_NAT_TYPE))
 """Types that have no effect when their version is not 0; the others are parsed whatever it says."""
 
 
