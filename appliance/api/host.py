@@ -69,6 +69,18 @@ class HostHandle(Protocol):
         """
         ...
 
+    async def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        """Let this host hold one more IPv4 address on an interface of its own for so long, and tell the LAN.
+
+        Call it again before the time is over; the address goes by itself when nobody does (right `addresses`). Raises
+        `ApplianceError`.
+        """
+        ...
+
+    async def drop_address(self, address: str, interface: str) -> None:
+        """Give such an address up now. Unknown ones are ignored. Raises `ApplianceError`."""
+        ...
+
     async def examine(self) -> tuple[Finding, ...]:
         """Have this gateway's network looked at (right `status`); takes a few seconds."""
         ...

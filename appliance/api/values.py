@@ -65,6 +65,8 @@ class Right(StrEnum):
     """Ask hosts outside the mesh whether they answer."""
     RESOLVER = "resolver"
     """Have the host's own programs ask another DNS resolver."""
+    ADDRESSES = "addresses"
+    """Let this host hold one more address on an attached network."""
 
 
 class LogLevel(StrEnum):

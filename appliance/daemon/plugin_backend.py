@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.relay_desk import granted
 from appliance.daemon.stun_servers import stun_servers
+from appliance.drivers import shared_address
 from appliance.drivers.helper import HelperClient
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.sockets import OpenSocket, open_socket
@@ -185,6 +186,24 @@ class PluginBackend:
     def facts(self) -> HostFacts:
         connected = self._situation.view is not None and self._situation.view.self_node is not None
         return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected)
+
+    def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        held = self._shareable(address, interface)
+        shared_address.hold(held, interface, seconds)
+        shared_address.announce(held, interface)
+
+    def drop_address(self, address: str, interface: str) -> None:
+        shared_address.drop(self._shareable(address, interface), interface)
+
+    def _shareable(self, address: str, interface: str) -> IPv4Address:
+        """Raises `ApplianceError` for what lies in no network of that interface, or is the host's own."""
+        found = ip_address(address)
+        lans = [lan for lan in self._links.lans() if lan.interface == interface]
+        inside = any(found in ip_network(lan.prefix) for lan in lans)
+        if not isinstance(found, IPv4Address) or not inside or any(lan.address == address for lan in lans):
+            mend = "give another address of the LAN that no host has"
+            raise ApplianceError(f"{address} cannot be shared on {interface}", mend=mend, code="shared-address")
+        return found
 
     async def examine(self) -> tuple[Finding, ...]:
         return await self.examination()

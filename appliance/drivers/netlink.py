@@ -18,6 +18,7 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2 import NetlinkError as KernelError
 
+from appliance.drivers.shared_address import LABEL as SHARED
 from appliance.drivers.sockets import OpenSocket
 from appliance.ports.netlink import (
     InterfaceAddress,
@@ -138,7 +139,7 @@ class LinuxNetlink:
         attrs = _attributes(message)
         text = attrs.get("IFA_LOCAL") or attrs.get("IFA_ADDRESS")
         name = self._names.get(message["index"])
-        if text is None or name is None:
+        if text is None or name is None or str(attrs.get("IFA_LABEL") or "").endswith(SHARED):
             return None
         address = ip_interface(f"{text}/{message['prefixlen']}")
         return None if address.version == 6 and address.ip.is_link_local else InterfaceAddress(name, address)

@@ -79,6 +79,14 @@ class HostBackend(Protocol):
 
     def facts(self) -> HostFacts: ...
 
+    def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        """Hold an IPv4 address on an interface and tell the LAN. Raises `ApplianceError`."""
+        ...
+
+    def drop_address(self, address: str, interface: str) -> None:
+        """Give it up. Raises `ApplianceError`."""
+        ...
+
     async def examine(self) -> tuple[Finding, ...]:
         """Have the gateway's network looked at."""
         ...

@@ -32,6 +32,7 @@ from appliance.types.errors import StateError
 
 MAX_HEALTH_ITEMS = 32
 MAX_REACH_S = 10.0
+MAX_HOLD_S = 60
 
 
 class InlineHandle:
@@ -99,6 +100,14 @@ class InlineHandle:
 
     async def facts(self) -> HostFacts:
         return self._backend.facts()
+
+    async def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        self._need(Right.ADDRESSES)
+        self._backend.hold_address(address, interface, min(max(seconds, 1), MAX_HOLD_S))
+
+    async def drop_address(self, address: str, interface: str) -> None:
+        self._need(Right.ADDRESSES)
+        self._backend.drop_address(address, interface)
 
     async def examine(self) -> tuple[Finding, ...]:
         self._need(Right.STATUS)

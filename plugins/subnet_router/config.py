@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from appliance.api import SettingError
 from plugins.subnet_router.errors import RouteSettingError
@@ -25,6 +25,8 @@ class SubnetRouterConfig:
     """Never offered by `auto`: these prefixes and all inside them, or interfaces by name."""
     probes: tuple[str, ...] = ()
     """Hosts of the LANs; a LAN whose probes are all silent is not offered until they answer."""
+    shared_address: str = ""
+    """An IPv4 address of a LAN, the same on both routers of a pair: the one in charge holds it."""
     accept_routes: bool = False
     """Install the prefixes that peers offer."""
     refuse_routes: tuple[str, ...] = ()
@@ -46,6 +48,8 @@ class SubnetRouterConfig:
             raise SettingError(
                 "probes", f"has more than {MAX_PROBES} entries", mend="one or two hosts a LAN are enough"
             )
+        if self.shared_address:
+            object.__setattr__(self, "shared_address", _shared(self.shared_address))
         object.__setattr__(self, "probes", tuple(_probe(index, text) for index, text in enumerate(self.probes)))
 
 
@@ -67,3 +71,11 @@ def _probe(index: int, text: str) -> str:
     except ValueError:
         mend = "write the address of a host of the LAN that is always on, such as its switch"
         raise RouteSettingError(index, f"{text[:64]!r} is no address", key="probes", mend=mend) from None
+
+
+def _shared(text: str) -> str:
+    try:
+        return str(IPv4Address(text.strip()))
+    except ValueError:
+        mend = "write an IPv4 address of the LAN that no host has, such as 192.168.10.254"
+        raise SettingError("shared_address", f"{text[:64]!r} is no IPv4 address", mend=mend) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.api import Panel, PanelAction, PanelRow
 from plugins.subnet_router.health import health_items
+from plugins.subnet_router.rules import share_place
 from plugins.subnet_router.state import RouterState
 
 
@@ -11,7 +12,7 @@ def panel(state: RouterState) -> Panel:
     return Panel(
         title="Subnet routes",
         health=health_items(state),
-        rows=(*_advertised(state), *_accepted(state), _snat(state)),
+        rows=(*_advertised(state), *_shared(state), *_accepted(state), _snat(state)),
         actions=(_accept_action(state),),
     )
 
@@ -40,10 +41,20 @@ def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
     return good + bad or (PanelRow("Accepted", "none", "no peer offers a subnet"),)
 
 
+def _shared(state: RouterState) -> tuple[PanelRow, ...]:
+    address = state.config.shared_address
+    if not address:
+        return ()
+    place = share_place(address, state.attached, state.offered, state.primary)
+    here = f"held here, on {place.interface}" if place is not None else "not held here"
+    return (PanelRow("Shared address", address, here),)
+
+
 def _snat(state: RouterState) -> PanelRow:
     if state.config.snat:
         return PanelRow("Source address", "gateway's own", "mesh traffic enters the own networks as the gateway")
-    hint = next((lan.address for lan in state.attached if lan.prefix in state.offered and lan.address), "this gateway")
+    own = next((lan.address for lan in state.attached if lan.prefix in state.offered and lan.address), "this gateway")
+    hint = state.config.shared_address or own
     return PanelRow(
         "Source address", "kept", f"hosts need the route 100.64.0.0/10 via {hint}, and those of other sites"
     )

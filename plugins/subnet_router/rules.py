@@ -80,6 +80,21 @@ def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozens
     return "its interface is gone" if any(_related(ip_network(text), prefix) for text in before) else ""
 
 
+def share_place(
+    address: str, attached: Iterable[AttachedPrefix], offered: Iterable[str], primary: Iterable[str]
+) -> AttachedPrefix | None:
+    """Where this router holds the shared address now: on the LAN that goes through it. None: another one does."""
+    if not address:
+        return None
+    served = [ip_network(text) for text in frozenset(offered).intersection(primary)]
+    found = ip_address(address)
+    for lan in attached:
+        prefix = ip_network(lan.prefix)
+        if lan.up and _holds(prefix, found) and any(_related(prefix, each) and _holds(each, found) for each in served):
+            return lan
+    return None
+
+
 def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:
     """The hosts that tell whether a LAN is there."""
     prefix = ip_network(route)

@@ -6,15 +6,17 @@ client (a node) ── Internet ──┬── router-1 ──┐
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.lab.mesh import ControlServer, Gateway, fetch, page, web_server
+from tests.lab.mesh import ControlServer, Gateway, fetch, large_file, page, web_server
 from tests.lab.namespaces import Lab, Namespace
-from tests.lab.processes import wait_until
+from tests.lab.processes import pause, wait_until
 from tests.lab.topology import Internet
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(240)]
@@ -33,6 +35,7 @@ class Pair:
     switch: Namespace
     client: Gateway
     routers: dict[str, Gateway]
+    large_hash: str = ""
     gaps: dict[str, float] = field(default_factory=dict)
 
     def primary(self) -> str:
@@ -50,7 +53,7 @@ class Pair:
         self.gaps[event] = time.monotonic() - started
 
 
-def pair(lab: Lab, directory: Path) -> Pair:
+def pair(lab: Lab, directory: Path, megabytes: int = 0) -> Pair:
     internet = Internet(lab)
     control = ControlServer(internet.server("control", 1), directory / "control")
     switch, host = lab.namespace("switch"), lab.namespace("host")
@@ -67,17 +70,19 @@ def pair(lab: Lab, directory: Path) -> Pair:
         router.ip(f"addr add 192.168.30.{number}/24 dev eth1")
         routers[f"router-{number}"] = Gateway(router, directory / f"router-{number}")
     page(directory / "web", GREETING)
+    large_hash = large_file(directory / "web", megabytes) if megabytes else ""
     web_server(host, HOST, directory / "web")
     control.start()
     client = Gateway(internet.server("client", 40), directory / "client")
-    return Pair(control, switch, client, routers)
+    return Pair(control, switch, client, routers, large_hash)
 
 
-def join(world: Pair) -> None:
+def join(world: Pair, *options: str) -> None:
     for name, router in world.routers.items():
         router.start()
         key = world.control.pre_auth_key("demo")
-        router.up(key, "--hostname", name, "--advertise-routes", LAN, "--plugin", f'subnet_router.probes=["{HOST}"]')
+        settings = ("--advertise-routes", LAN, "--plugin", f'subnet_router.probes=["{HOST}"]', *options)
+        router.up(key, "--hostname", name, *settings)
         world.control.json("routes", "approve", name)
     world.client.start()
     world.client.up(world.control.pre_auth_key("demo"), "--hostname", "client", "--accept-routes")
@@ -108,4 +113,51 @@ def test_ok__the_other_router_takes_over(lab: Lab, tmp_path: Path) -> None:
     world.routers[first].kill()
     world.measure("killed", 2 * REFERENCE_S)
     assert world.primary() == second
+    print({event: round(gap, 1) for event, gap in world.gaps.items()})
+
+
+SHARED = "192.168.30.254"
+MEGABYTES = 8
+RATE = "700k"
+
+
+def pull(world: Pair, port: str) -> None:
+    world.switch.ip(f"link set {port} down")
+
+
+def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) -> None:
+    """One download, slow enough to be in the middle when `act` happens; its longest stop, and every byte of it."""
+    file = directory / "received.bin"
+    file.unlink(missing_ok=True)
+    url = f"http://{HOST}/large.bin"
+    curl = world.client.host.start("curl", "curl", "-sS", "--fail", "--limit-rate", RATE, "-o", str(file), url)
+    wait_until(lambda: file.exists() and file.stat().st_size > 1 << 20, 30, "the transfer to run")
+    act()
+    size, since, longest = file.stat().st_size, time.monotonic(), 0.0
+    while curl.running:
+        now, grown = time.monotonic(), file.stat().st_size
+        if grown != size:
+            size, since, longest = grown, now, max(longest, now - since)
+        assert now - since < 3 * REFERENCE_S, f"the transfer stands still after: {event}"
+        pause(0.02)
+    assert curl.popen.returncode == 0, curl.output()
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == world.large_hash
+    world.gaps[event] = longest
+
+
+def test_ok__a_running_transfer_goes_on(lab: Lab, tmp_path: Path) -> None:
+    world = pair(lab, tmp_path, MEGABYTES)
+    lab.namespaces["host"].ip(f"route add 100.64.0.0/10 via {SHARED}")
+    join(world, "--no-snat", "--plugin", f"subnet_router.shared_address={SHARED}")
+    first = world.primary()
+    (second,) = set(world.routers) - {first}
+    port = {"router-1": "port1", "router-2": "port2"}
+    assert SHARED in world.routers[first].host.ip("addr show eth1")
+    assert SHARED not in world.routers[second].host.ip("addr show eth1")
+    transfer(world, tmp_path, "cable pulled", lambda: pull(world, port[first]))
+    assert world.primary() == second
+    world.switch.ip(f"link set {port[first]} up")
+    wait_until(lambda: LAN in world.routers[first].status()["self_node"]["advertised_routes"], 60, "the LAN to be back")
+    transfer(world, tmp_path, "killed", world.routers[second].kill)
+    assert world.primary() == first
     print({event: round(gap, 1) for event, gap in world.gaps.items()})

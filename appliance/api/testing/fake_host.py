@@ -57,6 +57,8 @@ class FakeHost:
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
         self.findings: tuple[Finding, ...] = ()
+        self.held: dict[str, str] = {}
+        """Interfaces of the addresses that the plugin holds, whatever time it gave."""
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
@@ -124,6 +126,12 @@ class FakeHost:
 
     async def facts(self) -> HostFacts:
         return self.host_facts
+
+    async def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        self.held[address] = interface
+
+    async def drop_address(self, address: str, interface: str) -> None:
+        self.held.pop(address, None)
 
     async def examine(self) -> tuple[Finding, ...]:
         return self.findings

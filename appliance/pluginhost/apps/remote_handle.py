@@ -63,6 +63,12 @@ class RemoteHandle:
         found: HostFacts = await self._ask("facts")
         return found
 
+    async def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        await self._ask("hold_address", address, interface, seconds)
+
+    async def drop_address(self, address: str, interface: str) -> None:
+        await self._ask("drop_address", address, interface)
+
     async def examine(self) -> tuple[Finding, ...]:
         found: tuple[Finding, ...] = await self._ask("examine")
         return found

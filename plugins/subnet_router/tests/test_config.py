@@ -78,3 +78,12 @@ def test_fail__too_many_entries(key: str) -> None:
     with pytest.raises(SettingError) as caught:
         SubnetRouterConfig(**{key: ("10.0.0.1",) * (MAX_ROUTES + 1)})
     assert caught.value.key == key
+
+
+def test_ok__shared_address() -> None:
+    assert SubnetRouterConfig(shared_address=" 192.168.10.254 ").shared_address == "192.168.10.254"
+    for text in ("fd00::1", "192.168.10.0/24", "router"):
+        with pytest.raises(SettingError) as caught:
+            SubnetRouterConfig(shared_address=text)
+        assert caught.value.key == "shared_address"
+        assert caught.value.mend

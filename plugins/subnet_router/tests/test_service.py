@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.api import AttachedPrefix, RefreshKind
+from appliance.api import AttachedPrefix, NetmapChange, NodeInfo, RefreshKind
 from appliance.api.testing import FakeHost
+from appliance.types.errors import ApplianceError
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.hooks import SubnetRouter
 from plugins.subnet_router.lan_gate import FIRST_HOLD_S, MISSES
@@ -110,3 +111,50 @@ async def test_ok__silent_probes_withdraw(run: Run) -> None:
     run.host.silent = set()
     await run.host.time.pass_time(FIRST_HOLD_S + 2 * INTERVAL_S)
     assert len(run.offered) == 2
+
+
+async def test_ok__the_one_in_charge_holds_the_shared_address(run: Run) -> None:
+    shared, lan = "192.168.10.254", "192.168.10.0/24"
+    await run.start(SubnetRouterConfig((lan,), shared_address=shared), LAN)
+    assert run.host.held == {}, "nobody said yet who is in charge"
+    here = NodeInfo("n1", "a", routes=(lan,), primary=(lan,))
+    run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=here))
+    await run.host.time.pass_time(2 * INTERVAL_S)
+    assert run.host.held == {shared: "eth1"}
+    rows = {row.label: row.detail for row in run.plugin.appliance_status_panel().rows}
+    assert rows["Shared address"] == "held here, on eth1"
+    run.plugin.appliance_netmap_changed(NetmapChange(self_node=NodeInfo("n1", "a", routes=(lan,))))
+    await run.host.time.pass_time(2 * INTERVAL_S)
+    assert run.host.held == {}
+    run.plugin.appliance_netmap_changed(NetmapChange(self_node=here))
+    run.host.attached = (DEAD,)
+    await run.host.time.pass_time(2 * INTERVAL_S)
+    assert run.host.held == {}, "a router without its LAN is not in charge, whatever control says"
+
+
+async def test_ok__the_shared_address_goes_with_the_service(run: Run) -> None:
+    lan = "192.168.10.0/24"
+    run.plugin.appliance_netmap_changed(
+        NetmapChange(full=True, self_node=NodeInfo("n1", "a", (), (lan,), primary=(lan,)))
+    )
+    await run.start(SubnetRouterConfig((lan,), shared_address="192.168.10.254"), LAN)
+    assert run.host.held
+    assert run.task is not None
+    run.task.cancel()
+    await asyncio.gather(run.task, return_exceptions=True)
+    assert run.host.held == {}
+
+
+async def test_fail__an_address_that_cannot_be_held_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lan = "192.168.10.0/24"
+
+    async def refuses(*_: object) -> None:
+        raise ApplianceError("operation not permitted")
+
+    monkeypatch.setattr(run.host, "hold_address", refuses)
+    run.plugin.appliance_netmap_changed(
+        NetmapChange(full=True, self_node=NodeInfo("n1", "a", (), (lan,), primary=(lan,)))
+    )
+    await run.start(SubnetRouterConfig((lan,), shared_address="192.168.10.254"), LAN)
+    assert run.host.health["shared-address"].mend
+    assert run.offered == (lan,)

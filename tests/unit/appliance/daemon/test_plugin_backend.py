@@ -10,6 +10,7 @@ import pytest
 
 from appliance.api.values import ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
 from appliance.daemon.applier import Situation
+from appliance.daemon.parts import Lan
 from appliance.daemon.plugin_backend import PluginBackend
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.backend import MemoryBackend
@@ -110,3 +111,16 @@ def test_ok__grants_of_peers_and_of_this_node_itself(backend: PluginBackend) -> 
     )
     backend._situation.view = view  # type: ignore[assignment]  # a part of it
     assert [backend.granted(name) for name in ("n1", "n2", "n3")] == [("x",), ("x",), ()]
+
+
+@pytest.mark.parametrize("address", ["192.168.99.1", "192.168.10.1", "fd00::9"])
+def test_fail__address_that_cannot_be_shared(backend: PluginBackend, address: str) -> None:
+    """Of no network of the interface, the host's own, or not IPv4."""
+    backend._links = SimpleNamespace(lans=lambda: (Lan("lan0", "192.168.10.0/24", "192.168.10.1"),))  # type: ignore[assignment]  # enough of it
+    with pytest.raises(ApplianceError, match="cannot be shared"):
+        backend.hold_address(address, "lan0", 5)
+
+
+async def test_ok__what_cannot_be_reached_is_none(backend: PluginBackend) -> None:
+    assert await backend.reach("no address", 0.1) is None
+    assert await backend.examine() == (), "before there is a doctor"

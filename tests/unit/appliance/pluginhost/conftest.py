@@ -81,6 +81,12 @@ class MemoryBackend:
     def facts(self) -> HostFacts:
         return HostFacts()
 
+    def hold_address(self, address: str, interface: str, seconds: int) -> None:
+        self.lines.append((interface, f"hold {address} for {seconds} s"))
+
+    def drop_address(self, address: str, interface: str) -> None:
+        self.lines.append((interface, f"drop {address}"))
+
     async def examine(self) -> tuple[Finding, ...]:
         return (Finding("clock", "ok", "kept"),)
 

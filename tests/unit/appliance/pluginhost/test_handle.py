@@ -26,10 +26,36 @@ async def test_ok__rights_open_the_methods(backend) -> None:
         break
 
 
-@pytest.mark.parametrize("method", ["listen", "status", "panels", "wait_change", "act", "confirm"])
+async def test_ok__outside_the_mesh(backend) -> None:
+    handle = InlineHandle("router", backend, dict, tuple(Right))
+    assert await handle.reach("192.0.2.1", 99.0) == 10.0, "bounded"
+    assert await handle.reach("192.0.2.2", 1.0) is None
+    await handle.hold_address("192.168.1.254", "eth1", 9999)
+    await handle.drop_address("192.168.1.254", "eth1")
+    assert backend.lines == [("eth1", "hold 192.168.1.254 for 60 s"), ("eth1", "drop 192.168.1.254")]
+    assert [each.check for each in await handle.examine()] == ["clock"]
+
+
+METHODS = [
+    "listen",
+    "status",
+    "panels",
+    "wait_change",
+    "act",
+    "confirm",
+    "reach",
+    "hold_address",
+    "drop_address",
+    "examine",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
 async def test_fail__method_without_its_right(backend, method: str) -> None:
     handle = InlineHandle("page", backend, dict)
-    arguments = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b")}.get(method, ())
+    given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
+    given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
+    arguments = given.get(method, ())
     with pytest.raises(PluginError, match="lacks the right") as caught:
         await getattr(handle, method)(*arguments)
     assert "rights" in caught.value.mend
