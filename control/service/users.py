@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from control.policy.facts import auto_approved
 from control.service.actor import Permission
 from control.service.errors import ConflictError, NotFoundError, ServiceError
 from control.state.records import Role, UserRecord
 
 if TYPE_CHECKING:
     from control.service.actor import Actor
-    from control.service.core import Core
+    from control.service.core import Core, Draft
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
@@ -75,8 +76,18 @@ class UserOperations:
             changed = replace(user, role=role)
             await draft.tx.change_user(user.id, {"role": role.value})
             draft.users[user.id] = changed
+            await self._approve_routes(draft, changed)
             await draft.audit("user.role", f"user:{user.name}", {"role": user.role}, {"role": role})
         return changed
+
+    async def _approve_routes(self, draft: Draft, user: UserRecord) -> None:
+        """What autoApprovers allow nodes of this user with the new role."""
+        for node in self._core.model.nodes.values():
+            if node.user_id == user.id:
+                granted = auto_approved(self._core.policy, node, user, node.advertised_routes)
+                missing = [route for route in node.advertised_routes if route in granted - set(node.approved_routes)]
+                if missing:
+                    await draft.patch_node(node.id, approved_routes=(*node.approved_routes, *missing))
 
     def _check_owner_left(self, user: UserRecord, role: Role) -> None:
         owners = [one for one in self._core.model.users.values() if one.role is Role.OWNER]

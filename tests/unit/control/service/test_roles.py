@@ -57,6 +57,14 @@ async def test_ok__a_role_moves_nodes_between_autogroups(rig):
     ]
 
 
+async def test_ok__a_role_that_may_serve_a_route_serves_it_at_once(rig):
+    node = await rig.join(1, routable_ips=["10.0.0.0/24", "10.1.0.0/24"])
+    await rig.service.policies.set(ADMIN, '{"autoApprovers": {"routes": {"10.0.0.0/24": ["autogroup:admin"]}}}')
+    assert rig.service.view().nodes[node.id].approved_routes == ()
+    await rig.service.users.set_role(ADMIN, "alice", Role.ADMIN)
+    assert [str(route) for route in rig.service.view().nodes[node.id].subnet_routes] == ["10.0.0.0/24"]
+
+
 async def test_fail__nobody_makes_others_mightier_than_himself(rig):
     boss = await rig.service.users.create(ADMIN, "boss", role=Role.OWNER)
     ann = await rig.service.users.create(ADMIN, "ann", role=Role.IT_ADMIN)
