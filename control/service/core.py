@@ -77,6 +77,7 @@ class Core:
         self._eager: set[NodeId] = set()
         self._moved_routes: set[Prefix] = set()
         self._unwell: set[NodeId] = set()
+        self.expected: frozenset[NodeId] = frozenset()
         self.news = asyncio.Event()
         """Other processes committed something; `catch_up` takes it in."""
         self.hurry = asyncio.Event()
@@ -338,10 +339,13 @@ class Core:
         return self._advertisers.contested()
 
     def router_rank(self, node_id: NodeId) -> int:
-        """How good a router it is now: 0 = offline or its key expired, 1 = it does not answer probes, 2 = well."""
+        """How good a router it is now: 0 = offline or its key expired, 1 = it does not answer probes, 2 = well, or
+        expected back after a restart of this server."""
         node = self.model.nodes.get(node_id)
-        if node is None or not self.model.is_online(node_id) or node.is_expired(self.clock.wall_now()):
+        if node is None or node.is_expired(self.clock.wall_now()):
             return 0
+        if not self.model.is_online(node_id):
+            return 2 if node_id in self.expected else 0
         elsewhere = self.processes is not None and self.processes.calls_unwell(node_id)
         return 1 if elsewhere or node_id in self._unwell else 2
 

@@ -26,6 +26,7 @@ class Presence:
         self._since: dict[NodeId, float] = {}
         self._leaving: dict[NodeId, float] = {}
         self._idle_since: dict[NodeId, float] = {}
+        self._expected_until = 0.0
         self._last_flush = core.clock.now()
         self._last_expiry_check = core.clock.now()
         self._expiry_checked = core.clock.wall_now()
@@ -44,14 +45,27 @@ class Presence:
 
         Otherwise the first node back would see all others offline, and subnets without their routers.
         """
-        now, wall_now = self._core.clock.now(), self._core.clock.wall_now()
-        back = [
+        back = self._lately_here()
+        self._leaving.update(dict.fromkeys(back, self._core.clock.now() + _COMEBACK_S))
+        self._core.show_back(back)
+
+    def expect_routers(self) -> None:
+        """The same where other processes may serve nodes, who know it better: only subnets wait for their routers."""
+        self._core.expected = frozenset(self._lately_here()) & frozenset(self._core.primaries().values())
+        self._expected_until = self._core.clock.now() + _COMEBACK_S
+
+    def _lately_here(self) -> list[NodeId]:
+        wall_now = self._core.clock.wall_now()
+        return [
             node.id
             for node in self._core.model.nodes.values()
             if node.last_seen is not None and wall_now - node.last_seen <= _RESTART_LIMIT
         ]
-        self._leaving.update(dict.fromkeys(back, now + _COMEBACK_S))
-        self._core.show_back(back)
+
+    def _end_expectation(self, now: float) -> None:
+        if self._core.expected and now >= self._expected_until:
+            expected, self._core.expected = self._core.expected, frozenset()
+            self._core.reelect(expected)
 
     def started(self, node_id: NodeId) -> None:
         if node_id not in self._core.model.nodes:
@@ -81,6 +95,7 @@ class Presence:
         if self._core.processes is not None:
             self._core.processes.tick(now)
         self._end_grace(now)
+        self._end_expectation(now)
         self._note_expired(now)
         await self._collect_ephemeral(now)
         if now - self._last_flush >= self._core.settings.flush_interval_s:

@@ -131,6 +131,10 @@ class ControlService:
         """Go on where the process before us ended; not where other processes know who is online."""
         self._presence.resume()
 
+    def expect_routers(self) -> None:
+        """Go on where the process before us ended, if there was one and no other took over."""
+        self._presence.expect_routers()
+
     def wall_now(self) -> datetime:
         return self._core.clock.wall_now()
 
@@ -237,7 +241,9 @@ async def open_service(
         await database.close()
         raise
     service = ControlService(core, database, token_key)
-    if not database.shared:
+    if database.shared:
+        service.expect_routers()
+    else:
         service.resume()
     return service
 

@@ -69,7 +69,7 @@ async def test_ok__a_silent_router_loses_its_subnet_and_does_not_reclaim_it(rig,
     assert view.primary_of(LAN) == two.id
     assert rig.changes[-1].routes_moved == {one.id, two.id}
     assert viewer.id in rig.changes[-1].viewers
-    peers = [PeerNodes(view).peer(viewer.id, node.id) for node in pair]
+    peers = PeerNodes(view).peers(viewer.id, [node.id for node in pair])
     assert [peer.primary_routes for peer in peers] == [[], [str(LAN)]]
     assert [str(LAN) in (peer.allowed_ips or []) for peer in peers] == [False, True]
     states = {state.node.id: (state.primary, state.well) for state in rig.service.routes.list(ADMIN)}
@@ -172,17 +172,29 @@ async def test_ok__a_restart_moves_no_subnet(rig, channel, pair):
     one, two = pair
     channel.silent = {one.id}
     await rig.service.probes.round()
-    view = rig.service.view()
-    assert view.primary_of(LAN) == two.id
+    assert rig.service.view().primary_of(LAN) == two.id
     await rig.reopen()
     view = rig.service.view()
-    assert view.primary_of(LAN) == two.id
-    for node in (two, one):
-        rig.service.session_started(node.id)
+    for node in pair:
         assert view.primary_of(LAN) == two.id
+        rig.service.session_started(node.id)
+    rig.clock.advance(60)
+    await rig.service.sweep()
+    assert view.primary_of(LAN) == two.id
     await rig.service.nodes.delete(ADMIN, "gw2")
     await rig.reopen()
     assert rig.service.view().primary_of(LAN) == one.id
+
+
+async def test_ok__a_router_that_does_not_come_back_after_a_restart(rig, pair):
+    one, two = pair
+    await rig.reopen()
+    view = rig.service.view()
+    rig.service.session_started(two.id)
+    assert view.primary_of(LAN) == one.id
+    rig.clock.advance(46)
+    await rig.service.sweep()
+    assert view.primary_of(LAN) == two.id
 
 
 async def test_ok__a_silent_router_is_better_than_one_that_is_away(rig, channel, pair):
