@@ -29,6 +29,8 @@ SERVER: dict[str, Parser] = {
     "derp_host": values.text,
     "derp_listen": values.listen,
     "derp_region": values.whole(1, 65535),
+    "derp_client_rate": values.whole(0, 10**12),
+    "derp_total_rate": values.whole(0, 10**12),
     "stun_port": values.whole(0, 65535),
     "policy": values.path,
     "key_expiry": values.life,

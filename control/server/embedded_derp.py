@@ -15,7 +15,8 @@ from appliance.types.addresses import Address
 from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.netmap import DerpMap, DerpNode, DerpRegion
 from control.derp.endpoints import PROBES, plain_reply
-from control.derp.server import DerpServer
+from control.derp.server import DerpLimits, DerpServer
+from control.derp.throttle import byte_rate
 from control.server.routes import PlainRequest, PlainResponse, Routes
 from control.stun.server import StunServer
 from control.tls.identity import ServerTls
@@ -53,7 +54,8 @@ class EmbeddedDerp:
         self._settings = settings
         self._host, self._addresses = relay_host(host)
         self._service: NodeFacing | None = None
-        self._server = DerpServer(private, randomness, clock, self._admit)
+        limits = DerpLimits(client=byte_rate(settings.derp_client_rate), total=byte_rate(settings.derp_total_rate))
+        self._server = DerpServer(private, randomness, clock, self._admit, limits=limits)
         self._stun = StunServer()
         self._tls: ServerTls | None = None
         self._port = 0

@@ -37,6 +37,7 @@ class ServerSettings:
         the front speaks TLS the relay answers there, and the name must be in the certificate.
     tls_fallback: where a plain front listener answers over TLS too, self-signed, for stock clients; None = nowhere.
     derp_listen: the relay's own TLS listener (self-signed, pinned) when the front listener is plain HTTP.
+    derp_client_rate, derp_total_rate: bytes a second that one node, and all together, may send through it; 0 = any.
     stun_port: UDP port beside the relay; 0 = none.
     url: where people's browsers find this server; "" = made of the relay's host or this host's address.
     domain: DNS suffix of all nodes. policy_file: read at every start; None = the stored policy stays.
@@ -59,6 +60,8 @@ class ServerSettings:
     derp_host: str | None = ""
     derp_listen: AddrPort = DEFAULT_DERP_LISTEN
     derp_region: RegionId = FIRST_OWN_REGION
+    derp_client_rate: int = 0
+    derp_total_rate: int = 0
     stun_port: int = 3478
     domain: str = DEFAULT_DOMAIN
     policy_file: Path | None = None

@@ -50,9 +50,15 @@ def test_ok__every_flag_has_its_setting(tmp_path):
     assert (config.server.derp_region, config.socket, config.server.key_expiry) == (901, Path("s"), None)
 
 
+def test_ok__rates_of_the_relay(tmp_path):
+    config = load_config({}, _write(tmp_path, "version = 1\n[server]\nderp_client_rate = 5\nderp_total_rate = 7"))
+    assert (config.server.derp_client_rate, config.server.derp_total_rate) == (5, 7)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("version = 1\n[server]\nderp_client_rate = -1", "server.derp_client_rate: -1 does not fit"),
         ("", "version is missing"),
         ("version = 2", "version is 2"),
         ("version = 1\n[server]\nlisten = 80", "server.listen: 80 does not fit"),

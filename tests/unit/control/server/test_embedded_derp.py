@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
+from appliance.ports.clock import SystemClock
+from appliance.ports.randomness import SeededRandomness
 from appliance.types.errors import ConfigError
-from control.server.embedded_derp import relay_host
+from appliance.types.keys import DerpPrivateKey
+from control.derp.throttle import LEAST_BURST_BYTES, Rate
+from control.server.embedded_derp import EmbeddedDerp, relay_host
+from control.server.settings import ServerSettings
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,11 @@ def test_fail__second_name() -> None:
     with pytest.raises(ConfigError) as error:
         relay_host("relay.example,other.example")
     assert "other.example" in error.value.line()
+
+
+async def test_ok__rates_reach_the_relay(tmp_path: Path) -> None:
+    settings = ServerSettings(data_dir=tmp_path, derp_client_rate=1000, derp_total_rate=1_000_000)
+    relay = EmbeddedDerp(settings, "127.0.0.1", DerpPrivateKey(b"\x20" * 32), SystemClock(), SeededRandomness(1))
+    assert relay._server.limits_of_client() == Rate(1000, LEAST_BURST_BYTES)
+    assert relay._server.total_bucket.rate.per_s == 1_000_000
+    await relay.stop()
