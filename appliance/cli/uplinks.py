@@ -27,4 +27,15 @@ def uplink_line(uplink: UplinkStatus) -> str:
     """One line of the table."""
     latency = f"{uplink.latency_s * 1000:.1f} ms" if uplink.latency_s is not None else "-"
     mark = "* " if uplink.in_use else "  "
-    return f"{mark}{uplink.interface:<16}{uplink.state:<8}{latency:>10}  {uplink.loss:.0%} lost"
+    quality = f"{latency:>10}  {uplink.loss:>4.0%} lost"
+    down, up = (_rate(now, peak) for now, peak in _rates(uplink))
+    return f"{mark}{uplink.interface:<16}{uplink.state:<8}{quality}  down {down}  up {up}"
+
+
+def _rates(uplink: UplinkStatus) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (uplink.rx_bytes_s, uplink.rx_peak_bytes_s), (uplink.tx_bytes_s, uplink.tx_peak_bytes_s)
+
+
+def _rate(now: float, peak: float) -> str:
+    """Mbit/s at present and at most."""
+    return f"{now * 8 / 1e6:.1f} Mbit/s (most {peak * 8 / 1e6:.1f})"

@@ -246,6 +246,10 @@ def uplink_status(state: UplinkState) -> UplinkStatus:
         state=quality.condition.name.lower(),
         latency_s=quality.latency_s,
         loss=quality.loss,
+        rx_bytes_s=state.throughput.rx_rate,
+        tx_bytes_s=state.throughput.tx_rate,
+        rx_peak_bytes_s=state.throughput.rx_peak,
+        tx_peak_bytes_s=state.throughput.tx_peak,
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 from appliance.config.schema import PathsSection
 from appliance.daemon.links import MonitoredLinks
 from appliance.daemon.parts import RuleRemoved
+from appliance.drivers.links import interface_bytes
 from appliance.drivers.resolver import SystemResolver
 from appliance.drivers.streams import BYPASS_MARK
 from appliance.drivers.udp import open_udp_through
@@ -74,6 +75,7 @@ class UplinkDesk:
             order=section.uplinks,
             policy=Policy(section.uplink_policy),
             on_choice=lambda _interface: self._wanted.set(),
+            read_bytes=interface_bytes,
         )
         self._configured = bool(section.uplinks)
 

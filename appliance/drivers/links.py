@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 
 from appliance.ports.netlink import TABLE_MAIN, InterfaceAddress, NetlinkError, NetlinkPort, Route, RouteKind
 from appliance.types.addresses import ULA_V6, Address
@@ -200,6 +201,21 @@ class LinkMonitor:
             self._notified.set()
             if _RTM_DELRULE in message_types(data):
                 self._on_rule_removed()
+
+
+def interface_bytes(interface: str) -> tuple[int, int] | None:
+    """Bytes received and sent since the interface came, None when it is not there."""
+    # not /sys/class/net, which shows the network that was there when it was mounted
+    try:
+        lines = Path("/proc/net/dev").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, colon, values = line.partition(":")
+        if colon and name.strip() == interface:
+            counters = values.split()
+            return int(counters[0]), int(counters[8])
+    return None
 
 
 def message_types(data: bytes) -> Iterator[int]:

@@ -158,13 +158,20 @@ class PanelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to the Internet. `state`: good, lossy, down or absent; `loss` a share of the last probes."""
+    """A way to the Internet. `state`: good, lossy, down or absent; `loss` a share of the last probes.
+
+    Rates are bytes a second of all traffic on the interface: lately, and the most since the gateway looks.
+    """
 
     interface: str
     in_use: bool = False
     state: str = "absent"
     latency_s: float | None = None
     loss: float = 0.0
+    rx_bytes_s: float = 0.0
+    tx_bytes_s: float = 0.0
+    rx_peak_bytes_s: float = 0.0
+    tx_peak_bytes_s: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

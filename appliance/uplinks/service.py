@@ -13,9 +13,19 @@ from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError
 from appliance.uplinks.choice import Policy, choose, in_question
 from appliance.uplinks.meter import Quality, UplinkMeter
+from appliance.uplinks.rates import RateMeter, Throughput
 
 OpenPort = Callable[[str], UdpPort]
 """A UDP socket that sends through this interface only. Raises `ApplianceError`."""
+
+
+ReadBytes = Callable[[str], tuple[int, int] | None]
+"""Bytes received and sent by an interface since it came, None when it is not there."""
+
+
+def no_counters(_interface: str) -> tuple[int, int] | None:
+    """Where throughput is not to be known."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class UplinkState:
     interface: str
     in_use: bool
     quality: Quality | None
+    throughput: Throughput = Throughput()  # noqa: RUF009  # immutable
 
 
 class UplinkService:
@@ -39,6 +50,7 @@ class UplinkService:
         order: Sequence[str],
         policy: Policy,
         on_choice: Callable[[str], None],
+        read_bytes: ReadBytes = no_counters,
     ) -> None:
         self._open_port = open_port
         self._clock = clock
@@ -46,6 +58,8 @@ class UplinkService:
         self._order = tuple(order)
         self._policy = policy
         self._on_choice = on_choice
+        self._read_bytes = read_bytes
+        self._rates: dict[str, RateMeter] = {}
         self._meters: dict[str, UplinkMeter] = {}
         self._ports: dict[str, UdpPort] = {}
         self._targets: tuple[AddrPort, ...] = ()
@@ -57,20 +71,24 @@ class UplinkService:
         return self._current
 
     def states(self) -> tuple[UplinkState, ...]:
-        return tuple(
-            UplinkState(name, name == self._current, self._meters[name].quality() if name in self._meters else None)
-            for name in self._order
-        )
+        return tuple(self._state(name) for name in self._order)
+
+    def _state(self, name: str) -> UplinkState:
+        meter = self._meters.get(name)
+        if meter is None:
+            return UplinkState(name, False, None)
+        return UplinkState(name, name == self._current, meter.quality(), self._rates[name].throughput)
 
     def set_present(self, interfaces: Sequence[str]) -> None:
         """Those that have a default route now."""
         for name in [name for name in self._meters if name not in interfaces]:
-            del self._meters[name]
+            del self._meters[name], self._rates[name]
             self._close(name)
         for name in self._order:
             if name in interfaces and name not in self._meters:
                 self._meters[name] = UplinkMeter(self._randomness, self._clock.now())
                 self._meters[name].set_targets(self._targets)
+                self._rates[name] = RateMeter()
         self._decide()
         self._changed.set()
 
@@ -110,6 +128,9 @@ class UplinkService:
             request = meter.handle_timer(now)
             if request is not None and not self._send(name, *request):
                 meter.failed()
+            counters = self._read_bytes(name)
+            if counters is not None:
+                self._rates[name].read(*counters, now)
         self._decide()
 
     def _send(self, name: str, to: AddrPort, data: bytes) -> bool:

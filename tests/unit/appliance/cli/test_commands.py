@@ -449,11 +449,20 @@ def test_fail__nothing_to_put_on_trial(waypost, backend) -> None:
 def test_ok__uplinks(waypost: Call, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
     assert waypost("uplinks") == 0
     assert "the host's own default route" in capsys.readouterr().out.lower()
-    used = UplinkStatus(interface="eth0", in_use=True, state="lossy", latency_s=0.0123, loss=0.25)
+    used = UplinkStatus(
+        interface="eth0",
+        in_use=True,
+        state="lossy",
+        latency_s=0.0123,
+        loss=0.25,
+        rx_bytes_s=1.25e6,
+        rx_peak_bytes_s=1e7,
+    )
     backend.current = structs.replace(backend.current, uplinks=(used, UplinkStatus(interface="wwan0")))
     assert waypost("uplinks") == 0
     assert capsys.readouterr().out == (
-        "* eth0            lossy      12.3 ms  25% lost\n  wwan0           absent           -  0% lost\n"
+        "* eth0            lossy      12.3 ms   25% lost  down 10.0 Mbit/s (most 80.0)  up 0.0 Mbit/s (most 0.0)\n"
+        "  wwan0           absent           -    0% lost  down 0.0 Mbit/s (most 0.0)  up 0.0 Mbit/s (most 0.0)\n"
     )
     assert waypost("uplinks", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["in_use"] is True

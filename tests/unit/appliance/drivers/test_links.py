@@ -1,12 +1,13 @@
 """The link monitor on the netlink twin."""
 
 import asyncio
+import socket
 import struct
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from appliance.drivers.links import LinkMonitor, compare, host_network, message_types
+from appliance.drivers.links import LinkMonitor, compare, host_network, interface_bytes, message_types
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, Route
 from appliance.types.events import LinkChanged
 
@@ -110,3 +111,15 @@ def test_ok__message_types():
     assert list(message_types(message(33, b"abc") + message(24))) == [33, 24]
     assert list(message_types(message(33)[:10])) == []
     assert list(message_types(struct.pack("=IHHII", 3, 33, 0, 0, 0))) == []
+
+
+def test_ok__bytes_of_an_interface() -> None:
+    assert interface_bytes("no-such-link") is None
+    before = interface_bytes("lo")
+    assert before is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(bytes(1000), ("127.0.0.1", 9))
+    after = interface_bytes("lo")
+    assert after is not None
+    assert after[0] >= before[0] + 1000
+    assert after[1] >= before[1] + 1000
