@@ -1,5 +1,7 @@
 """The public plugin API. Everything that a plugin needs is importable from here or from `appliance.types`."""
 
+from appliance.api.dns import DnsAnswer as DnsAnswer
+from appliance.api.dns import DnsAnswers as DnsAnswers
 from appliance.api.dns import DnsSettings as DnsSettings
 from appliance.api.dns import DnsUpstream as DnsUpstream
 from appliance.api.dns import ResolverWay as ResolverWay

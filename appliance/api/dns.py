@@ -60,3 +60,23 @@ class ResolverWish:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """What a resolver said about `name`. Names are lower case without a dot at their ends, lifetimes are seconds.
+
+    `addresses` are (owner, address, lifetime), `aliases` (owner, target) of CNAME records.
+    """
+
+    name: str
+    addresses: tuple[tuple[str, str, int], ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswers:
+    """Answers in their order; `number` is the last one's, to be given when asking for the next."""
+
+    number: int
+    answers: tuple[DnsAnswer, ...] = ()

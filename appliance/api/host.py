@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from appliance.api.dns import ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -54,6 +54,10 @@ class HostHandle(Protocol):
 
     async def whois(self, address: str) -> NodeInfo | None:
         """Whose overlay address this is; None: nobody's, so that traffic from it did not come through the mesh."""
+        ...
+
+    async def capability(self, name: str) -> tuple[JsonValue, ...]:
+        """Values that the policy gives this node under a capability's name; none where it does not have it."""
         ...
 
     async def attached_prefixes(self) -> tuple[AttachedPrefix, ...]:
@@ -135,6 +139,16 @@ class HostHandle(Protocol):
         Putting back is harmless where nothing was set. Raises `ApplianceError`, code `helper-away` where no helper
         runs.
         """
+        ...
+
+    async def report_answer(self, answer: DnsAnswer) -> None:
+        """Tell what a resolver said, for plugins that may see it."""
+        ...
+
+    # --- names (right `answers`)
+
+    async def wait_answers(self, after: int) -> DnsAnswers:
+        """What names resolved to after number `after`; -1 waits for the next. A slow reader loses the oldest."""
         ...
 
     # --- the gateway as people see it (right `status`)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from appliance.api.dns import DnsSettings, DnsUpstream, ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, DnsSettings, DnsUpstream, ResolverWish
 from appliance.api.status_values import ControlState as ControlState
 from appliance.api.status_values import DerpState as DerpState
 from appliance.api.status_values import GatewayStatus as GatewayStatus
@@ -64,7 +64,9 @@ class Right(StrEnum):
     PROBE = "probe"
     """Ask hosts outside the mesh whether they answer."""
     RESOLVER = "resolver"
-    """Have the host's own programs ask another DNS resolver."""
+    """Have the host's own programs ask another DNS resolver; tell what names resolve to."""
+    ANSWERS = "answers"
+    """See what names resolve to, for whoever asks this gateway."""
     ADDRESSES = "addresses"
     """Let this host hold one more address on an attached network."""
 
@@ -380,6 +382,8 @@ VALUE_TYPES: tuple[type, ...] = (
     NodeInfo,
     DnsUpstream,
     DnsSettings,
+    DnsAnswer,
+    DnsAnswers,
     NetmapSnapshot,
     NetmapChange,
     AttachedPrefix,

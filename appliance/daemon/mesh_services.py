@@ -19,6 +19,7 @@ from appliance.drivers.streams import SocketDialer
 from appliance.metrics.exposition import Sample, exposition
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.caller import Caller, identify
+from appliance.peerapi.names import add_names, resolver_of
 from appliance.peerapi.pages import add_pages
 from appliance.peerapi.routes import PeerRoutes
 from appliance.peerapi.server import PeerApiServer
@@ -74,7 +75,11 @@ class MeshServices:
         self.c2n: C2nTable = node_routes(self)
         self.plugin_metrics: Callable[[], Collection[Metric]] = tuple
         """Given once the plugins are there."""
+        self.offers_names: Callable[[], bool] = lambda: False
+        """Whether peers may have names looked up here; given once the plugins are there."""
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
+        lookup = resolver_of(SocketDialer(mark=0, sockets=core.sockets))
+        add_names(self.peer_routes, lookup, lambda: self.offers_names(), self._filtered)
 
     # the peer API
 
@@ -103,6 +108,10 @@ class MeshServices:
     async def close(self) -> None:
         self.refusals.close()
         await self._server.close()
+
+    def _filtered(self) -> Collection[str]:
+        view = self._situation.view
+        return view.dns.exit_filtered if view is not None else ()
 
     def _identify(self, source: AddrPort) -> Caller | None:
         return identify(self._situation.view, source, shields_up=self._situation.prefs.shields_up)

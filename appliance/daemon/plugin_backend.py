@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from appliance.api.answers import AnswerFeed
 from appliance.api.changes import ChangeFeed
 from appliance.api.dns import ResolverWish
 from appliance.api.values import (
@@ -99,6 +100,7 @@ class PluginBackend:
         self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
         self.feed = ChangeFeed()
+        self.answers = AnswerFeed()
 
     @property
     def clock(self) -> Clock:
@@ -159,6 +161,11 @@ class PluginBackend:
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         return self._listeners.open(plugin, place)
+
+    def capability(self, name: str) -> tuple[JsonValue, ...]:
+        view = self._situation.view
+        node = view.self_node if view is not None else None
+        return tuple(node.cap_map.get(name, ())) if node is not None else ()
 
     async def set_resolver(self, wish: ResolverWish) -> None:
         if self._helper is None:

@@ -231,6 +231,7 @@ def join_gateway(
     history = History(core.bus, core.clock)
     mesh = MeshServices(core, situation)
     mesh.plugin_metrics = plugins.hooks.metrics
+    mesh.offers_names = lambda: offers_names(plugins)
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh
@@ -248,6 +249,12 @@ def join_gateway(
     stack.push_async_callback(plugins.stop)
     plugins.start()
     return gateway, applier, keeper
+
+
+def offers_names(plugins: PluginHost) -> bool:
+    """Peers look names up at exits and app connectors (apps spec 1.5)."""
+    is_exit = any(route.endswith("/0") for route in plugins.hooks.contribute_routes())
+    return is_exit or plugins.hooks.contribute_hostinfo().flags.get("AppConnector", False)
 
 
 def load_plugins(core: Core, backend: PluginBackend, prefs: Prefs) -> PluginHost:

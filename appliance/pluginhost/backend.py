@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from appliance.api.answers import AnswerFeed
 from appliance.api.changes import ChangeFeed
 from appliance.api.dns import ResolverWish
 from appliance.api.values import (
@@ -63,6 +64,15 @@ class HostBackend(Protocol):
 
     def listen(self, plugin: str, place: ListenPlace) -> socket.socket:
         """A listening, non-blocking socket for `plugin`. Raises `ApplianceError`."""
+        ...
+
+    @property
+    def answers(self) -> AnswerFeed:
+        """What names resolve to."""
+        ...
+
+    def capability(self, name: str) -> tuple[JsonValue, ...]:
+        """Values that this node has under a capability's name."""
         ...
 
     async def set_resolver(self, wish: ResolverWish) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 
 from appliance.api.changes import PAUSE_S, follow
-from appliance.api.dns import ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, ResolverWish
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.values import (
     AttachedPrefix,
@@ -71,6 +71,17 @@ class InlineHandle:
     async def set_resolver(self, wish: ResolverWish) -> None:
         self._need(Right.RESOLVER)
         await self._backend.set_resolver(wish)
+
+    async def report_answer(self, answer: DnsAnswer) -> None:
+        self._need(Right.RESOLVER)
+        self._backend.answers.note(answer)
+
+    async def wait_answers(self, after: int) -> DnsAnswers:
+        self._need(Right.ANSWERS)
+        return await self._backend.answers.wait(after)
+
+    async def capability(self, name: str) -> tuple[JsonValue, ...]:
+        return self._backend.capability(name)
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         self._need(Right.STATUS)

@@ -64,10 +64,11 @@ def explain(model: RouterModel, packet: Packet) -> Verdict:
         return Verdict(False, "shields are up: no peer may open a flow")
     if any(packet.source in prefix for prefix in model.jailed if prefix.version == version):
         return Verdict(False, f"{packet.source} is a jailed peer: it may open no flow")
-    return _by_rules(model, packet)
+    return by_rules(model, packet)
 
 
-def _by_rules(model: RouterModel, packet: Packet) -> Verdict:
+def by_rules(model: RouterModel, packet: Packet) -> Verdict:
+    """What the rules alone say, whatever this node's addresses are."""
     sourced = False
     for index, rule in enumerate(model.rules):
         sources = source_entries(rule.src_ips, model.cap_sources, [])

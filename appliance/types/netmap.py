@@ -171,6 +171,8 @@ class DnsConfig:
     proxied: bool = False
     extra_records: tuple[tuple[str, str, str], ...] = ()
     cert_domains: tuple[str, ...] = ()
+    exit_filtered: tuple[str, ...] = ()
+    """Names that this node does not look up for peers; a dot in front means all names below."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from appliance.api import (
     AttachedPrefix,
+    DnsAnswer,
     DnsUpstream,
     HostHandle,
     ListenPlace,
@@ -23,6 +24,7 @@ from appliance.api import (
     ResolverWish,
     Transport,
 )
+from appliance.proto.dns import Reply
 from appliance.types.addresses import SERVICE_V4, SERVICE_V6, unmap
 from appliance.types.errors import ApplianceError
 from plugins.magicdns.core import Core
@@ -42,6 +44,8 @@ RETRY_S = 10.0
 QUIET_S = 60.0
 """After so long an overwritten setting is forgotten."""
 DNS_PORT = 53
+REPORTS = 256
+"""Answers on their way to other plugins; more are left out."""
 
 
 class DnsService:
@@ -66,6 +70,7 @@ class DnsService:
             async with asyncio.TaskGroup() as group:
                 self._core.group = group
                 group.create_task(self._core.resolver.run())
+                group.create_task(self._report())
                 await self._follow(group)
         finally:
             self._core.group = None
@@ -85,6 +90,22 @@ class DnsService:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._core.changed.wait()
+
+    async def _report(self) -> None:
+        """Tell other plugins what names resolve to."""
+        seen: asyncio.Queue[DnsAnswer] = asyncio.Queue(REPORTS)
+
+        def note(name: str, reply: Reply) -> None:
+            if not seen.full():
+                found = tuple((owner, str(address), ttl) for owner, address, ttl in reply.addresses())
+                seen.put_nowait(DnsAnswer(name, found, tuple(reply.targets())))
+
+        self._core.resolver.observers.append(note)
+        try:
+            while True:
+                await self._host.report_answer(await seen.get())
+        finally:
+            self._core.resolver.observers.remove(note)
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         self._files = self._read()

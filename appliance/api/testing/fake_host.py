@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from appliance.api.answers import AnswerFeed
 from appliance.api.changes import PAUSE_S, ChangeFeed, follow
-from appliance.api.dns import ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, ResolverWish
 from appliance.api.host import MAX_STORE_KEY, MAX_STORE_VALUE
 from appliance.api.testing.virtual_time import VirtualTime
 from appliance.api.values import (
@@ -62,6 +63,10 @@ class FakeHost:
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
+        self.answers = AnswerFeed()
+        """What is reported; `answers.note(answer)` plays the resolver."""
+        self.capabilities: dict[str, tuple[JsonValue, ...]] = {}
+        """This node's, by name."""
         self.resolver_wishes: list[ResolverWish] = []
         self.refuse_resolver: Exception | None = None
         self.acts: list[tuple[str, str]] = []
@@ -102,6 +107,15 @@ class FakeHost:
         if self.refuse_resolver is not None:
             raise self.refuse_resolver
         self.resolver_wishes.append(wish)
+
+    async def report_answer(self, answer: DnsAnswer) -> None:
+        self.answers.note(answer)
+
+    async def wait_answers(self, after: int) -> DnsAnswers:
+        return await self.answers.wait(after)
+
+    async def capability(self, name: str) -> tuple[JsonValue, ...]:
+        return self.capabilities.get(name, ())
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         return self.gateway if peers else replace(self.gateway, peers=())

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance.api.changes import PAUSE_S, follow
-from appliance.api.dns import ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     Finding,
@@ -106,6 +106,17 @@ class RemoteHandle:
 
     async def set_resolver(self, wish: ResolverWish) -> None:
         await self._ask("set_resolver", wish)
+
+    async def report_answer(self, answer: DnsAnswer) -> None:
+        await self._ask("report_answer", answer)
+
+    async def wait_answers(self, after: int) -> DnsAnswers:
+        found: DnsAnswers = await self._ask("wait_answers", after)
+        return found
+
+    async def capability(self, name: str) -> tuple[JsonValue, ...]:
+        found: tuple[JsonValue, ...] = await self._ask("capability", name)
+        return found
 
     async def status(self, *, peers: bool = True) -> GatewayStatus:
         found: GatewayStatus = await self._ask("status", peers)

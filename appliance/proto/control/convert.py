@@ -266,4 +266,5 @@ def dns_config(entry: wire.DnsConfig) -> netmap.DnsConfig:
         proxied=entry.proxied,
         extra_records=tuple((one.name, one.type, one.value) for one in entry.extra_records[:MAX_PREFIXES]),
         cert_domains=tuple(entry.cert_domains[:MAX_TEXTS]),
+        exit_filtered=tuple(entry.exit_node_filtered_set[:MAX_TEXTS]),
     )

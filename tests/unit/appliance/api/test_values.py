@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from appliance.api import values
-from appliance.api.dns import DnsSettings, DnsUpstream, ResolverWay, ResolverWish
+from appliance.api.dns import DnsAnswer, DnsAnswers, DnsSettings, DnsUpstream, ResolverWay, ResolverWish
 from appliance.api.testing import round_trip
 from appliance.api.values import (
     VALUE_TYPES,
@@ -92,6 +92,7 @@ HEALTH = HealthState("x", Severity.LOW, "text", "mend", NOW)
 PLUGIN = PluginState("status_page", "running")
 PANEL = Panel("title", (ITEM,), (ROW,), (ACTION,))
 
+ANSWER = DnsAnswer("a.example", (("b.example", "192.0.2.1", 60),), (("a.example", "b.example"),))
 UPSTREAM = DnsUpstream("9.9.9.9", True)
 DNS = DnsSettings((UPSTREAM,), (UPSTREAM,), {"corp": (UPSTREAM,)}, ("net.example",), True, (("a", "A", "192.0.2.1"),))
 
@@ -99,6 +100,8 @@ EXAMPLES = (
     NODE,
     UPSTREAM,
     DNS,
+    ANSWER,
+    DnsAnswers(7, (ANSWER,)),
     NetmapSnapshot(NODE, (NODE,), "net.example", DNS),
     NetmapChange(True, NODE, (NODE,), ("n2",), DNS),
     AttachedPrefix("192.168.1.0/24", "eth0", "192.168.1.1"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import pytest
 
-from appliance.api.values import ListenPlace, ListenScope
+from appliance.api.values import ListenPlace, ListenScope, Transport
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.types.errors import ApplianceError, ConfigError
 
@@ -23,6 +24,16 @@ def test_ok__tailnet_takes_the_first_own_address() -> None:
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
+def test_ok__service_address_before_the_host_has_it_and_datagrams() -> None:
+    listeners = PluginListeners(list)
+    for transport, kind in ((Transport.TCP, socket.SOCK_STREAM), (Transport.UDP, socket.SOCK_DGRAM)):
+        for address in ("100.100.100.100", "fd7a:115c:a1e0::53"):
+            with listeners.open("dns", ListenPlace(ListenScope.SERVICE, 0, address, transport)) as sock:
+                assert (sock.getsockname()[0], sock.type) == (address, kind)
+    with listeners.open("dns", ListenPlace(ListenScope.SERVICE, 0)) as sock:
+        assert sock.getsockname()[0] == "100.100.100.100"
+
+
 @pytest.mark.parametrize(
     ("place", "code"),
     [
@@ -30,6 +41,7 @@ def test_ok__tailnet_takes_the_first_own_address() -> None:
         (ListenPlace(ListenScope.LOCAL, 0, "127.0.0.9"), "config"),
         (ListenPlace(ListenScope.LOCAL, 0, "nonsense"), "config"),
         (ListenPlace(ListenScope.LOCAL, 70000), "config"),
+        (ListenPlace(ListenScope.SERVICE, 0, "192.0.2.1"), "config"),
     ],
 )
 def test_fail__place_is_refused(place: ListenPlace, code: str) -> None:

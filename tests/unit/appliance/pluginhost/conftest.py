@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api.answers import AnswerFeed
 from appliance.api.changes import ChangeFeed
+from appliance.api.dns import ResolverWish
 from appliance.api.testing import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
@@ -44,6 +46,8 @@ class MemoryBackend:
         self.store: dict[tuple[str, str], bytes] = {}
         self.feed = ChangeFeed()
         self.acts: list[tuple[str, str]] = []
+        self.wishes: list[ResolverWish] = []
+        self.answers = AnswerFeed()
 
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
@@ -62,6 +66,12 @@ class MemoryBackend:
 
     async def panels(self) -> tuple[PluginPanel, ...]:
         return ()
+
+    async def set_resolver(self, wish: ResolverWish) -> None:
+        self.wishes.append(wish)
+
+    def capability(self, name: str) -> tuple[JsonValue, ...]:
+        return ("value",) if name == "example.com/cap" else ()
 
     async def act(self, plugin: str, label: str) -> None:
         self.acts.append((plugin, label))

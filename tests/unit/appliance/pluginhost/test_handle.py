@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.api.dns import DnsAnswer, ResolverWish
 from appliance.api.values import ListenPlace, ListenScope, Right
 from appliance.pluginhost.errors import PluginError
 from appliance.pluginhost.handle import InlineHandle
@@ -24,6 +25,11 @@ async def test_ok__rights_open_the_methods(backend) -> None:
     async for change in handle.changes():
         assert change.number == 1
         break
+    await handle.set_resolver(ResolverWish(nameservers=("100.100.100.100",)))
+    assert backend.wishes == [ResolverWish(nameservers=("100.100.100.100",))]
+    await handle.report_answer(DnsAnswer("a.example"))
+    assert (await handle.wait_answers(0)).answers == (DnsAnswer("a.example"),)
+    assert await handle.capability("example.com/cap") == ("value",)
 
 
 async def test_ok__outside_the_mesh(backend) -> None:
@@ -47,6 +53,9 @@ METHODS = [
     "hold_address",
     "drop_address",
     "examine",
+    "set_resolver",
+    "report_answer",
+    "wait_answers",
 ]
 
 
@@ -55,6 +64,7 @@ async def test_fail__method_without_its_right(backend, method: str) -> None:
     handle = InlineHandle("page", backend, dict)
     given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
     given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
+    given |= {"set_resolver": (ResolverWish(),), "wait_answers": (0,), "report_answer": (DnsAnswer("a.example"),)}
     arguments = given.get(method, ())
     with pytest.raises(PluginError, match="lacks the right") as caught:
         await getattr(handle, method)(*arguments)
