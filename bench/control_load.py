@@ -10,6 +10,8 @@ import asyncio
 import os
 import random
 import resource
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,7 +137,9 @@ class Fleet:
             os.sched_setaffinity(self.pid, set(range(every)) - cores)
 
     async def join(self, count: int) -> None:
-        """Register so many nodes, in groups by user."""
+        """Register so many nodes, in groups by user, unless an earlier run left them."""
+        if self.groups:
+            return
         started = time.monotonic()
         sizes = groups_of(count)
         keys = [await self._new_user(f"u{number}") for number in range(len(sizes))]
@@ -180,17 +184,47 @@ def more_files(nodes: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(wanted, 4096), hard), hard))
 
 
+@dataclass
+class Joined:
+    """A server's folder after so many nodes joined: most of the time, spared to the benchmarks that come after."""
+
+    folder: tempfile.TemporaryDirectory[str]
+    groups: list[list[LoadNode]]
+
+    def restore(self, made: Fleet) -> None:
+        shutil.copytree(self.folder.name, made.server.folder, dirs_exist_ok=True)
+        port = made.server.port
+        made.groups = [
+            [LoadNode(one.host, port, one.key, one.name, machine=one.machine, node=one.node) for one in group]
+            for group in self.groups
+        ]
+
+
+_JOINED: dict[int, Joined] = {}
+
+
+def _keep(made: Fleet, nodes: int) -> None:
+    if made.groups and nodes not in _JOINED:
+        folder = tempfile.TemporaryDirectory(prefix="waypost-bench-joined-", ignore_cleanup_errors=True)
+        ignored = shutil.ignore_patterns("*.sock", "*.log")
+        shutil.copytree(made.server.folder, folder.name, dirs_exist_ok=True, ignore=ignored)
+        _JOINED[nodes] = Joined(folder, made.groups)
+
+
 @contextmanager
-def fleet(folder: Path, nodes: int) -> Iterator[Fleet]:
-    """Not started yet; ends with the block."""
+def fleet(folder: Path, nodes: int, *, fresh: bool = False) -> Iterator[Fleet]:
+    """Not started yet; ends with the block. `fresh`: without the nodes of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     more_files(nodes)
     with own_core():
         made = Fleet(ControlProcess(folder, free_port()))
+        if nodes in _JOINED and not fresh:
+            _JOINED[nodes].restore(made)
         try:
             yield made
         finally:
             made.server.stop()
+        _keep(made, nodes)
 
 
 __all__ = ["FULL", "SIZES", "Fleet", "LoadNode", "cpu_s", "fleet", "resident_kib"]

@@ -41,7 +41,7 @@ async def measure(made: Fleet, nodes: int) -> dict[str, float]:
 
 def run(directory: Path) -> Iterator[str]:
     for nodes in SIZES:
-        with fleet(directory / str(nodes), nodes) as made:
+        with fleet(directory / str(nodes), nodes, fresh=True) as made:
             found = asyncio.run(measure(made, nodes))
         yield line("control_nodes", found["kib_per_connected"], "KiB", variant="memory_per_connected_node", nodes=nodes)
         yield line("control_nodes", found["kib_per_node"], "KiB", variant="memory_per_node_in_all", nodes=nodes)

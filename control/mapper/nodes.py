@@ -9,6 +9,7 @@ import msgspec
 from appliance.proto.control import messages as wire
 from appliance.types.ids import NodeId
 from appliance.types.keys import DiscoPublicKey
+from control.mapper.known import SharedSets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +114,8 @@ class PeerNodes:
         self._view = view
         self._common: dict[NodeId, tuple[NodeRecord, bool, tuple[object, ...], wire.Node]] = {}
         self._json: dict[NodeId, tuple[wire.Node, msgspec.Raw]] = {}
+        self.sets = SharedSets()
+        """Of ids of peers that viewers know."""
         self._changes: dict[NodeId, tuple[NodeRecord, NodeRecord, wire.PeerChange | None]] = {}
         self._policy = view.policy
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from appliance.proto.control import messages as wire
 from control.mapper import wire_values
 from control.mapper.dns import dns_config
+from control.mapper.known import KnownPeers
 from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, removed_self, self_node
 from control.mapper.notices import add_notices, client_version, notices_for
 from control.mapper.settings import MapSettings
@@ -69,7 +70,7 @@ class Viewer:
         self._peers = peers
         self.node_id = node_id
         self._version = version
-        self._known: set[NodeId] = set()
+        self._known = KnownPeers(node_id, peers.sets)
         self._users_told: set[UserId] = set()
         self._users_due: set[UserId] = set()
         self._filter_told = b""
@@ -107,8 +108,9 @@ class Viewer:
         `seq` numbers the batch, the same for all viewers of a round where it grew for each of them.
         """
         record = self._view.nodes[self.node_id]
-        peers = sorted(self._view.visible_peers(self.node_id))
-        self._known = set(peers)
+        visible = self._view.visible_peers(self.node_id)
+        peers = sorted(visible)
+        self._known.replace(visible)
         self._forget_pending()
         first = wire.MapResponse(
             derp_map=self._derp_map(),
@@ -236,15 +238,16 @@ class Viewer:
             self._compare_sight(batch)
         for node_id, touched in self._pending.items():
             self._tell(node_id, touched, batch)
-        self._known = (self._known - batch.removed) | batch.added
+        self._known.change(batch.added, batch.removed)
         return batch
 
     def _compare_sight(self, batch: _Batch) -> None:
         """Peers that came into sight or went out of it, and those whose routes the viewer may use or not now."""
         visible = self._view.visible_peers(self.node_id)
-        batch.removed |= self._known - visible
-        batch.added |= visible - self._known
-        batch.added |= {node_id for node_id in visible & self._known if self._view.nodes[node_id].served_routes}
+        known = self._known.all()
+        batch.removed |= known - visible
+        batch.added |= visible - known
+        batch.added |= {node_id for node_id in visible & known if self._view.nodes[node_id].served_routes}
 
     def _tell(self, node_id: NodeId, touched: _Touched, batch: _Batch) -> None:
         if node_id in batch.added or node_id in batch.removed:
