@@ -38,8 +38,7 @@ from appliance.daemon.stun_servers import stun_servers
 from appliance.drivers import shared_address
 from appliance.drivers.helper import HelperClient
 from appliance.drivers.icmp import IcmpPinger
-from appliance.drivers.sockets import OpenSocket, open_socket
-from appliance.drivers.streams import bypassing_socket
+from appliance.drivers.sockets import OpenSocket, bypassing_socket, open_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status

@@ -5,6 +5,11 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+from appliance.drivers.privileges import may_mark_sockets
+
+BYPASS_MARK = 0x80000
+"""Packets of the daemon's own sockets never enter the tunnel (node-os spec 1.1)."""
+
 
 class OpenSocket(Protocol):
     """Makes an unbound socket, closed on exec; `kind` may hold SOCK_NONBLOCK. Raises OSError."""
@@ -31,3 +36,8 @@ def marking(mark: int) -> OpenSocket:
 def open_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
     """In the network namespace of the calling thread."""
     return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+
+
+def bypassing_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+    """A socket of this host's network that never uses the tunnel, where the process may mark it. Raises OSError."""
+    return marking(BYPASS_MARK if may_mark_sockets() else 0)(family, kind, protocol)

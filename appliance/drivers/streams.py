@@ -20,25 +20,16 @@ from appliance.drivers.certificates import CertificateFields, parse_certificate
 from appliance.drivers.privileges import may_mark_sockets
 from appliance.drivers.proxy import ProxyRules, open_tunnel
 from appliance.drivers.resolver import SystemResolver
+from appliance.drivers.sockets import BYPASS_MARK as BYPASS_MARK
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.resolver import Resolver
 from appliance.ports.streams import TlsPolicy
 from appliance.types.addresses import Address
 from appliance.types.errors import DecodeError
 
-BYPASS_MARK = 0x80000
-"""Packets of the daemon's own sockets never enter the tunnel (node-os spec 1.1)."""
 ATTEMPT_DELAY_S = 0.25
 """Wait before the next address is tried beside the first (RFC 8305 section 5)."""
 _META_NAME = "derpkey"
-
-
-def bypassing_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
-    """A socket of this host's network that never uses the tunnel, where the process may mark it. Raises OSError."""
-    sock = open_socket(family, kind, protocol)
-    if may_mark_sockets():
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, BYPASS_MARK)
-    return sock
 
 
 class SocketStream:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from appliance.drivers.resolver import SystemResolver
+from appliance.types.addresses import Address
 
 
 async def test_ok__literal_and_localhost():
@@ -21,8 +22,13 @@ async def test_fail__no_host_name():
         await SystemResolver().resolve("a" * 70 + ".example")
 
 
-async def test_ok__a_silent_resolver_leaves_the_last_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver = SystemResolver()
+async def test_ok__a_silent_resolver_is_gone_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside: dict[str, tuple[Address, ...]] = {"control.example": (ip_address("192.0.2.9"),)}
+
+    async def past_the_tunnel(host: str) -> tuple[Address, ...]:
+        return outside.get(host, ())
+
+    resolver = SystemResolver(past_the_tunnel)
     known = await resolver.resolve("localhost")
     error = socket.gaierror(socket.EAI_AGAIN, "try again")
 
@@ -30,7 +36,10 @@ async def test_ok__a_silent_resolver_leaves_the_last_addresses(monkeypatch: pyte
         raise error
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
-    assert await resolver.resolve("localhost") == known
+    assert await resolver.resolve("localhost") == known, "the last addresses"
+    assert await resolver.resolve("control.example") == outside["control.example"]
+    outside.clear()
+    assert await resolver.resolve("control.example") == (ip_address("192.0.2.9"),)
     with pytest.raises(socket.gaierror):
         await resolver.resolve("never-asked.example")
     error = socket.gaierror(socket.EAI_NONAME, "no such name")
