@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from appliance.crypto.hashes import mac16
 from appliance.daemon.parts import DataPlane, HostLinks
 from appliance.drivers.privileges import may_mark_sockets
 from appliance.drivers.router_udp import open_router_ports
@@ -37,7 +38,7 @@ def make_port_mapping(
     clock: Clock,
     randomness: Randomness,
 ) -> PortMappingService:
-    """`setting` as `[paths] port_mapping` spells it."""
+    """`setting` as `[paths] port_mapping` spells it. The disco key, which a restart keeps, makes the nonces of PCP."""
     mark = BYPASS_MARK if may_mark_sockets() else 0
     return PortMappingService(
         lambda: open_router_ports(mark),
@@ -48,6 +49,7 @@ def make_port_mapping(
         place=links.router_place,
         local_port=lambda: next((port.port for port in engine.local_ports() if not port.is_v6), 0),
         on_change=_Teller(magicsock).tell,
+        nonce_of=lambda place: mac16(magicsock.disco_private_key.reveal(), b"pcp nonce", place),
     )
 
 

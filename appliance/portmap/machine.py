@@ -8,7 +8,7 @@ shows that it restarted (derp spec 10.3, 10.6; RFC 6887 sections 8.5, 11.2.1).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Address
 from typing import assert_never
 
@@ -39,10 +39,20 @@ RENEW_GAP_S = 5.0
 
 
 class PortMapper:
-    """All `now` are monotonic seconds. After each call drain `next_action()`, then ask `next_timer()`."""
+    """All `now` are monotonic seconds. After each call drain `next_action()`, then ask `next_timer()`.
 
-    def __init__(self, randomness: Randomness, kinds: Collection[Kind] = tuple(Kind)) -> None:
+    `nonce_of` makes the secret of a mapping from where it is. One that gives the same after a restart lets a gateway
+    that was killed have its old mapping again: a router refuses it to anybody else (RFC 6887 section 11.3).
+    """
+
+    def __init__(
+        self,
+        randomness: Randomness,
+        kinds: Collection[Kind] = tuple(Kind),
+        nonce_of: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._randomness = randomness
+        self._nonce_of = nonce_of or (lambda _place: randomness.bytes(pcp.NONCE_SIZE))
         self._kinds = tuple(kind for kind in Kind if kind in kinds)
         self._actions: deque[Action] = deque()
         self._place: RouterPlace | None = None
@@ -264,7 +274,8 @@ class PortMapper:
     def _wish(self) -> Wish:
         assert self._place is not None
         if not self._nonce:
-            self._nonce = self._randomness.bytes(pcp.NONCE_SIZE)
+            place = self._place.router.packed + self._place.own.packed + self._port.to_bytes(2, "big")
+            self._nonce = self._nonce_of(place)[: pcp.NONCE_SIZE]
         return Wish(self._place, self._port, self._wanted, self._nonce)
 
     def _start_request(self, request: DatagramRequest, now: float) -> None:

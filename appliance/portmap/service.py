@@ -42,6 +42,7 @@ class PortMappingService:
         place: Callable[[], RouterPlace | None],
         local_port: Callable[[], int],
         on_change: Callable[[PortMapping], None],
+        nonce_of: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._open_ports = open_ports
         self._dialer = dialer
@@ -50,7 +51,7 @@ class PortMappingService:
         self._local_port = local_port
         self._on_change = on_change
         self._kinds = tuple(kinds)
-        self._machine = PortMapper(randomness, self._kinds)
+        self._machine = PortMapper(randomness, self._kinds, nonce_of)
         self._router: RouterPlace | None = None
         self._wanted = False
         self._ports: list[UdpPort] = []

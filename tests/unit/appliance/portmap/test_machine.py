@@ -4,8 +4,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from appliance.portmap.machine import CHECK_S, MISSED_CHECKS, RENEW_GAP_S, RETRY_S, UPNP_RENEW_S
+from appliance.portmap.machine import CHECK_S, MISSED_CHECKS, RENEW_GAP_S, RETRY_S, UPNP_RENEW_S, PortMapper
 from appliance.portmap.mapping import Kind, PortMapping, RouterPlace
+from appliance.ports.randomness import SeededRandomness
 from appliance.proto.portmap import pcp
 from appliance.types.addresses import AddrPort
 from tests.unit.appliance.portmap.twin_router import PLACE, PORT, Rig
@@ -294,3 +295,17 @@ def test_fail__web_replies_that_nobody_waits_for(rig: Rig) -> None:
     rig.join()
     rig.machine.receive_web(99, None, rig.now)
     assert rig.external == OUTSIDE
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ok__after_a_crash_the_same_nonce_gets_the_mapping_again(rig: Rig, kept: bool) -> None:
+    rig.router.speaks = {Kind.PCP}
+    nonce_of = (lambda place: bytes(12 - len(place)) + place) if kept else None
+    rig.machine = PortMapper(SeededRandomness(1), nonce_of=nonce_of)
+    rig.join()
+    assert rig.external == OUTSIDE
+    rig.machine = PortMapper(SeededRandomness(2), nonce_of=nonce_of)
+    rig.join()
+    rig.run(2)
+    assert (rig.external == OUTSIDE) is kept
+    assert kept or "not authorised" in rig.machine.result.error

@@ -44,6 +44,7 @@ class TwinRouter:
     faults: list[int] = field(default_factory=list)
     location: str = "http://192.168.1.1:5000/desc.xml"
     mappings: dict[int, int] = field(default_factory=dict)
+    nonces: dict[int, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
 
@@ -76,6 +77,9 @@ class TwinRouter:
         if not data[1]:
             return head
         internal = int.from_bytes(data[40:42], "big")
+        if internal in self.mappings and self.nonces.setdefault(internal, data[24:36]) != data[24:36]:
+            return head[:3] + b"\x02" + head[4:] + data[24:]
+        self.nonces[internal] = data[24:36]
         port = self._map(internal, int.from_bytes(data[42:44], "big"), wanted) if not result else 0
         address = bytes(10) + b"\xff\xff" + IPv4Address(self.external).packed
         return head + data[24:42] + port.to_bytes(2, "big") + address
