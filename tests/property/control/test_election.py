@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from control.service.election import elect
+
+pytestmark = [pytest.mark.timeout(60)]
 
 ROUTERS = st.integers(1, 4)
 

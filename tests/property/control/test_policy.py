@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from control.policy.document import parse_policy
 from control.policy.hujson import parse_hujson
 from control.policy.problems import PolicyError
 from tests.unit.control.policy.mesh import Box, Person
+
+pytestmark = [pytest.mark.timeout(60)]
 
 TAGS = ("tag:a", "tag:b")
 ROUTES = (ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -12,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from control.policy.compiled import CompiledPolicy
 from control.policy.document import parse_policy
 from tests.unit.control.policy.mesh import Box, Person
+
+pytestmark = [pytest.mark.timeout(60)]
 
 TAGS = ("tag:a", "tag:b")
 ROUTES = (ip_network("10.0.0.0/24"), ip_network("10.0.1.0/24"))

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from control.policy.edit import append, put, remove, remove_value
 from control.policy.hujson import COMMENT, parse_hujson
 from control.policy.layout import format_hujson
 from control.policy.reader import plain
+
+pytestmark = [pytest.mark.timeout(60)]
 
 NAMES = st.text("abc:/*, \\\"'é", max_size=4)
 VALUES = st.recursive(
