@@ -5,6 +5,7 @@ Identity is the tunnel's machine key; every request that names a node key is che
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -71,6 +72,7 @@ class MachineApi:
         self._calls = {} if calls is None else calls.calls
         self._requests = requests
         self._hub = hub
+        self._one_map = asyncio.Lock()
         self._routes: dict[tuple[str, str], Callable[[TunnelConnection, RequestReceived], Awaitable[None]]] = {
             ("POST", "/machine/register"): self._register,
             ("POST", "/machine/map"): self._map,
@@ -162,14 +164,20 @@ class MachineApi:
             raise RequestError(503, "read the answers that wait for you first")
         if message.stream:
             await self._store_from_stream(node, message)
-            node = self._owned_node(connection, message.node_key)
-            connection.start_response(request.stream_id, 200, MAP_HEADERS)
-            self._hub.open(connection, request.stream_id, node, message)
+            await self._open(connection, request, message)
         elif message.omit_peers:
             await self._store(node, message)
             connection.respond(request.stream_id, 200, b"{}")
         else:
             connection.respond(request.stream_id, 200, self._hub.one_map(node, message))
+
+    async def _open(self, connection: TunnelConnection, request: RequestReceived, message: wire.MapRequest) -> None:
+        """One full map a turn of the loop: when all nodes come back at once, everything else still gets its turn."""
+        async with self._one_map:
+            await asyncio.sleep(0)
+            node = self._owned_node(connection, message.node_key)
+            connection.start_response(request.stream_id, 200, MAP_HEADERS)
+            self._hub.open(connection, request.stream_id, node, message)
 
     def _owned_node(self, connection: TunnelConnection, node_key: str) -> NodeRecord:
         node = self._service.node_for(connection.peer, convert.node_key(node_key))
