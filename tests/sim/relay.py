@@ -10,6 +10,8 @@ from appliance.types.addresses import AddrPort
 from plugins.peer_relay.forwarding import Forwarder
 from tests.sim.network import Host
 from tests.sim.node import SimNode
+from tests.sim.plan import Plan
+from tests.sim.scenario import Network
 from tests.sim.world import World
 
 
@@ -58,3 +60,17 @@ class SimRelay:
     @property
     def forwarded(self) -> int:
         return sum(self.forwarder.packets.values())
+
+
+class RelayedNetwork(Network):
+    """A planned network with one public node more, whose relay everybody may use."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        number = len(plan.nodes) + 1
+        host = Host(self.world, self.terrain.internet, "192.0.2.210")
+        self.third = SimNode(self.world, "relay", number, host, self.derp, self.control)
+        self.relay = SimRelay(self.world, self.third, Host(self.world, self.terrain.internet, "192.0.2.211", 41642))
+        for node in self.nodes:
+            node.machine.set_relays(frozenset({self.third.key}), enabled=True, now=self.world.now)
+            node.driver.drain()

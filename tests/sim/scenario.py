@@ -7,6 +7,8 @@ direct path in time and keeps it; after a single fault there is a working path a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from appliance.types.ids import RegionId
 from tests.sim.building import Terrain
 from tests.sim.judge import Pair, judge_paths, judge_recovery, judge_stillness, judge_wakening, pairs_of
@@ -106,10 +108,10 @@ class Network:
             victim.link_changed()
 
 
-def play(plan: Plan | int) -> Outcome:
-    """Play a plan, or the one of a seed."""
+def play(plan: Plan | int, make: Callable[[Plan], Network] = Network) -> Outcome:
+    """Play a plan, or the one of a seed, in the network that `make` builds of it."""
     plan = draw(plan) if isinstance(plan, int) else plan
-    network = Network(plan)
+    network = make(plan)
     pairs = network.pairs()
     world = network.world
     outcome = Outcome(plan.seed, fault=_fault_name(plan), story=str(plan))
