@@ -25,6 +25,7 @@ BENCHES = (
     "filter_rules",
     "netmap_apply",
     "kernel_tcp",
+    "dns",
 )
 
 
