@@ -141,6 +141,10 @@ class HostHandle(Protocol):
         """
         ...
 
+    async def exit_resolver(self) -> str:
+        """URL at which the exit that is in use looks names up; "" while none is, or where it does not."""
+        ...
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         """Tell what a resolver said, for plugins that may see it."""
         ...

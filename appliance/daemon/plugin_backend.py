@@ -46,12 +46,15 @@ from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
 from appliance.ports.packets import UdpPort
 from appliance.ports.randomness import Randomness
+from appliance.proto.peerapi.location import peer_endpoint
 from appliance.types.addresses import Address
 from appliance.types.errors import ApplianceError
 from appliance.types.ids import StableNodeId
 
 _FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
 
+DNS_PROXY, DNS_PROXY_VERSION = "peerapi-dns-proxy", 26
+"""Exits look names up when they say so, or from this capability version on (apps spec 1.1)."""
 TRIAL_S = 60.0
 """Seconds in which a button's change must be confirmed: it may cut off the very page that it was pressed on."""
 
@@ -100,6 +103,8 @@ class PluginBackend:
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
         self.feed = ChangeFeed()
         self.answers = AnswerFeed()
+        self.exit_in_use: Callable[[], str] = lambda: ""
+        """Stable id of the exit that a plugin chose; given once the plugins are there."""
 
     @property
     def clock(self) -> Clock:
@@ -165,6 +170,19 @@ class PluginBackend:
         view = self._situation.view
         node = view.self_node if view is not None else None
         return tuple(node.cap_map.get(name, ())) if node is not None else ()
+
+    def exit_resolver(self) -> str:
+        view, wanted = self._situation.view, self.exit_in_use()
+        if view is None or view.self_node is None or not wanted:
+            return ""
+        node = view.peer_by_stable_id(StableNodeId(wanted))
+        if node is None:
+            return ""
+        offered = {proto for proto, _, _ in node.services}
+        if node.capability_version < DNS_PROXY_VERSION and DNS_PROXY not in offered:
+            return ""
+        endpoint = peer_endpoint(view.self_node, node)
+        return f"http://{endpoint}/dns-query" if endpoint is not None else ""
 
     async def set_resolver(self, wish: ResolverWish) -> None:
         if self._helper is None:

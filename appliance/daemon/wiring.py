@@ -241,6 +241,7 @@ def join_gateway(
     gateway.subscribe_to_bus()
     add_settings(mesh.c2n, RemoteSettingsDesk(gateway, allowed=core.config.control.remote_settings))
     backend.gateway = gateway
+    backend.exit_in_use = lambda: plugins.hooks.contribute_hostinfo().exit_node
     backend.examination = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False)).examine
     backend.all_panels = plugins.panels
     history.subscribe(lambda line: backend.feed.note(line.kind))

@@ -75,6 +75,10 @@ class HostBackend(Protocol):
         """Values that this node has under a capability's name."""
         ...
 
+    def exit_resolver(self) -> str:
+        """URL of the resolver of the exit in use, "" for none."""
+        ...
+
     async def set_resolver(self, wish: ResolverWish) -> None:
         """Raises `ApplianceError`."""
         ...

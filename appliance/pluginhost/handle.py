@@ -72,6 +72,9 @@ class InlineHandle:
         self._need(Right.RESOLVER)
         await self._backend.set_resolver(wish)
 
+    async def exit_resolver(self) -> str:
+        return self._backend.exit_resolver()
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         self._need(Right.RESOLVER)
         self._backend.answers.note(answer)

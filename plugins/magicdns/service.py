@@ -60,6 +60,7 @@ class DnsService:
         self._files = HostFiles()
         self._listeners: dict[ListenPlace, asyncio.Task[None]] = {}
         self._attached: tuple[AttachedPrefix, ...] = ()
+        self._exit = ""
         self._told: ResolverWish | None = None
         self._retry_at = 0.0
         self._overwritten_at = 0.0
@@ -110,6 +111,7 @@ class DnsService:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         self._files = self._read()
         self._attached = await self._host.attached_prefixes()
+        self._exit = await self._host.exit_resolver()
         self._set_routes(group)
         await self._set_places(group)
         await self._set_host()
@@ -122,13 +124,15 @@ class DnsService:
         suffixes: dict[str, tuple[Upstream, ...]] = {}
         if config.accept:
             for suffix, given in state.dns.routes.items():
-                if given:
-                    suffixes[suffix.lower()] = _usable(given, wrong)
+                if kept := self._through_exit(given):
+                    suffixes[suffix.lower()] = _usable(kept, wrong)
         for suffix, texts in config.routes.items():
             suffixes[suffix.strip(".").lower()] = parse_upstreams(texts, "routes")
         default = suffixes.pop("", ()) or parse_upstreams(config.upstreams, "upstreams")
         if not default and config.accept:
-            default = _usable(state.dns.resolvers, wrong)
+            default = _usable(self._through_exit(state.dns.resolvers), wrong)
+        if not default and self._exit:
+            default = _usable([DnsUpstream(self._exit)], wrong)
         if not default:
             default = _usable([DnsUpstream(text) for text in former_nameservers(self._files)], [])
         if not default and config.accept:
@@ -142,6 +146,10 @@ class DnsService:
             self._checked = table.upstreams
             near = [each for each in table.upstreams if each.address and is_private(ip_address(each.address))]
             group.create_task(self._core.resolver.find_loops(near, lambda: secrets.token_hex(8)))
+
+    def _through_exit(self, given: Sequence[DnsUpstream]) -> Sequence[DnsUpstream]:
+        """While an exit is in use it looks names up, but for resolvers that control wants asked all the same."""
+        return [each for each in given if each.with_exit_node] if self._exit else given
 
     def _own_addresses(self) -> set[str]:
         own = self._core.state.own

@@ -37,6 +37,8 @@ address=/late.example/198.51.100.8
 cname=alias.example,www.example
 host-record=www.example,198.51.100.7
 local-ttl=30
+log-queries
+log-facility=-
 """
 LONG = "\n".join(f"txt-record=big.example,{number}{'x' * 240}" for number in range(12))
 FORMER = f"# made by hand\nnameserver {NAMES_IP}\n"
@@ -99,6 +101,19 @@ def short(host: Namespace, *words: str, server: str = SERVICE) -> list[str]:
     return result.stdout.split() if result.code == 0 else []
 
 
+def upstreams(world: World) -> list[str]:
+    return [each["name"] for each in world.a.json("dns", "status")["upstreams"]]
+
+
+def peerapi_port(world: World) -> int:
+    return int(world.a.json("ping", "gateway-b", "--tsmp", "-c", "1")["peerapi_port"])
+
+
+def queries(world: World, name: str) -> str:
+    """What the resolver on the Internet says of questions for a name."""
+    return "\n".join(line for line in world.names.processes[0].output().splitlines() if name in line)
+
+
 def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     sites, host, lan_host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
     resolv_conf = world.etc / "resolv.conf"
@@ -129,6 +144,22 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     answer = world.a.json("dns", "query", "www.example")
     assert (answer["rcode"], answer["answers"][0]["data"]) == ("NOERROR", "198.51.100.7")
 
+    # While an exit is in use it looks names up, and says so to nobody else.
+    sites.b.must("plugins", "config", "magicdns", f'upstreams=["{NAMES_IP}"]')
+    sites.b.must("exit", "offer")
+    sites.control.json("routes", "approve", "gateway-b", "exit")
+    wait_until(lambda: world.a.json("exit", "list"), 30, "the exit to be offered")
+    world.a.must("exit", "use", "gateway-b")
+    wait_until(
+        lambda: upstreams(world) == [f"http://{other}:{peerapi_port(world)}/dns-query"], 30, "the exit's resolver"
+    )
+    assert short(host, "late.example") == ["198.51.100.8"]
+    assert "from 203.0.113.20" in queries(world, "late.example")
+    assert "from 203.0.113.10" not in queries(world, "late.example")
+    world.a.must("exit", "off")
+    wait_until(lambda: upstreams(world) == [NAMES_IP], 30, "the host's own resolver again")
+    world.a.must("dns", "flush")
+
     # A wrong setting is named, and changes nothing.
     refused = world.a.run("plugins", "config", "magicdns", 'upstreams=["dns.example"]')
     assert refused.code == 1
@@ -158,8 +189,7 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     assert SERVICE in resolv_conf.read_text()
     world.a.start()
     wait_until(lambda: short(host, "gateway-b") == [other], 40, "names after the crash")
-    upstreams = {each["name"] for each in world.a.json("dns", "status")["upstreams"]}
-    assert upstreams == {NAMES_IP}
+    assert upstreams(world) == [NAMES_IP]
     world.a.must("down")
     wait_until(lambda: resolv_conf.read_text() == FORMER, 20, "the host's file to be as before")
     world.a.must("up")

@@ -67,6 +67,7 @@ class FakeHost:
         """What is reported; `answers.note(answer)` plays the resolver."""
         self.capabilities: dict[str, tuple[JsonValue, ...]] = {}
         """This node's, by name."""
+        self.exit_url = ""
         self.resolver_wishes: list[ResolverWish] = []
         self.refuse_resolver: Exception | None = None
         self.acts: list[tuple[str, str]] = []
@@ -107,6 +108,9 @@ class FakeHost:
         if self.refuse_resolver is not None:
             raise self.refuse_resolver
         self.resolver_wishes.append(wish)
+
+    async def exit_resolver(self) -> str:
+        return self.exit_url
 
     async def report_answer(self, answer: DnsAnswer) -> None:
         self.answers.note(answer)

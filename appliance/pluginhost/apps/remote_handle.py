@@ -107,6 +107,10 @@ class RemoteHandle:
     async def set_resolver(self, wish: ResolverWish) -> None:
         await self._ask("set_resolver", wish)
 
+    async def exit_resolver(self) -> str:
+        found: str = await self._ask("exit_resolver")
+        return found
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         await self._ask("report_answer", answer)
 

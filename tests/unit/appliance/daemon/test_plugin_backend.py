@@ -124,3 +124,35 @@ def test_fail__address_that_cannot_be_shared(backend: PluginBackend, address: st
 async def test_ok__what_cannot_be_reached_is_none(backend: PluginBackend) -> None:
     assert await backend.reach("no address", 0.1) is None
     assert await backend.examine() == (), "before there is a doctor"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "version", "services", "url"),
+    [
+        ("n2", 26, (("peerapi4", 40000, ""),), "http://100.64.0.2:40000/dns-query"),
+        ("n2", 25, (("peerapi4", 40000, ""),), ""),
+        ("n2", 25, (("peerapi4", 40000, ""), ("peerapi-dns-proxy", 1, "")), "http://100.64.0.2:40000/dns-query"),
+        ("n2", 26, (), ""),
+        ("n9", 26, (), ""),
+        ("", 26, (("peerapi4", 40000, ""),), ""),
+    ],
+)
+def test_ok__resolver_of_the_exit_in_use(
+    backend: PluginBackend, chosen: str, version: int, services: tuple[tuple[str, int, str], ...], url: str
+) -> None:
+    key = NodePublicKey(bytes(32))
+    own = Node(NodeId(1), StableNodeId("n1"), "own", key, addresses=(ip_network("100.64.0.1/32"),))
+    peer = Node(
+        NodeId(2),
+        StableNodeId("n2"),
+        "peer",
+        key,
+        addresses=(ip_network("100.64.0.2/32"),),
+        capability_version=version,
+        services=services,
+    )
+    found = {"n2": peer}
+    backend._situation.view = SimpleNamespace(self_node=own, peer_by_stable_id=found.get)  # type: ignore[assignment]  # as much of a view as is looked at
+    backend.exit_in_use = lambda: chosen
+    assert backend.exit_resolver() == url
+    assert backend.capability("none") == ()

@@ -70,6 +70,9 @@ class MemoryBackend:
     async def set_resolver(self, wish: ResolverWish) -> None:
         self.wishes.append(wish)
 
+    def exit_resolver(self) -> str:
+        return "http://100.64.0.9:40000/dns-query"
+
     def capability(self, name: str) -> tuple[JsonValue, ...]:
         return ("value",) if name == "example.com/cap" else ()
 
