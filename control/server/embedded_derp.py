@@ -36,6 +36,8 @@ CERTIFICATE_FILE = "derp-certificate.pem"
 REGION_CODE = "home"
 NO_ADDRESS = "none"
 _HTTP_PORT = 80
+_PORTAL_PROBE = "/generate_204"
+"""Asked of the server's own port 80 by nodes that look for a captive portal (derp spec 11)."""
 _ROUTE_PROBE = ("192.0.2.1", 9)
 
 
@@ -68,6 +70,7 @@ class EmbeddedDerp:
 
     async def start(self, routes: Routes) -> None:
         """Open the listeners. Raises `ApplianceError` when a port cannot be had."""
+        routes.plain["GET", _PORTAL_PROBE] = _plain
         if self._tls is None:
             self._port = self._settings.listen.port
             self._add_routes(routes)
@@ -102,7 +105,7 @@ class EmbeddedDerp:
             ipv6=_family(self._addresses, 6),
             stun_port=self._settings.stun_port or -1,
             derp_port=self._port,
-            can_port80=self._tls is None and self._port == _HTTP_PORT,
+            can_port80=self._front_tls is None and self._settings.listen.port == _HTTP_PORT,
         )
         region = DerpRegion(id=region_id, code=REGION_CODE, name="Own relay", nodes=(node,))
         return DerpMap(regions={region_id: region})
@@ -130,15 +133,16 @@ class EmbeddedDerp:
                 self._server.close_peer(node.before.node_key)
 
     def _add_routes(self, routes: Routes) -> None:
-        async def plain(request: PlainRequest) -> PlainResponse:
-            reply = plain_reply(request.head)
-            if reply is None:
-                return PlainResponse(404, b"not found\n")
-            return PlainResponse(reply.status, reply.body, "text/plain", reply.headers)
-
         routes.raw[PATH] = self._server.upgrade
-        for path in (*PROBES, "/generate_204", "/robots.txt"):
-            routes.plain[("GET", path)] = plain
+        for path in (*PROBES, "/robots.txt"):
+            routes.plain[("GET", path)] = _plain
+
+
+async def _plain(request: PlainRequest) -> PlainResponse:
+    reply = plain_reply(request.head)
+    if reply is None:
+        return PlainResponse(404, b"not found\n")
+    return PlainResponse(reply.status, reply.body, "text/plain", reply.headers)
 
 
 def relay_host(text: str) -> tuple[str, tuple[Address, ...]]:
