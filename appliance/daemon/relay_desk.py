@@ -5,6 +5,7 @@ Path finding knows nodes and keys only; the capabilities of the policy are looke
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,13 +18,13 @@ from appliance.types.errors import DecodeError
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from appliance.daemon.applier import Situation
     from appliance.magicsock.outbox import RelayAsked
     from appliance.magicsock.service import MagicsockService
     from appliance.netmap.store import NetmapView
-    from appliance.types.netmap import NetmapDiff, Node
+    from appliance.types.netmap import FilterRule, NetmapDiff, Node
 
 log = structlog.get_logger("relay")
 
@@ -55,6 +56,8 @@ class RelayDesk:
         self._situation = situation
         self._ask = ask
         self._servers: frozenset[NodePublicKey] = frozenset()
+        self._rules: tuple[FilterRule, ...] = ()
+        """Those that speak of relays: none in most meshes, and then nothing is looked at."""
         self._enabled = True
         magicsock.serve_relay = self.serve
 
@@ -71,15 +74,32 @@ class RelayDesk:
             return self.clear()
         enabled = not any(name in own.cap_map for name in _NO_CLIENT)
         if diff.full or diff.filter_changed or diff.self_changed:
-            servers = frozenset(node.key for node in (own, *view.peers.values()) if self._serves(view, node))
-        else:
+            self._rules = tuple(rule for rule in view.filter_rules if _speaks_of_relays(rule))
+            servers = frozenset(node.key for node in self._named(view, own) if self._serves(own, node))
+        elif self._rules:
             gone = {node.key for node in (*diff.removed.values(), *diff.previous.values())}
-            come = {node.key for node in diff.changed.values() if self._serves(view, node)}
+            come = {node.key for node in diff.changed.values() if self._serves(own, node)}
             servers = self._servers - gone - {node.key for node in diff.changed.values()} | come
+        else:
+            return
         self._use(servers, enabled)
+
+    def _named(self, view: NetmapView, own: Node) -> Iterable[Node]:
+        """Whom the rules may mean: mostly a few by their addresses, and only else everybody."""
+        found: dict[NodePublicKey, Node] = {}
+        for text in {text for rule in self._rules for text in rule.src_ips}:
+            try:
+                address = ip_address(text.removesuffix("/32").removesuffix("/128"))
+            except ValueError:
+                return (own, *view.peers.values())
+            node = own if own.address(address.version) == address else view.peer_by_address(address)
+            if node is not None:
+                found[node.key] = node
+        return found.values()
 
     def clear(self) -> None:
         """Off the mesh."""
+        self._rules = ()
         self._use(frozenset(), True)
 
     def _use(self, servers: frozenset[NodePublicKey], enabled: bool) -> None:
@@ -87,12 +107,15 @@ class RelayDesk:
             self._servers, self._enabled = servers, enabled
             self._magicsock.set_relays(servers, enabled=enabled)
 
-    def _serves(self, view: NetmapView, node: Node) -> bool:
-        """Cheap where no rule speaks of relays, which is most meshes. Our own relay serves us too, where it may."""
-        too_old = node.capability_version < MIN_CAPABILITY_VERSION and node is not view.self_node
-        if too_old or not _speaks_of_relays(view):
+    def _serves(self, own: Node, node: Node) -> bool:
+        """Our own relay serves us too, where it may."""
+        if node.expired or (node.capability_version < MIN_CAPABILITY_VERSION and node is not own):
             return False
-        return RELAY_TARGET in granted(view, node)
+        source = next((prefix for prefix in node.addresses if own.address(prefix.version) is not None), None)
+        if source is None:
+            return False
+        caller = Caller(node, own, AddrPort(str(source.network_address), 0), "", self._rules)
+        return RELAY_TARGET in caller.capabilities()
 
     def serve(self, asked: RelayAsked) -> RelayEndpoint | None:
         """A peer asks this node; the policy decides, then a plugin."""
@@ -108,8 +131,8 @@ class RelayDesk:
         return _endpoint(offer, asked.clients) if offer is not None else None
 
 
-def _speaks_of_relays(view: NetmapView) -> bool:
-    return any(RELAY_TARGET in grant.cap_map for rule in view.filter_rules for grant in rule.cap_grants)
+def _speaks_of_relays(rule: FilterRule) -> bool:
+    return any(RELAY_TARGET in grant.cap_map for grant in rule.cap_grants)
 
 
 def _endpoint(offer: RelayOffer, clients: tuple[DiscoPublicKey, DiscoPublicKey]) -> RelayEndpoint | None:

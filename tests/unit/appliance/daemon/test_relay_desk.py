@@ -76,6 +76,20 @@ def test_ok__servers_are_those_whom_the_policy_names() -> None:
     assert len(desk.told) == 1, "nothing new, nothing said"
 
 
+def test_ok__peers_named_by_address_are_not_searched_for() -> None:
+    desk = Desk(rule(RELAY_TARGET, "100.64.0.2/32"), rule(RELAY_TARGET, "100.64.0.77"))
+    desk.view.peers = {NodeId(2): node(2)}
+    desk.view.peer_by_address = lambda address: node(2) if str(address) == "100.64.0.2" else None
+    desk.view.peers = None  # whoever looks at all of them fails
+    desk.desk.apply(FULL)
+    assert desk.servers() == {2}
+    quiet = Desk(rule("other", "*"))
+    quiet.view.peers = None
+    quiet.desk.apply(FULL)
+    quiet.desk.apply(NetmapDiff(changed={NodeId(2): node(2)}))
+    assert quiet.servers() == set()
+
+
 def test_ok__a_delta_is_followed() -> None:
     desk = Desk(rule(RELAY_TARGET, "100.64.0.2-100.64.0.9"))
     desk.desk.apply(FULL)
