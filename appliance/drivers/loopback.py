@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.udp import enlarge_buffers
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
@@ -62,12 +63,16 @@ class _Reader:
 
 
 class LinuxLoopbackPort:
-    """`dropped` counts packets that a full buffer refused. `mark`: of packets past the tunnel (SO_MARK), 0 none."""
+    """`dropped` counts packets that a full buffer refused. `mark`: of packets past the tunnel (SO_MARK), 0 none.
 
-    def __init__(self, mark: int = 0) -> None:
+    `sockets` are of the network that the device is in.
+    """
+
+    def __init__(self, mark: int = 0, sockets: OpenSocket = open_socket) -> None:
         self._mark = mark
+        self._sockets = sockets
         self._homes: dict[str, tuple[str, float]] = {}
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = sockets(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._raw: dict[int, socket.socket] = {}
         self.dropped = 0
         try:
@@ -75,9 +80,9 @@ class LinuxLoopbackPort:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
             enlarge_buffers(self._socket)
             self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # bound to lo
-            self._raw[4] = _raw_socket(socket.AF_INET)
+            self._raw[4] = _raw_socket(socket.AF_INET, sockets)
             if _IPV6_LIST.exists():
-                self._raw[6] = _raw_socket(socket.AF_INET6)
+                self._raw[6] = _raw_socket(socket.AF_INET6, sockets)
                 self._raw[6].setsockopt(socket.IPPROTO_IPV6, _IPV6_HDRINCL, 1)
         except OSError as error:
             self.close()
@@ -138,11 +143,22 @@ class LinuxLoopbackPort:
         now = time.monotonic()
         home, until = self._homes.get(far, ("", 0.0))
         if now >= until:
-            home = _source_toward(far, self._mark)
+            home = self._source_toward(far)
             if len(self._homes) >= _MAX_HOMES:
                 self._homes.clear()
             self._homes[far] = home, now + _HOME_FOR_S
         return home
+
+    def _source_toward(self, far: str) -> str:
+        """By a socket that sends nothing; ::1 where there is no route."""
+        with self._sockets(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            try:
+                if self._mark:
+                    asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+                asking.connect((far, 9))
+            except OSError:
+                return _HOME[6]
+            return str(asking.getsockname()[0])
 
     def close(self) -> None:
         if hasattr(self, "_reader"):
@@ -184,21 +200,9 @@ def ip_packet(source: AddrPort, to: AddrPort, payload: bytes) -> bytes:
     return header + struct.pack(">HHHH", source.port, to.port, length, checksum) + payload
 
 
-def _source_toward(far: str, mark: int) -> str:
-    """By a socket that sends nothing; ::1 where there is no route."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
-        try:
-            if mark:
-                asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-            asking.connect((far, 9))
-        except OSError:
-            return _HOME[6]
-        return str(asking.getsockname()[0])
-
-
-def _raw_socket(family: socket.AddressFamily) -> socket.socket:
+def _raw_socket(family: socket.AddressFamily, sockets: OpenSocket = open_socket) -> socket.socket:
     """Sends whole packets and receives nothing."""
-    return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
+    return sockets(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
 
 
 def _destination(control: list[tuple[int, int, bytes]]) -> int:

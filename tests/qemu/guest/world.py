@@ -18,6 +18,7 @@ from ipaddress import ip_network
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.drivers.loopback import LinuxLoopbackPort, LinuxMeshPort
+from appliance.drivers.sockets import open_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.drivers.wireguard_device import NetlinkWireGuardDevice
 from appliance.engine.kernel import KernelEngine
@@ -97,7 +98,7 @@ class Node:
         self.sink = Sink(lambda peer, packets: self.world.relay(self.key, peer, packets))
         self.engine = KernelEngine(
             NetlinkWireGuardDevice("waypost0", 1280),
-            lambda: LinuxLoopbackPort(MARK),
+            lambda: LinuxLoopbackPort(MARK, self._open_socket),
             lambda: LinuxMeshPort("waypost0"),
             lambda port: open_udp_ports(port, mark=MARK),
             self.host.nft,
@@ -108,6 +109,11 @@ class Node:
         )
         self.engine.set_sink(self.sink)
         return self.engine
+
+    def _open_socket(self, family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+        """Also when the engine runs: it asks for routes now and then."""
+        with inside(self.host):
+            return open_socket(family, kind, protocol)
 
     async def start(self, *others: Node) -> None:
         with inside(self.host):
