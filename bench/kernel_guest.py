@@ -21,7 +21,7 @@ from tests.qemu.guest.world import PORT, Node, World, ping, two_hosts, until
 
 PAIRS = 15
 RELAYED_RUNS = 5
-SECONDS = 3
+SECONDS = 2
 
 
 async def iperf(sender: Node, receiver: Node) -> float:
