@@ -9,6 +9,7 @@ Programs on gateway-a and host-a try to reach the web server all the time. What 
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -123,6 +124,15 @@ def check_silence(world: ExitWorld, watch: UplinkWatch, what: str) -> None:
     assert not leaked, f"{what}: {len(leaked)} packets left outside the tunnel, the first: {leaked[:5]}"
 
 
+def roam(site: Site) -> None:
+    """The uplink goes and comes back, addresses and default routes with it."""
+    site.gateway.ip("link set eth0 down")
+    site.gateway.ip("link set eth0 up")
+    site.gateway.ip(f"route add default via 192.168.{site.index}.1 dev eth0")
+    site.gateway.ip(f"addr add 2001:db8:{site.index}::2/64 dev eth0 nodad")
+    site.gateway.ip(f"route add default via 2001:db8:{site.index}::1 dev eth0")
+
+
 def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None:
     world = exit_world(lab, tmp_path)
     sites, gateway, host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
@@ -139,6 +149,13 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         assert sites.a.json("exit", "status")["reachable"] is True
         watch.take()
         check_silence(world, watch, "the exit in use")
+        assert sites.a.process is not None
+        sites.a.process.popen.send_signal(signal.SIGSTOP)
+        check_silence(world, watch, "the daemon asleep")
+        sites.a.process.popen.send_signal(signal.SIGCONT)
+        roam(sites.site_a)
+        check_silence(world, watch, "another network")
+        wait_for_exit(world, gateway, sites.site_b)
         sites.b.kill()
         check_silence(world, watch, "the exit's daemon killed")
         assert world.seen_from(gateway) == (None, None)
