@@ -96,19 +96,26 @@ class Terrain:
             for address in (ip if site.hosts_are_global else None, ip6):
                 if address is not None:
                     site.edge.guard(address)
-        if site.plan.forwarded and self.first_of_site(number):
-            nat = site.guards[0]
-            assert isinstance(nat, Nat)
+        nat = self.router_of(number)
+        if nat is not None and (site.plan.forwarded or self._perfect):
             nat.forward(node.port, host.local)
         return host
 
+    def router_of(self, number: int) -> Nat | None:
+        """The NAT next to the node if it forwards a port to it, by hand or on request."""
+        site = self.sites[self.plan.nodes[number].site]
+        nat = site.guards[0] if site.guards else None
+        wanted = (site.plan.forwarded or site.plan.maps_ports) and self.first_of_site(number)
+        return nat if wanted and isinstance(nat, Nat) else None
+
+    def mapped_endpoints(self, number: int) -> tuple[AddrPort, ...]:
+        """The outside of the port that is forwarded to the node, one way or the other."""
+        nat = self.router_of(number)
+        return () if nat is None else (AddrPort(nat.external_ip, self.plan.nodes[number].port),)
+
     def static_endpoints(self, number: int) -> tuple[AddrPort, ...]:
         """What an operator would tell the node: the forwarded port."""
-        node = self.plan.nodes[number]
-        site = self.sites[node.site]
-        if not site.plan.forwarded or not self.first_of_site(number):
-            return ()
-        return (AddrPort(site.guards[0].external_ip, node.port),)
+        return self.mapped_endpoints(number) if self.plan.sites[self.plan.nodes[number].site].forwarded else ()
 
     def first_of_site(self, number: int) -> bool:
         site = self.plan.nodes[number].site

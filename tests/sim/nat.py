@@ -5,6 +5,7 @@ A binding dies when nothing went out through it for `timeout`; what it lets in f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
@@ -97,6 +98,9 @@ class Nat:
         self._bindings: dict[object, _Binding] = {}
         self._by_port: dict[int, _Binding] = {}
         self._forwards: dict[int, AddrPort] = {}
+        self._leases: dict[int, tuple[AddrPort, float]] = {}
+        self.rebooted: Callable[[], None] | None = None
+        """Told after a reboot."""
         self._counter = pool[0] + world.randomness.below(pool[1])
         self._counted_at = world.now
         inner.gateway = self
@@ -105,6 +109,18 @@ class Nat:
     def forward(self, port: int, inside: AddrPort) -> None:
         """A port forward by hand."""
         self._forwards[port] = inside
+
+    def lease(self, wanted: int, inside: AddrPort, seconds: float) -> int:
+        """A forward on request, the wished port if it is free; 0 seconds end it. The port, 0 when there is none."""
+        held = next((port for port, (owner, _) in self._leases.items() if owner == inside), 0)
+        if not seconds:
+            self._leases.pop(held, None)
+            return 0
+        port = held or wanted
+        while not held and (self._taken(port) or port < LOW_PORT):
+            port = LOW_PORT + self.world.randomness.below(PORTS)
+        self._leases[port] = (inside, self.world.now + seconds)
+        return port
 
     # Ports
 
@@ -118,7 +134,14 @@ class Nat:
                 return source, to
 
     def _taken(self, port: int) -> bool:
-        return port in self._by_port or port in self._forwards
+        return port in self._by_port or self._forward_of(port) is not None
+
+    def _forward_of(self, port: int) -> AddrPort | None:
+        """To whom the port belongs by hand or by lease."""
+        leased = self._leases.get(port)
+        if leased is not None and leased[1] >= self.world.now:
+            return leased[0]
+        return self._forwards.get(port)
 
     def _port(self, source: AddrPort) -> int:
         match self.allocation:
@@ -189,15 +212,15 @@ class Nat:
             self._inbound(outside, to, data)
 
     def _forwarded(self, source: AddrPort) -> AddrPort | None:
-        for port, inside in self._forwards.items():
-            if inside == source:
+        for port in (*self._forwards, *self._leases):
+            if self._forward_of(port) == source:
                 return AddrPort(self.external_ip, port)
         return None
 
     def _inbound(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
         if self.blocks_udp:
             return
-        inside = self._forwards.get(to.port)
+        inside = self._forward_of(to.port)
         if inside is None:
             binding = self._by_port.get(to.port)
             if binding is None or self._dead(binding):
@@ -208,9 +231,12 @@ class Nat:
         self.inner.send(source, inside, data)
 
     def reboot(self) -> None:
-        """Every binding is lost; forwards are configuration and stay."""
+        """Every binding and lease is lost; forwards are configuration and stay."""
         self._bindings.clear()
         self._by_port.clear()
+        self._leases.clear()
+        if self.rebooted is not None:
+            self.rebooted()
 
 
 class Firewall:
@@ -228,18 +254,20 @@ class Firewall:
         self.world, self.inner, self.outer = world, inner, outer
         self.filtering, self.timeout = filtering, timeout
         self.blocks_udp = False
+        self._guarded: set[str] = set()
         self._flows: dict[AddrPort, dict[AddrPort, float]] = {}
 
     def guard(self, ip: str) -> None:
         """An address of the inner realm that the outer one reaches through here."""
         self.outer.attach(ip, self._inbound)
+        self._guarded.add(ip)
         if ":" in ip:
             self.inner.gateway_v6 = self
         else:
             self.inner.gateway = self
 
     def send(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
-        if not self.blocks_udp:
+        if not self.blocks_udp and to.ip not in self._guarded:  # who has left the inside is not outside
             self._flows.setdefault(source, {})[to] = self.world.now
             self.outer.send(source, to, data)
 

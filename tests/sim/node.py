@@ -12,7 +12,7 @@ from appliance.magicsock.driver import Driver
 from appliance.magicsock.hard_nat.plan import MAX_SOCKETS
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.outbox import PingAnswered, RelayAsked
-from appliance.magicsock.status import PathStatus
+from appliance.magicsock.status import PathStatus, PortMappingSeen
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.types.addresses import Address, AddrPort
@@ -50,6 +50,7 @@ class SimNode:
         self.received: dict[NodePublicKey, list[tuple[float, bytes]]] = defaultdict(list)
         self.paths: dict[NodePublicKey, list[tuple[float, PathKind, AddrPort | None]]] = defaultdict(list)
         self._static, self.side_sockets = tuple(static), side_sockets
+        self._mapped: PortMappingSeen | None = None
         self.quiet: set[NodePublicKey] = set()
         self.pings: list[PingAnswered] = []
         self.events: list[object] = []
@@ -79,6 +80,8 @@ class SimNode:
     def _start(self) -> None:
         self.machine.set_node_key(self.key, self.world.now)
         self.machine.set_derp_map(self._derp.derp_map(), self.world.now)
+        if self._mapped is not None:
+            self.machine.set_port_mapping(self._mapped, self.world.now)
         if self._static:
             self.machine.set_static_endpoints(self._static, self.world.now)
         self.driver.drain()
@@ -92,6 +95,12 @@ class SimNode:
         self._make()
         self._control.restart(self.id, self.machine.disco_public_key)
         self._start()
+
+    def port_mapped(self, seen: PortMappingSeen) -> None:
+        """The router mapped a port to us, or took it back; known to a later life too, as a mapper asks at once."""
+        self._mapped = seen
+        self.machine.set_port_mapping(seen, self.world.now)
+        self.driver.drain()
 
     def suspend(self, seconds: float) -> None:
         """Sleep: deaf and dumb, timers wait. On waking the clock has leapt, and the system tells of the link."""

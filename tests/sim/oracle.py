@@ -75,7 +75,7 @@ def _stun(realm: Realm, ip: str) -> None:
 def _players(terrain: Terrain) -> list[_Player]:
     for ip in (*_STUN, _STUN_V6):
         _stun(terrain.internet, ip)
-    players = [_Player(i, host, terrain.static_endpoints(i)) for i, host in enumerate(terrain.hosts)]
+    players = [_Player(i, host, terrain.mapped_endpoints(i)) for i, host in enumerate(terrain.hosts)]
     for player in players:
         for ip in (*_STUN, _STUN_V6):
             player.say(AddrPort(ip, 3478), "stun", -1)

@@ -53,7 +53,7 @@ class SitePlan:
 
     `carrier`: number of the carrier's NAT that stands outermost, shared with other sites. `v6`: global IPv6 behind a
     firewall. `forwarded`: the router forwards the first node's port by hand, and the node is told so. `subnet` of the
-    LAN: sites may have the same.
+    LAN: sites may have the same. `maps_ports`: the router does on request what `forwarded` is by hand.
     """
 
     nats: tuple[NatPlan, ...] = ()
@@ -61,6 +61,7 @@ class SitePlan:
     firewall: Filtering | None = None
     v6: bool = False
     forwarded: bool = False
+    maps_ports: bool = False
     subnet: int = 1
     delay: float = 0.005
     jitter: float = 0.0
@@ -73,6 +74,7 @@ class SitePlan:
         words += [f"firewall {self.firewall.name.lower()}"] if self.firewall is not None else []
         words += ["IPv6"] if self.v6 else []
         words += ["port forwarded"] if self.forwarded else []
+        words += ["router maps ports"] if self.maps_ports else []
         words += [f"loss {self.loss:.1%}"] if self.loss else []
         return f"192.168.{self.subnet}.0/24 behind " + ", ".join(words)
 
@@ -165,6 +167,7 @@ class _Dice:
             firewall=list(Filtering)[self.below(3)] if open_site and self.one_in(2) else None,
             v6=self.one_in(4),
             forwarded=layers == 1 and self.one_in(10),
+            maps_ports=layers > 0 and self.one_in(8),
             subnet=1 if self.one_in(4) else number + 1,
             delay=self.between(0.0005, 0.03),
             jitter=self.between(0, 0.01),

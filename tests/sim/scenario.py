@@ -18,6 +18,7 @@ from tests.sim.node import SimNode
 from tests.sim.oracle import LOSSY_S, verdicts
 from tests.sim.outcome import Outcome
 from tests.sim.plan import FaultKind, Plan, draw
+from tests.sim.port_mapping import MappingRouter, SimPortMapper
 from tests.sim.servers import Control, DerpWorld, Region
 from tests.sim.world import World
 
@@ -44,14 +45,27 @@ class Network:
         self.derp = DerpWorld(self.world, self.terrain.internet, regions)
         self.control = Control(self.world)
         self.nodes = [self._node(number) for number in range(len(plan.nodes))]
+        self.mappers = {number: mapper for number in range(len(plan.nodes)) if (mapper := self._mapper(number))}
 
     def _node(self, number: int) -> SimNode:
         static = self.terrain.static_endpoints(number)
         host = self.terrain.hosts[number]
         return SimNode(self.world, f"n{number + 1}", number + 1, host, self.derp, self.control, static=static)
 
+    def _mapper(self, number: int) -> SimPortMapper | None:
+        site = self.plan.sites[self.plan.nodes[number].site]
+        nat = self.terrain.router_of(number)
+        if nat is None or not site.maps_ports or site.forwarded:
+            return None
+        node, router_ip = self.nodes[number], f"192.168.{site.subnet}.1"
+        MappingRouter(self.world, node.host.realm, router_ip, nat)
+        return SimPortMapper(self.world, node, node.host, router_ip)
+
     def pairs(self) -> list[Pair]:
-        stable = [self.plan.stable(number) for number in range(len(self.plan.nodes))]
+        plan = self.plan
+        stable = [
+            plan.stable(number) and not plan.sites[node.site].maps_ports for number, node in enumerate(plan.nodes)
+        ]
         return pairs_of(self.nodes, verdicts(self.plan), stable)
 
     def talk(self) -> None:
@@ -105,6 +119,8 @@ class Network:
         Nat(self.world, realm, self.terrain.internet, "198.51.100.99")
         victim.host.move(realm, "192.168.200.10")
         if noticed:
+            if (mapper := self.mappers.get(self.plan.victim)) is not None:
+                mapper.network_lost()
             victim.link_changed()
 
 

@@ -62,7 +62,14 @@ def _simpler_sites(site: SitePlan) -> Iterator[SitePlan]:
     if len(site.nats) > 1:
         yield replace(site, nats=site.nats[1:])
         yield replace(site, nats=site.nats[:-1])
-    for plain in ({"v6": False}, {"forwarded": False}, {"firewall": None}, {"loss": 0.0}, {"doubled": 0.0}):
+    for plain in (
+        {"v6": False},
+        {"forwarded": False},
+        {"maps_ports": False},
+        {"firewall": None},
+        {"loss": 0.0},
+        {"doubled": 0.0},
+    ):
         if any(getattr(site, name) != value for name, value in plain.items()):
             yield replace(site, **plain)
     if site.jitter or site.delay != 0.005:

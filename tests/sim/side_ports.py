@@ -45,5 +45,8 @@ class HostSidePorts:
             if port is not None:
                 self._host.close(port)
 
+    def port_of(self, number: int) -> int:
+        return self._ports[number]
+
     def __len__(self) -> int:
         return len(self._ports)

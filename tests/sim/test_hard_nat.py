@@ -69,6 +69,22 @@ def test_ok__dead_way_is_left_in_three_seconds(story):
     assert max(a.longest_silence(b, at, story.world.now), b.longest_silence(a, at, story.world.now)) < 3.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_ok__both_sides_end_on_the_same_opening(seed):
+    """Of a small pool many openings are met; each side proves one by itself."""
+    story = Story(f"openings {seed}", regions=3)
+    a, b = pair(story, {**HARD, "allocation": Allocation.RANDOM, "pool": SMALL})
+    assert story.direct(a, b, within=50)
+    story.world.run(20)
+    used = a.machine.side_route(b.key, story.world.now).socket
+    binding = story.nats[a]._by_port[b.status(a).endpoint.port]
+    assert binding.inside.port == a.side.port_of(used)
+    story.nats[b].reboot()
+    at = story.world.now
+    story.world.run(10)
+    assert max(a.longest_silence(b, at, story.world.now), b.longest_silence(a, at, story.world.now)) < 3.0
+
+
 def test_ok__two_hard_nats_stay_on_the_relay_without_a_storm(story):
     a, b = pair(story, {**HARD, "allocation": Allocation.RANDOM}, {**HARD, "allocation": Allocation.RANDOM})
     story.world.run(60)

@@ -169,3 +169,28 @@ def test_ok__firewall_lets_answers_in_until_it_forgets():
         net.send(AddrPort(remote, 1), AddrPort(ip, 5000), b"late")
         world.run(0)
         assert heard == []
+
+
+def test_ok__packets_to_a_host_that_left_do_not_circle():
+    world = World("firewall")
+    lan, net = Realm(world, Quality(0.001)), Realm(world, Quality(0.001))
+    firewall = Firewall(world, lan, net, filtering=Filtering.ENDPOINT_INDEPENDENT)
+    host = Host(world, lan, "192.0.2.1", 5000)
+    firewall.guard("192.0.2.1")
+    host.move(Realm(world, Quality(0.001)), "192.168.9.9")
+    net.send(AddrPort(SERVER, 1), AddrPort("192.0.2.1", 5000), b"late")
+    world.run(1)
+    assert not world._queue
+
+
+def test_ok__leases_end_with_their_time_and_with_the_state():
+    bench = Bench(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT)
+    assert bench.nat.lease(7777, bench.inside.local, 60.0) == 7777
+    assert bench.nat.lease(7778, bench.inside.local, 60.0) == 7777, "one for each inside port"
+    assert bench.back(AddrPort(OTHER, 9), 7777)
+    assert bench.out() == 7777
+    bench.world.run(61)
+    assert not bench.back(AddrPort(OTHER, 9), 7777)
+    assert bench.nat.lease(7777, bench.inside.local, 60.0) == 7777
+    bench.nat.reboot()
+    assert not bench.back(AddrPort(OTHER, 9), 7777)

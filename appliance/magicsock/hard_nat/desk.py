@@ -47,6 +47,9 @@ CLASS_FRESH_S = 600.0
 SEQUENTIAL_FRESH_S = 1.0
 STOCK_MESSAGES = 3
 STOCK_INTERVAL_S = 8.0
+FOLLOW_S = 4.0
+"""Several openings may have been met. The peer's heartbeats show which one it uses; a way that both use stays open
+when a NAT forgets, for each side's packets open it for the other's."""
 HEARD_RECENTLY_S = 1.5
 PREDICTION_AGE_S = 0.15
 """From the last question to the first opener: what a sequential NAT may have given to others meanwhile."""
@@ -173,9 +176,15 @@ class HardNatDesk:
         return True
 
     def pinged(self, peer: PeerPaths, source: AddrPort, socket: int, now: float) -> None:
-        """The peer's ping came through one of our openings: prove the way back."""
-        if self.shelf.hit(peer.node.key, socket, now) and not peer.settled(now):
+        """The peer's ping came through one of our openings: prove the way back, or take the way that the peer takes."""
+        used = peer.best.socket if peer.best is not None else 0
+        used_at = self.shelf.last_hit(peer.node.key, used)
+        if not self.shelf.hit(peer.node.key, socket, now):
+            return
+        if not peer.settled(now):
             peer.probe(source, now, socket)
+        elif used and used != socket and now - used_at > FOLLOW_S and peer.best is not None:
+            peer.best = replace(peer.best, socket=socket)
 
     def receive(self, peer: PeerPaths, message: HardNat, now: float) -> None:
         """The peer's word, authenticated."""

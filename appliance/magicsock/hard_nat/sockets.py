@@ -57,6 +57,11 @@ class SocketShelf:
         self._kept[peer].hits[number] = now
         return True
 
+    def last_hit(self, peer: NodePublicKey, number: int) -> float:
+        """When a ping of the peer came by the socket, long ago for never."""
+        kept = self._kept.get(peer)
+        return kept.hits.get(number, float("-inf")) if kept is not None else float("-inf")
+
     def set_winner(self, peer: NodePublicKey, number: int, now: float) -> None:
         """The socket that the peer's packets go out by, 0 = the main one."""
         kept = self._kept.get(peer)
