@@ -29,6 +29,10 @@ class NodeFacts(Protocol):
 
     def counters(self) -> dict[str, int]: ...
 
+    async def app_domains(self) -> dict[str, list[str]]:
+        """Addresses that the app connector learned, by name."""
+        ...
+
 
 def node_routes(facts: NodeFacts) -> C2nTable:
     """The table of a gateway; features add theirs."""
@@ -49,6 +53,9 @@ def node_routes(facts: NodeFacts) -> C2nTable:
     def sockets(_head: RequestHead, _body: bytes) -> C2nReply:
         return 200, TEXT, "".join(f"{name} {value}\n" for name, value in sorted(facts.counters().items())).encode()
 
+    async def app_domains(_head: RequestHead, _body: bytes) -> C2nReply:
+        return _json({"Domains": await facts.app_domains()})
+
     table.add("GET POST", "/debug/netmap", netmap)
     table.add("GET", "/debug/health", health)
     table.add("GET", "/debug/prefs", prefs)
@@ -58,7 +65,7 @@ def node_routes(facts: NodeFacts) -> C2nTable:
     table.add("GET", "/posture/identity", _no_posture)
     table.add("GET", "/tls-cert-status", _no_certificate)
     table.add("GET", "/vip-services", _no_services)
-    table.add("GET", "/appconnector/routes", _no_domains)
+    table.add("GET", "/appconnector/routes", app_domains)
     return table
 
 
@@ -79,10 +86,6 @@ def _no_certificate(head: RequestHead, _body: bytes) -> C2nReply:
 
 def _no_services(_head: RequestHead, _body: bytes) -> C2nReply:
     return _json({"VIPServices": [], "ServicesHash": ""})
-
-
-def _no_domains(_head: RequestHead, _body: bytes) -> C2nReply:
-    return _json({"Domains": {}})
 
 
 def _json(value: Any) -> C2nReply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from appliance.api.values import Metric
@@ -75,6 +75,8 @@ class MeshServices:
         self.c2n: C2nTable = node_routes(self)
         self.plugin_metrics: Callable[[], Collection[Metric]] = tuple
         """Given once the plugins are there."""
+        self.learned_domains: Callable[[], Awaitable[dict[str, list[str]]]] = _no_domains
+        """Of the app connector; given once the plugins are there."""
         self.offers_names: Callable[[], bool] = lambda: False
         """Whether peers may have names looked up here; given once the plugins are there."""
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
@@ -118,6 +120,9 @@ class MeshServices:
 
     # NodeFacts
 
+    async def app_domains(self) -> dict[str, list[str]]:
+        return await self.learned_domains()
+
     def netmap(self) -> dict[str, Any]:
         view: NetmapView | None = self._situation.view
         return plain_netmap(view) if view is not None else {}
@@ -158,3 +163,7 @@ class MeshServices:
             Sample(each.name, each.value, each.help, str(each.kind), each.labels) for each in self.plugin_metrics()
         ]
         return exposition(samples)
+
+
+async def _no_domains() -> dict[str, list[str]]:
+    return {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
+import msgspec
 import structlog
 
 from appliance.c2n.settings import add_settings
@@ -40,7 +41,7 @@ from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
-from appliance.drivers.helper import HelperClient
+from appliance.drivers.helper import HelperClient, HelperError
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.plugin_launcher import AppsLauncher
@@ -232,6 +233,7 @@ def join_gateway(
     mesh = MeshServices(core, situation)
     mesh.plugin_metrics = plugins.hooks.metrics
     mesh.offers_names = lambda: offers_names(plugins)
+    mesh.learned_domains = lambda: learned_domains(plugins)
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
     backend.refresh = applier.refresh
@@ -256,6 +258,15 @@ def offers_names(plugins: PluginHost) -> bool:
     """Peers look names up at exits and app connectors (apps spec 1.5)."""
     is_exit = any(route.endswith("/0") for route in plugins.hooks.contribute_routes())
     return is_exit or plugins.hooks.contribute_hostinfo().flags.get("AppConnector", False)
+
+
+async def learned_domains(plugins: PluginHost) -> dict[str, list[str]]:
+    """Addresses by the name that the app connector learned them for; none while it is off."""
+    try:
+        reply = await plugins.run_command("app_connector", "routes", ())
+        return msgspec.convert(msgspec.json.decode(reply.text)["domains"], dict[str, list[str]])
+    except (ApplianceError, msgspec.MsgspecError, KeyError):
+        return {}
 
 
 def load_plugins(core: Core, backend: PluginBackend, prefs: Prefs) -> PluginHost:
@@ -305,6 +316,8 @@ async def clean_up(router: Router, interface: str, *, guard: bool = False) -> No
 async def clean_up_only(config: Config) -> None:
     """`waypostd --clean-up`. Raises `ApplianceError`."""
     refuse_if_served(config.daemon.socket)
+    with suppress(HelperError):  # without a helper nothing was set; nobody answers names now, whatever forwards
+        await HelperClient(config.daemon.helper_socket).set_resolver(())
     if left_by_crash(config.tunnel):
         log.info("left for the next start: the kernel goes on forwarding", interface=config.tunnel.interface)
         return

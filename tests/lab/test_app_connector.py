@@ -147,6 +147,9 @@ def test_ok__chosen_names_leave_by_the_connector(world: World) -> None:
     assert set(learned(sites)) == {f"{APP}/32", f"{MOVED}/32"}
     assert world.leaves_from("plain.example") == SITE_A
 
+    told = sites.control.run("nodes", "c2n", "gateway-b", "/appconnector/routes")
+    assert MOVED in json.loads(told.stdout)["Domains"]["shop.example"]
+
     # Kept over a restart, without a question.
     sites.b.process.stop() if sites.b.process is not None else None
     sites.b.start()

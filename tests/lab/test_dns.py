@@ -101,6 +101,10 @@ def short(host: Namespace, *words: str, server: str = SERVICE) -> list[str]:
     return result.stdout.split() if result.code == 0 else []
 
 
+def own_state(world: World) -> tuple[str, ...]:
+    return ("--state-dir", str(world.a.directory / "state"), "--socket", str(world.a.socket))
+
+
 def upstreams(world: World) -> list[str]:
     return [each["name"] for each in world.a.json("dns", "status")["upstreams"]]
 
@@ -183,6 +187,17 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     for process in world.names.processes:
         process.stop()
     assert short(host, "late.example") == ["198.51.100.8"]
+
+    # What a killed daemon left goes with the clean-up that systemd runs, or with the next start.
+    world.a.kill()
+    assert SERVICE in resolv_conf.read_text()
+    cleaned = command(
+        host, *world.a.wrapper, str(PROGRAMS / "waypostd"), *world.a.options, *own_state(world), "--clean-up"
+    )
+    assert cleaned.code == 0, cleaned.stderr
+    assert resolv_conf.read_text() == FORMER
+    world.a.start()
+    wait_until(lambda: SERVICE in resolv_conf.read_text(), 40, "the host's resolver to be set anew")
 
     # Killed, the host's file is ours still; the next start uses what was before, and a clean end puts it back.
     world.a.kill()

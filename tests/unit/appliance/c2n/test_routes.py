@@ -30,6 +30,9 @@ class Facts:
     def counters(self) -> dict[str, int]:
         return {"b": 2, "a": 1}
 
+    async def app_domains(self) -> dict[str, list[str]]:
+        return {"shop.example": ["203.0.113.1"]}
+
 
 async def ask(
     method: str, target: str, body: bytes = b"", headers: str = "", table: C2nTable | None = None
@@ -56,7 +59,7 @@ async def test_ok__echo_by_any_method(method: str) -> None:
         ("GET", "/posture/identity", {"PostureDisabled": True}),
         ("GET", "/tls-cert-status?domain=a.example", {"Missing": True}),
         ("GET", "/vip-services", {"VIPServices": [], "ServicesHash": ""}),
-        ("GET", "/appconnector/routes", {"Domains": {}}),
+        ("GET", "/appconnector/routes", {"Domains": {"shop.example": ["203.0.113.1"]}}),
     ],
 )
 async def test_ok__json(method: str, target: str, answer: Any) -> None:
