@@ -26,6 +26,7 @@ BENCHES = (
     "netmap_apply",
     "kernel_tcp",
     "dns",
+    "sim_speed",
 )
 
 
