@@ -14,6 +14,8 @@ FORMER = "etc/resolv.conf.before-waypost"
 NSSWITCH = "etc/nsswitch.conf"
 UPSTREAM = ("run/systemd/resolve/resolv.conf", "run/NetworkManager/no-stub-resolv.conf")
 INTERFACES = ("run/resolvconf/interface", "run/resolvconf/interfaces", "run/resolvconf/keys")
+RESOLVED_SOCKET = "run/systemd/resolve/io.systemd.Resolve"
+"""systemd-resolved makes it anew at each start."""
 OUR_ENTRIES = ("tun-waypost.inet", "waypost")
 
 
@@ -30,7 +32,16 @@ def read_host(root: Path = Path("/")) -> HostFiles:
         nsswitch=_text(root / NSSWITCH),
         upstream=next((text for name in UPSTREAM if (text := _text(root / name))), ""),
         interfaces=tuple(_text(path) for path in entries if path.name not in OUR_ENTRIES),
+        resolved_run=_made(root / RESOLVED_SOCKET),
     )
+
+
+def _made(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_ino} {found.st_ctime_ns}"
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -30,6 +30,8 @@ class HostFiles:
     """Where systemd-resolved or NetworkManager write the resolvers that they ask."""
     interfaces: tuple[str, ...] = ()
     """What resolvconf was told by others."""
+    resolved_run: str = ""
+    """Tells one run of systemd-resolved from the next, which knows nothing of what it was told before."""
 
     @property
     def ours(self) -> bool:

@@ -62,6 +62,7 @@ class DnsService:
         self._attached: tuple[AttachedPrefix, ...] = ()
         self._exit = ""
         self._told: ResolverWish | None = None
+        self._resolved_run = ""
         self._retry_at = 0.0
         self._overwritten_at = 0.0
         self._checked: tuple[Upstream, ...] = ()
@@ -225,7 +226,7 @@ class DnsService:
     async def _set_host(self) -> None:
         wish = self._wish()
         now = time.monotonic()
-        if wish == self._told and not self._written_over(wish, now):
+        if wish == self._told and not self._forgotten(wish) and not self._written_over(wish, now):
             return
         if now < self._retry_at and self._told is None:
             return
@@ -236,7 +237,7 @@ class DnsService:
             if wish.nameservers or error.code != "helper-away":  # where no helper is, nothing was ever set
                 self._core.note(os=OsState(error=error.text, mend=error.mend, code=error.code))
             return
-        self._told = wish
+        self._told, self._resolved_run = wish, self._files.resolved_run
         over = self._core.state.os.overwritten
         if wish.nameservers:
             await self._host.log(LogLevel.INFO, "host_resolver_set", {"way": str(wish.way)})
@@ -255,6 +256,11 @@ class DnsService:
             return ResolverWish(way)
         names = self._core.names
         return make_wish(way, names.search, (*names.zones, *routes.suffixes), split=split, versions=state.versions())
+
+    def _forgotten(self, wish: ResolverWish) -> bool:
+        """Whether systemd-resolved has been started anew since it was told."""
+        asked = bool(wish.nameservers) and wish.way is ResolverWay.RESOLVED
+        return asked and self._files.resolved_run != self._resolved_run
 
     def _written_over(self, wish: ResolverWish | None, now: float) -> bool:
         """Whether somebody else has written the file since we did; how often is told as long as it goes on."""

@@ -140,6 +140,24 @@ async def test_ok__a_file_that_others_write_over_is_written_again_and_told() -> 
         task.cancel()
 
 
+async def test_ok__systemd_resolved_is_told_again_after_its_restart() -> None:
+    running = Running(MagicDnsConfig(os="resolved"))
+    running.files = HostFiles("nameserver 127.0.0.1\n", resolved_run="1")
+    running.plugin.appliance_netmap_changed(JOINED)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(running.service.run())
+        await running.until(lambda: running.host.resolver_wishes and running.host.resolver_wishes[-1].nameservers)
+        told = len(running.host.resolver_wishes)
+        assert running.host.resolver_wishes[-1].domains == ("mesh.example",)
+        for _ in range(5):
+            running.core.changed.set()
+            await asyncio.sleep(0.01)
+        assert len(running.host.resolver_wishes) == told
+        running.files = HostFiles("nameserver 127.0.0.1\n", resolved_run="2")
+        await running.until(lambda: len(running.host.resolver_wishes) == told + 1)
+        task.cancel()
+
+
 @pytest.mark.parametrize(("os", "told"), [("auto", False), ("file", True)])
 async def test_fail__no_helper(os: str, told: bool) -> None:
     running = Running(MagicDnsConfig(upstreams=("127.0.0.1:1",), os=os))

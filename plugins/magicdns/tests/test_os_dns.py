@@ -81,3 +81,11 @@ def test_ok__files_of_a_host(tmp_path: Path) -> None:
     assert files.link == "/run/waypost-helper/resolv.conf"
     assert files.upstream == "nameserver 10.0.0.1\n"
     assert files.interfaces == ("nameserver 10.0.0.2\n",)
+    assert files.resolved_run == ""
+    socket = tmp_path / "run/systemd/resolve/io.systemd.Resolve"
+    runs = []
+    for _ in range(2):
+        socket.unlink(missing_ok=True)
+        socket.touch()
+        runs.append(read_host(tmp_path).resolved_run)
+    assert runs[0] != runs[1]
