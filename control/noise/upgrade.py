@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from weakref import WeakSet
 
 from appliance.crypto.x25519 import clamp, public_key
@@ -15,6 +15,8 @@ from appliance.types.errors import DecodeError
 from appliance.types.keys import ChallengePrivateKey, MachinePrivateKey, MachinePublicKey
 from control.noise.connection import Spawn, TunnelConnection, TunnelHandler
 
+HANDSHAKES_PER_TURN = 16
+"""Of the loop, some 20 ms: when thousands of nodes come back at once, everything else still gets its turn."""
 MAX_TUNNELS_PER_MACHINE = 16
 """Clients hold one or two; more are leftovers, or somebody who wants our memory."""
 
@@ -32,6 +34,10 @@ class NoiseUpgrade:
         self._open: WeakSet[TunnelConnection] = WeakSet()
         self._idle: WeakSet[TunnelConnection] = WeakSet()
         self._by_machine: dict[MachinePublicKey, list[TunnelConnection]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._room = HANDSHAKES_PER_TURN
+        self._turn_due = False
+        self._waiting: deque[tuple[asyncio.Transport, bytes, bytes]] = deque()
         self.counters: Counter[str] = Counter()
         self._key_response = encode_key_response(public_key(private))
 
@@ -53,6 +59,33 @@ class NoiseUpgrade:
             self.counters[f"bad_upgrade_{error.reason}"] += 1
             _refuse(transport, 400, error.text)
             return
+        if self._room and not self._waiting:
+            self._room -= 1
+            self._begin(transport, initiation, leftover)
+        else:
+            transport.pause_reading()
+            self._waiting.append((transport, initiation, leftover))
+        self._await_turn()
+
+    def _await_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Those that waited, before any new ones."""
+        self._turn_due = False
+        self._room = HANDSHAKES_PER_TURN
+        while self._room and self._waiting:
+            transport, initiation, leftover = self._waiting.popleft()
+            if not transport.is_closing():
+                self._room -= 1
+                transport.resume_reading()
+                self._begin(transport, initiation, leftover)
+        if self._waiting:
+            self._await_turn()
+
+    def _begin(self, transport: asyncio.Transport, initiation: bytes, leftover: bytes) -> None:
         challenge = ChallengePrivateKey(clamp(self._randomness.bytes(32)))
         tunnel = ServerTunnel(
             self._private, initiation, ephemeral_seed=self._randomness.bytes(32), challenge=public_key(challenge)
@@ -89,7 +122,10 @@ class NoiseUpgrade:
         self._by_machine = {machine: held for machine, held in living if held}
 
     def close(self) -> None:
-        """Say goodbye on every open tunnel."""
+        """Say goodbye on every open tunnel; who waits for one is sent away."""
+        for transport, _, _ in self._waiting:
+            transport.abort()
+        self._waiting.clear()
         for connection in tuple(self._open):
             connection.close()
 
