@@ -148,6 +148,9 @@ def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) 
 def test_ok__a_running_transfer_goes_on(lab: Lab, tmp_path: Path) -> None:
     world = pair(lab, tmp_path, MEGABYTES)
     lab.namespaces["host"].ip(f"route add 100.64.0.0/10 via {SHARED}")
+    # Small buffers: what is under way at the event is not at its end already.
+    world.client.host.run("sysctl", "-q", "-w", "net.ipv4.tcp_rmem=4096 65536 131072")
+    lab.namespaces["host"].run("sysctl", "-q", "-w", "net.ipv4.tcp_wmem=4096 65536 131072")
     join(world, "--no-snat", "--plugin", f"subnet_router.shared_address={SHARED}")
     first = world.primary()
     (second,) = set(world.routers) - {first}
