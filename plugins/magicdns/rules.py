@@ -62,9 +62,15 @@ class LocalAnswer:
 
 @dataclass(slots=True)
 class _Node:
+    """`texts` are its addresses, parsed when somebody asks: a mesh has thousands of nodes, a question is about one."""
+
     name: str
-    addresses: tuple[Address, ...]
+    texts: tuple[str, ...]
     subdomains: bool
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(map(ip_address, self.texts))
 
 
 class LocalNames:
@@ -73,7 +79,7 @@ class LocalNames:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._by_name: dict[str, _Node] = {}
-        self._by_address: dict[Address, str] = {}
+        self._by_address: dict[str, str] = {}
         self._own: _Node | None = None
         self._own_id = ""
         self._v6_answers = False
@@ -135,10 +141,10 @@ class LocalNames:
 
     def _put(self, info: NodeInfo) -> _Node:
         self._forget(info.stable_id)
-        addresses = tuple(ip_address(text) for text in info.addresses)
-        node = _Node(info.name.lower(), addresses, SUBDOMAINS in info.capabilities)
+        node = _Node(info.name.lower(), info.addresses, SUBDOMAINS in info.capabilities)
         self._nodes[info.stable_id] = self._by_name[node.name] = node
-        self._by_address.update(dict.fromkeys(addresses, node.name))
+        for text in info.addresses:
+            self._by_address[text] = node.name
         return node
 
     def _forget(self, stable_id: str) -> None:
@@ -147,9 +153,9 @@ class LocalNames:
             return
         if self._by_name.get(node.name) is node:
             del self._by_name[node.name]
-        for address in node.addresses:
-            if self._by_address.get(address) == node.name:
-                del self._by_address[address]
+        for text in node.texts:
+            if self._by_address.get(text) == node.name:
+                del self._by_address[text]
 
     # --- questions
 
@@ -252,7 +258,7 @@ class LocalNames:
             return SERVICE_NAME
         if isinstance(address, IPv6Address) and address in _FOUR_TO_SIX:
             address = IPv4Address(100 << 24 | int(address) & 0xFFFFFF)
-        found = self._by_address.get(address, "")
+        found = self._by_address.get(str(address), "")
         if not found and isinstance(address, IPv6Address) and self._search and (label := via_label(address)):
             return f"{label}.{self._search[0]}"
         return found
