@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("control.machine")
 
 TEXT = "text/plain; charset=utf-8"
+MAPS_TURN_S = 0.05
+"""Longest time that full maps may hold the loop."""
 MAP_HEADERS = (("content-type", "application/json"),)
 STREAM_READ_ONLY_VERSION = 68
 NOT_SERVED = {
@@ -73,6 +75,7 @@ class MachineApi:
         self._requests = requests
         self._hub = hub
         self._one_map = asyncio.Lock()
+        self._maps_until = 0.0
         self._routes: dict[tuple[str, str], Callable[[TunnelConnection, RequestReceived], Awaitable[None]]] = {
             ("POST", "/machine/register"): self._register,
             ("POST", "/machine/map"): self._map,
@@ -172,9 +175,15 @@ class MachineApi:
             connection.respond(request.stream_id, 200, self._hub.one_map(node, message))
 
     async def _open(self, connection: TunnelConnection, request: RequestReceived, message: wire.MapRequest) -> None:
-        """One full map a turn of the loop: when all nodes come back at once, everything else still gets its turn."""
+        """Full maps for a while, then everything else gets its turn, also when all nodes come back at once.
+
+        Not one by one: what many newcomers mean for others is told together.
+        """
+        loop = asyncio.get_running_loop()
         async with self._one_map:
-            await asyncio.sleep(0)
+            if loop.time() >= self._maps_until:
+                await asyncio.sleep(0)
+                self._maps_until = loop.time() + MAPS_TURN_S
             node = self._owned_node(connection, message.node_key)
             connection.start_response(request.stream_id, 200, MAP_HEADERS)
             self._hub.open(connection, request.stream_id, node, message)
