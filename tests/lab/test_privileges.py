@@ -60,6 +60,13 @@ def network(host: Namespace) -> list[str]:
     return [host.run(*each) for each in commands]
 
 
+def sysctl_calls(helper: Process) -> list[tuple[str, str, int]]:
+    """Settings that were made: key, value, caller."""
+    lines = [line for line in calls(helper) if line["verb"] == "set-sysctl"]
+    assert {line["outcome"] for line in lines} == {"done"}
+    return [(line["key"], line["value"], line["uid"]) for line in lines]
+
+
 def calls(helper: Process) -> list[dict[str, object]]:
     """The audit trail."""
     lines = (json.loads(line) for line in helper.output().splitlines() if line.startswith("{"))
@@ -115,17 +122,13 @@ def test_ok__mesh_without_root(sites: TwoSites) -> None:
 
     # Kernel settings: by the helper where the daemon may not, and each call is in the audit trail.
     assert settings(gateway.host)[0] == settings(sites.b.host)[0] == "1"
-    done = [(line["verb"], line["key"], line["value"], line["uid"]) for line in calls(helper)]
-    assert ("set-sysctl", "net/ipv4/ip_forward", "1", UID) in done
-    assert {line["outcome"] for line in calls(helper)} == {"done"}
+    assert ("net/ipv4/ip_forward", "1", UID) in sysctl_calls(helper)
     assert "ip-forwarding-off" not in json.dumps(gateway.status()["health"])
 
     for one, earlier in ((gateway, before[0]), (sites.b, before[1])):
         one.must("down")
         wait_until(lambda one=one, earlier=earlier: network(one.host) == earlier, 10, f"{one.host.name} as before")
-    assert ("set-sysctl", "net/ipv4/ip_forward", "0", UID) in [
-        (line["verb"], line["key"], line["value"], line["uid"]) for line in calls(helper)
-    ]
+    assert ("net/ipv4/ip_forward", "0", UID) in sysctl_calls(helper)
 
 
 def test_fail__without_helper_and_with_read_only_settings_health_says_so(sites: TwoSites) -> None:
