@@ -155,9 +155,9 @@ async def measure(directory: Path) -> None:
             assert await ping(ours.a, ours.b.v4)
             assert await ping(plain.a, plain.b.v4)
             await until(lambda: bool(ours.a.sink.reports))
+            print(await passing_the_process(ours), flush=True)
             print(await compared(ours, plain, 1420), flush=True)
             print(await compared(ours, plain, 1280), flush=True)
-            print(await passing_the_process(ours), flush=True)
             print(await relayed(ours, middle([await iperf(ours.a, ours.b) for _ in range(RELAYED_RUNS)])), flush=True)
         finally:
             await ours.close()
