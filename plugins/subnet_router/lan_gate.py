@@ -1,6 +1,7 @@
 """Pure: whether this router serves a LAN now, from what is seen of it. It leaves fast and comes back slowly.
 
-A LAN is left at once when its port has no link, and when its probes failed `MISSES` times in a row. It is served again
+A LAN is left when its port has no link at two looks in a row, so that an address may be replaced in between, and when
+its probes failed `MISSES` times in a row. It is served again
 when all was well for a while; the while doubles with every loss, so that a cable with a bad contact does not move the
 whole site's traffic back and forth, and shrinks again after `CALM_S` without a loss.
 """
@@ -37,7 +38,7 @@ class LanGate:
         if not link and not probe:
             return self._good(lan, now)
         lan.good_since = None
-        lan.misses = MISSES if link else lan.misses + 1
+        lan.misses += MISSES - 1 if link else 1
         if lan.misses < MISSES or not lan.is_served:
             lan.reason = lan.reason and (link or probe)
             return False

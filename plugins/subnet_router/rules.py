@@ -69,11 +69,14 @@ def joined(*lists: Iterable[str]) -> tuple[str, ...]:
 def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozenset[str]) -> str:
     """What is wrong with the port to a LAN, "" = nothing. `before`: prefixes that were attached earlier in this run.
 
-    A LAN that was never attached lies behind another router; nothing is known of its ports.
+    A LAN that was never attached lies behind another router; nothing is known of its ports. With no port left that has
+    a link the gateway is cut off from everything, also from control: there is nobody to tell, and to forget the LAN
+    until the cable is back would only end the connections that wait for it.
     """
     prefix = ip_network(route)
-    mine = [lan for lan in attached if _related(ip_network(lan.prefix), prefix)]
-    if any(lan.up for lan in mine):
+    ports = [lan for lan in attached if not lan.interface.startswith(_VIRTUAL)]
+    mine = [lan for lan in ports if _related(ip_network(lan.prefix), prefix)]
+    if any(lan.up for lan in mine) or not any(lan.up for lan in ports):
         return ""
     if mine:
         return f"{mine[0].interface} has no link"

@@ -14,7 +14,7 @@ from plugins.subnet_router.state import RouterState
 
 INTERVAL_S = 1.0
 DOUBT_S = 0.3
-"""Instead of it while a probe did not answer."""
+"""Instead of it while a probe did not answer or a link is newly gone."""
 PROBE_LIMIT_S = 0.7
 HOLD_S = 12
 SHARE_MEND = "look at the log of waypostd; hosts keep using the other router"
@@ -62,9 +62,9 @@ class LanWatch:
             if attached != self._known:
                 await self._changed(attached)
             silent = await self._silent_probes()
-            await self._judge(attached, silent)
+            doubtful = await self._judge(attached, silent)
             await self._share(attached)
-            await self._host.sleep(DOUBT_S if silent else INTERVAL_S)
+            await self._host.sleep(DOUBT_S if silent or doubtful else INTERVAL_S)
 
     async def _share(self, attached: tuple[AttachedPrefix, ...]) -> None:
         """Hold the shared address while the LAN goes through here, and no longer."""
@@ -100,15 +100,18 @@ class LanWatch:
             await self._host.request_router_refresh("own networks changed")
             await self._host.log(LogLevel.INFO, "own_networks_changed", {"prefixes": [lan.prefix for lan in attached]})
 
-    async def _judge(self, attached: tuple[AttachedPrefix, ...], silent: frozenset[str]) -> None:
-        """Look at every LAN that is to be offered; tell control when what is offered changes."""
+    async def _judge(self, attached: tuple[AttachedPrefix, ...], silent: frozenset[str]) -> bool:
+        """Look at every LAN that is to be offered; tell control when what is offered changes. Whether to look soon."""
         wanted = self._state().wanted
         now = await self._host.now()
+        unlinked = set()
         for route in wanted:
             link = link_problem(route, attached, self._were_attached)
             probes = probes_in(route, self._state().config.probes)
             probe = f"{', '.join(probes)} does not answer" if probes and silent.issuperset(probes) else ""
             self._gate.observe(route, now, link=link, probe=probe)
+            if link:
+                unlinked.add(route)
         self._gate.keep(frozenset(wanted))
         lost = self._gate.lost()
         if lost.keys() != self._state().lost.keys():
@@ -116,6 +119,7 @@ class LanWatch:
             await self._host.log(LogLevel.WARNING, "served_networks_changed", {"lost": dict(lost)})
             for kind in (RefreshKind.HOSTINFO, RefreshKind.STATUS):
                 await self._host.request_refresh(kind, "a network was lost or is back")
+        return not unlinked <= lost.keys()
 
     async def _silent_probes(self) -> frozenset[str]:
         """All are asked at once."""

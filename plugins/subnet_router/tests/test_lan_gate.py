@@ -17,13 +17,20 @@ def until_served(gate: LanGate, now: float) -> float:
     return now - start
 
 
+def unplug(gate: LanGate, now: float) -> None:
+    for _ in range(2):
+        gate.observe(LAN, now, link="no link")
+
+
 def test_ok__never_heard_of_is_served() -> None:
     assert LanGate().lost() == {}
 
 
-def test_ok__a_link_counts_at_once_and_a_probe_after_some() -> None:
+def test_ok__a_link_counts_at_the_second_look_and_a_probe_after_some() -> None:
     gate = LanGate()
-    assert gate.observe(LAN, 0.0, link="eth1 has no link")
+    assert not gate.observe(LAN, 0.0, link="eth1 has no link")
+    assert gate.lost() == {}
+    assert gate.observe(LAN, 0.3, link="eth1 has no link")
     assert gate.lost() == {LAN: "eth1 has no link"}
     other = LanGate()
     changes = [other.observe(LAN, float(second), probe="silent") for second in range(MISSES)]
@@ -40,18 +47,18 @@ def test_ok__one_good_look_forgives_misses() -> None:
 def test_ok__flapping_waits_longer_each_time() -> None:
     gate, now, waits = LanGate(), 0.0, []
     for _ in range(7):
-        gate.observe(LAN, now, link="no link")
+        unplug(gate, now)
         waits.append(until_served(gate, now))
         now += waits[-1] + 1
     assert [round(wait) for wait in waits[:3]] == [FIRST_HOLD_S + 1, 2 * FIRST_HOLD_S + 1, 4 * FIRST_HOLD_S + 1]
     assert waits[-1] == LONGEST_HOLD_S + 1
-    gate.observe(LAN, now + CALM_S, link="no link")
+    unplug(gate, now + CALM_S)
     assert until_served(gate, now + CALM_S) == FIRST_HOLD_S + 1
 
 
 def test_ok__what_is_not_offered_is_forgotten() -> None:
     gate = LanGate()
-    gate.observe(LAN, 0.0, link="no link")
+    unplug(gate, 0.0)
     gate.keep(frozenset())
     assert gate.lost() == {}
 

@@ -11,8 +11,9 @@ from appliance.types.errors import ApplianceError
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.hooks import SubnetRouter
 from plugins.subnet_router.lan_gate import FIRST_HOLD_S, MISSES
-from plugins.subnet_router.service import INTERVAL_S, PROBE_LIMIT_S
+from plugins.subnet_router.service import DOUBT_S, INTERVAL_S, PROBE_LIMIT_S
 
+WAN = AttachedPrefix("198.51.100.0/24", "eth0", "198.51.100.7")
 LAN = AttachedPrefix("192.168.10.0/24", "eth1", "192.168.10.1")
 DEAD = AttachedPrefix("192.168.10.0/24", "eth1", "192.168.10.1", up=False)
 
@@ -75,10 +76,10 @@ async def test_ok__auto_follows_the_networks(run: Run) -> None:
     assert run.asked(RefreshKind.HOSTINFO) == 2
 
 
-async def test_ok__a_dead_port_withdraws_at_once_and_returns_late(run: Run) -> None:
-    await run.start(SubnetRouterConfig(("192.168.10.0/24",)), LAN)
-    run.host.attached = (DEAD,)
-    await run.host.time.pass_time(INTERVAL_S)
+async def test_ok__a_dead_port_withdraws_soon_and_returns_late(run: Run) -> None:
+    await run.start(SubnetRouterConfig(("192.168.10.0/24",)), WAN, LAN)
+    run.host.attached = (WAN, DEAD)
+    await run.host.time.pass_time(2 * INTERVAL_S)
     assert run.offered == ()
     assert run.plugin.appliance_contribute_firewall().forwarded == ("192.168.10.0/24",)
     assert run.asked(RefreshKind.HOSTINFO) == 2
@@ -91,10 +92,28 @@ async def test_ok__a_dead_port_withdraws_at_once_and_returns_late(run: Run) -> N
 
 async def test_ok__an_interface_that_went_away_withdraws_its_network_only(run: Run) -> None:
     behind = "10.20.0.0/16"
-    await run.start(SubnetRouterConfig(("192.168.10.0/24", behind)), LAN)
-    run.host.attached = ()
-    await run.host.time.pass_time(INTERVAL_S)
+    await run.start(SubnetRouterConfig(("192.168.10.0/24", behind)), WAN, LAN)
+    run.host.attached = (WAN,)
+    await run.host.time.pass_time(2 * INTERVAL_S)
     assert run.offered == (behind,), "a network behind another router has no port here"
+
+
+async def test_ok__an_address_may_be_replaced(run: Run) -> None:
+    await run.start(SubnetRouterConfig(("192.168.10.0/24",)), WAN, LAN)
+    run.host.attached = (WAN,)
+    await run.host.time.pass_time(INTERVAL_S + DOUBT_S / 2)
+    run.host.attached = (WAN, LAN)
+    await run.host.time.pass_time(3 * INTERVAL_S)
+    assert run.offered == ("192.168.10.0/24",)
+    assert run.asked(RefreshKind.HOSTINFO) == 1
+
+
+async def test_ok__a_gateway_without_any_link_keeps_its_networks(run: Run) -> None:
+    await run.start(SubnetRouterConfig(("192.168.10.0/24",)), LAN)
+    for cut_off in ((DEAD,), (), (DEAD, AttachedPrefix("172.17.0.0/16", "docker0"))):
+        run.host.attached = cut_off
+        await run.host.time.pass_time(5 * INTERVAL_S)
+        assert run.offered == ("192.168.10.0/24",)
 
 
 async def test_ok__silent_probes_withdraw(run: Run) -> None:
