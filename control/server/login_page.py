@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from control.server.routes import PlainRequest, PlainResponse, Routes
 from control.service.pending import ID_BYTES
@@ -15,10 +15,13 @@ from control.service.registration import REGISTER_PATH
 from control.service.ssh_checks import AUTH_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from control.service.logins import LoginOperations
     from control.service.pending import PendingLogin
     from control.service.ssh_checks import SshCheck, SshChecks
 
+_T = TypeVar("_T")
 _ID = re.compile(f"[0-9a-f]{{{2 * ID_BYTES}}}")
 HTML = "text/html; charset=utf-8"
 HEADERS = (
@@ -36,28 +39,25 @@ _STYLE = (
 
 def add_login_page(routes: Routes, logins: LoginOperations) -> None:
     """Register the page."""
-
-    async def page(request: PlainRequest) -> PlainResponse:
-        login_id = request.head.path.removeprefix(REGISTER_PATH)
-        login = logins.waiting(login_id) if _ID.fullmatch(login_id) else None
-        if login is None:
-            return PlainResponse(404, _nothing().encode(), HTML, HEADERS)
-        return PlainResponse(200, _waiting(login).encode(), HTML, HEADERS)
-
-    routes.prefixes[("GET", REGISTER_PATH)] = page
+    _add(routes, REGISTER_PATH, logins.waiting, _waiting)
 
 
 def add_check_page(routes: Routes, checks: SshChecks) -> None:
     """Register the page of SSH logins."""
+    _add(routes, AUTH_PATH, checks.waiting, _login_waits)
+
+
+def _add(routes: Routes, path: str, waiting: Callable[[str], _T | None], shown: Callable[[_T], str]) -> None:
+    """Below `path` the page of what waits under the id that follows."""
 
     async def page(request: PlainRequest) -> PlainResponse:
-        check_id = request.head.path.removeprefix(AUTH_PATH)
-        check = checks.waiting(check_id) if _ID.fullmatch(check_id) else None
-        if check is None:
+        given = request.head.path.removeprefix(path)
+        found = waiting(given) if _ID.fullmatch(given) else None
+        if found is None:
             return PlainResponse(404, _nothing().encode(), HTML, HEADERS)
-        return PlainResponse(200, _login_waits(check).encode(), HTML, HEADERS)
+        return PlainResponse(200, shown(found).encode(), HTML, HEADERS)
 
-    routes.prefixes[("GET", AUTH_PATH)] = page
+    routes.prefixes[("GET", path)] = page
 
 
 def _login_waits(check: SshCheck) -> str:

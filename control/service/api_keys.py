@@ -1,19 +1,17 @@
 """Keys of the management API: create, list, revoke, and who a key stands for.
 
-A key is `wpkey-api-` + 12 hex digits (public) + `-` + 48 hex digits (secret, 192 bits). Only the SHA-256 of the secret
-is stored; the text is shown once. A key holds the scopes that it was made with and nothing else.
+A key's text is `key_text`'s, with `wpkey-api-` before it. It holds the scopes that it was made with and nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from control.service.actor import Actor, Permission, user_actor
 from control.service.errors import DeniedError, NotFoundError, ServiceError
+from control.service.key_text import KeyText, check_life, secret_hash
 from control.state.records import ApiKeyId, ApiKeyRecord, Role
 
 if TYPE_CHECKING:
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
     from control.service.core import Core
     from control.service.users import UserOperations
 
-PREFIX = "wpkey-api-"
-_TEXT = re.compile(r"wpkey-api-([0-9a-f]{12})-([0-9a-f]{48})")
+_TEXT = KeyText("wpkey-api-")
 SCOPES = {permission.name.lower(): permission for permission in Permission}
 """Scope by name: read, users, keys, nodes, routes, policy."""
 
@@ -62,25 +59,24 @@ class ApiKeyOperations:
         owner = None if user is None else self._users.find(user)
         if owner is not None:
             actor.require_role(owner.role)
-        if life is not None and life.total_seconds() <= 0:
-            raise ServiceError("the key would be expired already", mend="give a positive --expiration, as 1h or 90d")
-        prefix, secret = self._core.randomness.bytes(6).hex(), self._core.randomness.bytes(24).hex()
+        check_life(life, "1h or 90d")
+        prefix, secret = _TEXT.make(self._core.randomness)
         async with self._core.change(actor) as draft:
             expiry = None if life is None else draft.now + life
             key = ApiKeyRecord(
                 ApiKeyId(0), prefix, tuple(sorted(set(scopes))), actor.name, draft.now, expiry,
                 description=description[:255], user_id=None if owner is None else owner.id,
             )  # fmt: skip
-            key = replace(key, id=await draft.tx.add_api_key(key, _hash(secret)))
+            key = replace(key, id=await draft.tx.add_api_key(key, secret_hash(secret)))
             await draft.audit(
                 "apikey.create", f"apikey:{prefix}", after={"scopes": key.scopes, "expiry": expiry, "user": user}
             )
-        return key, f"{PREFIX}{prefix}-{secret}"
+        return key, _TEXT.text(prefix, secret)
 
     async def revoke(self, actor: Actor, key: str) -> ApiKeyRecord:
         """By id or public part; it ends at once."""
         actor.require(Permission.KEYS)
-        wanted = key.strip().removeprefix(PREFIX).partition("-")[0]
+        wanted = _TEXT.named(key)
         async with self._core.change(actor) as draft:
             for record in await draft.tx.api_keys():
                 if wanted in (record.prefix, str(record.id)):
@@ -91,12 +87,11 @@ class ApiKeyOperations:
 
     async def actor_of(self, text: str) -> Actor:
         """Who brings this key. Raises `DeniedError` for one that is unknown, wrong, expired or revoked."""
-        match = _TEXT.fullmatch(text.strip())
-        found = None
-        if match is not None:
+        parts, found = _TEXT.split(text.strip()), None
+        if parts is not None:
             async with self._core.read() as tx:
-                found = await tx.api_key_by_prefix(match.group(1))
-        if match is None or found is None or not hmac.compare_digest(found[1], _hash(match.group(2))):
+                found = await tx.api_key_by_prefix(parts[0])
+        if parts is None or found is None or not hmac.compare_digest(found[1], parts[1]):
             raise DeniedError("this API key is not known", mend="make one: waypost-control apikeys create")
         state = found[0].state(self._core.clock.wall_now())
         if state != "valid":
@@ -111,7 +106,3 @@ class ApiKeyOperations:
         if user is None:
             raise DeniedError("the user of this API key is gone", mend="make one: waypost-control apikeys create")
         return user_actor(user, scopes, by=name)
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
