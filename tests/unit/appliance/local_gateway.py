@@ -1,10 +1,11 @@
-"""A local API on twins, whose mesh is the loopback."""
+"""Local APIs on twins: for commands, served by a thread; or with a mesh that is the loopback."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from appliance.localapi.backend import MemoryBackend
@@ -33,6 +34,27 @@ VIEW = PrefsView(
     operator="",
     plugins={},
 )
+
+
+def twin_backend() -> MemoryBackend:
+    """A gateway that runs."""
+    return MemoryBackend(Status(version="1", state=BackendState.RUNNING), VIEW)
+
+
+@contextmanager
+def in_thread(server: LocalApiServer) -> Iterator[None]:
+    """Serve beside a command that blocks."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(server.start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(server.stop())
+        loop.close()
 
 
 @asynccontextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,10 @@ from typing import Any
 import pytest
 
 from appliance.cli.main import run
-from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.plugin_routes import MemoryPlugins
 from appliance.localapi.plugin_schema import RunReply, RunRequest
-from appliance.localapi.schema import PrefsView, Status
 from appliance.localapi.server import LocalApiServer
-from appliance.types.events import BackendState
+from tests.unit.appliance.local_gateway import in_thread, twin_backend
 
 STATUS: dict[str, Any] = {
     "name": "gw.mesh.example",
@@ -61,27 +57,10 @@ class Resolver(MemoryPlugins):
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     socket = str(tmp_path / "waypostd.sock")
     monkeypatch.setenv("WAYPOST_SOCKET", socket)
-    prefs = PrefsView(
-        want_running=True,
-        logged_out=False,
-        control_url="",
-        hostname="",
-        advertise_tags=(),
-        shields_up=False,
-        operator="",
-        plugins={},
-    )
     plugins = Resolver()
-    loop = asyncio.new_event_loop()
-    server = LocalApiServer(MemoryBackend(Status(version="1", state=BackendState.RUNNING), prefs), socket, plugins)
-    loop.run_until_complete(server.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield plugins
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.run_until_complete(server.stop())
-    loop.close()
+    server = LocalApiServer(twin_backend(), socket, plugins)
+    with in_thread(server):
+        yield plugins
 
 
 def test_ok__status(daemon: Resolver, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.main import run
-from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.doctor_routes import MemoryDoctor
-from appliance.localapi.schema import PrefsView, Status
 from appliance.localapi.server import LocalApiServer
-from appliance.types.events import BackendState
 from appliance.types.findings import FAILED, OK, SKIPPED, Finding
-
-VIEW = PrefsView(
-    want_running=True,
-    logged_out=False,
-    control_url="",
-    hostname="",
-    advertise_tags=(),
-    shields_up=False,
-    operator="",
-    plugins={},
-)
+from tests.unit.appliance.local_gateway import in_thread, twin_backend
 
 
 @pytest.fixture
 def doctor(tmp_path: Path) -> Iterator[tuple[str, MemoryDoctor]]:
     twin, socket = MemoryDoctor(), str(tmp_path / "api.sock")
-    loop = asyncio.new_event_loop()
-    backend = MemoryBackend(Status(version="1", state=BackendState.RUNNING), VIEW)
-    server = LocalApiServer(backend, socket, doctor=twin)
-    loop.run_until_complete(server.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield socket, twin
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.run_until_complete(server.stop())
-    loop.close()
+    server = LocalApiServer(twin_backend(), socket, doctor=twin)
+    with in_thread(server):
+        yield socket, twin
 
 
 def test_ok__findings(doctor: tuple[str, MemoryDoctor], capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from appliance.cli.main import run
 from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.localapi.schema import PrefsPatch
 from tests.unit.appliance.cli.test_plugins import Daemon
+from tests.unit.appliance.local_gateway import in_thread
 
 EXITS = [{"stable_id": "n1", "name": "paris.mesh.example", "addresses": ["100.64.0.1"]}]
 
@@ -20,8 +21,8 @@ EXITS = [{"stable_id": "n1", "name": "paris.mesh.example", "addresses": ["100.64
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     made = Daemon(str(tmp_path / "api.sock"))
     made.plugins.reply = RunReply(text=json.dumps(EXITS))
-    yield made
-    made.close()
+    with in_thread(made.server):
+        yield made
 
 
 def waypost(daemon: Daemon, *arguments: str) -> int:

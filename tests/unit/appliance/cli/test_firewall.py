@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.main import run
-from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.firewall_routes import MemoryFirewall
 from appliance.localapi.firewall_schema import FirewallQuery
-from appliance.localapi.schema import PrefsView, Status
 from appliance.localapi.server import LocalApiServer
-from appliance.types.events import BackendState
-
-VIEW = PrefsView(
-    want_running=True,
-    logged_out=False,
-    control_url="",
-    hostname="",
-    advertise_tags=(),
-    shields_up=False,
-    operator="",
-    plugins={},
-)
+from tests.unit.appliance.local_gateway import in_thread, twin_backend
 
 
 @pytest.fixture
@@ -38,17 +23,9 @@ def filtering() -> MemoryFirewall:
 @pytest.fixture
 def waypost(filtering: MemoryFirewall, tmp_path: Path) -> Iterator[Callable[..., int]]:
     path = str(tmp_path / "api.sock")
-    loop = asyncio.new_event_loop()
-    backend = MemoryBackend(Status(version="1", state=BackendState.RUNNING), VIEW)
-    server = LocalApiServer(backend, path, firewall=filtering)
-    loop.run_until_complete(server.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield lambda *arguments: run(["--socket", path, "debug", "firewall", *arguments])
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.run_until_complete(server.stop())
-    loop.close()
+    server = LocalApiServer(twin_backend(), path, firewall=filtering)
+    with in_thread(server):
+        yield lambda *arguments: run(["--socket", path, "debug", "firewall", *arguments])
 
 
 def test_ok__passes(waypost: Callable[..., int], filtering: MemoryFirewall, capsys: pytest.CaptureFixture[str]) -> None:

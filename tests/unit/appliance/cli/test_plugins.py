@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.main import run
-from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.plugin_routes import MemoryPlugins
 from appliance.localapi.plugin_schema import PluginView, RunReply, RunRequest
-from appliance.localapi.schema import PrefsPatch, PrefsView, Status
+from appliance.localapi.schema import PrefsPatch
 from appliance.localapi.server import LocalApiServer
-from appliance.types.events import BackendState
+from tests.unit.appliance.local_gateway import in_thread, twin_backend
 
 PAGE = PluginView(
     name="status_page",
@@ -33,37 +30,17 @@ PAGE = PluginView(
 
 class Daemon:
     def __init__(self, socket: str) -> None:
-        view = PrefsView(
-            want_running=True,
-            logged_out=False,
-            control_url="",
-            hostname="",
-            advertise_tags=(),
-            shields_up=False,
-            operator="",
-            plugins={},
-        )
-        self.backend = MemoryBackend(Status(version="1", state=BackendState.RUNNING), view)
+        self.backend = twin_backend()
         self.plugins = MemoryPlugins((PAGE,))
         self.socket = socket
-        self._loop = asyncio.new_event_loop()
-        self._server = LocalApiServer(self.backend, socket, self.plugins)
-        self._loop.run_until_complete(self._server.start())
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._server.stop())
-        self._loop.close()
+        self.server = LocalApiServer(self.backend, socket, self.plugins)
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     made = Daemon(str(tmp_path / "api.sock"))
-    yield made
-    made.close()
+    with in_thread(made.server):
+        yield made
 
 
 def waypost(daemon: Daemon, *arguments: str) -> int:
