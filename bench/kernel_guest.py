@@ -19,7 +19,7 @@ from bench.report import line, middle
 from tests.lab.namespaces import Lab, LabError
 from tests.qemu.guest.world import PORT, Node, World, ping, two_hosts, until
 
-PAIRS = 15
+PAIRS = 45
 RELAYED_RUNS = 5
 SECONDS = 2
 
