@@ -6,7 +6,7 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
 from appliance.ports.engine import EngineDiff, EnginePeer
@@ -14,6 +14,7 @@ from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_over
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
+from appliance.types.ordered_prefixes import OrderedPrefixes
 
 MAX_HOST_ROUTES = 10_000
 """More peers than this are reached by one route for the whole pool (node-os spec 1.2 step 3)."""
@@ -47,6 +48,8 @@ class OverlayPeers:
         self._nodes: dict[NodeId, Node] = {}
         self._own: dict[NodeId, tuple[Prefix, ...]] = {}
         self._routers: dict[NodeId, Node] = {}
+        self._hosts = {4: OrderedPrefixes(), 6: OrderedPrefixes()}
+        self._served_now: OrderedPrefixes | None = None
         self._accepted: frozenset[Prefix] = frozenset()
         self._via: dict[Prefix, StableNodeId] = {}
 
@@ -71,6 +74,8 @@ class OverlayPeers:
             self._nodes.clear()
             self._own.clear()
             self._routers.clear()
+            self._hosts = {4: OrderedPrefixes(), 6: OrderedPrefixes()}
+            self._served_now = None
         for node_id, node in diff.changed.items():
             before = diff.previous.get(node_id)
             self._put(node_id, node)
@@ -106,6 +111,7 @@ class OverlayPeers:
         Peers that lose a prefix come first: no two may hold one at a time.
         """
         before, self._accepted = self._accepted, frozenset(accepted)
+        self._served_now = None
         formerly, self._via = self._via, dict(via or {})
         changed = before ^ self._accepted
         changed |= {prefix for prefix in {*formerly, *self._via} if formerly.get(prefix) != self._via.get(prefix)}
@@ -113,25 +119,22 @@ class OverlayPeers:
         touched.sort(key=lambda node: node.stable_id in self._via.values())
         return EngineDiff(upsert=tuple(self._engine_peer(node) for node in touched))
 
-    def host_routes(self) -> Iterator[Prefix]:
-        """Routes to the peers themselves, IPv4 one by one while they are few, IPv6 as one."""
-        own = [prefix for node in self._nodes.values() for prefix in node.addresses]
-        v4 = {prefix for prefix in own if prefix.version == 4}
-        yield from v4 if len(v4) <= MAX_HOST_ROUTES else (CGNAT_V4,)
-        if any(prefix.version == 6 for prefix in own):
-            yield ULA_V6
-
     def routes(self) -> tuple[Prefix, ...]:
-        """All that goes into the tunnel."""
-        found = {*self.host_routes(), *self._served()}
-        return tuple(sorted(found, key=lambda p: (p.version, int(p.network_address), p.prefixlen)))
+        """All that goes into the tunnel, in order. The peers themselves: IPv4 one by one while they are few, IPv6 as
+        one."""
+        hosts = self._hosts[4] if len(self._hosts[4]) <= MAX_HOST_ROUTES else OrderedPrefixes((CGNAT_V4,))
+        return hosts.ordered(self._served(), OrderedPrefixes((ULA_V6,) if len(self._hosts[6]) else ()))
 
     def sources(self) -> tuple[Prefix, ...]:
         """All that packets from the tunnel may come from."""
-        return (*chain.from_iterable(self._own.values()), *self._served())
+        return (*chain.from_iterable(self._own.values()), *self._served().ordered())
 
-    def _served(self) -> set[Prefix]:
-        return {prefix for node in self._routers.values() for prefix in node.allowed_ips if self.serves(node, prefix)}
+    def _served(self) -> OrderedPrefixes:
+        if self._served_now is None:
+            self._served_now = OrderedPrefixes(
+                prefix for node in self._routers.values() for prefix in node.allowed_ips if self.serves(node, prefix)
+            )
+        return self._served_now
 
     def serves(self, node: Node, prefix: Prefix) -> bool:
         """Whether the node is used for a route."""
@@ -157,12 +160,19 @@ class OverlayPeers:
         if is_usable(node):
             self._nodes[node_id] = node
             self._own[node_id] = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix))
+            for prefix in node.addresses:
+                self._hosts[prefix.version].add((prefix,))
             if served_routes(node):
                 self._routers[node_id] = node
+                self._served_now = None
 
     def _forget(self, node_id: NodeId) -> None:
-        for known in (self._nodes, self._own, self._routers):
-            known.pop(node_id, None)
+        node = self._nodes.pop(node_id, None)
+        for prefix in node.addresses if node is not None else ():
+            self._hosts[prefix.version].remove((prefix,))
+        self._own.pop(node_id, None)
+        if self._routers.pop(node_id, None) is not None:
+            self._served_now = None
 
     def _engine_peer(self, node: Node) -> EnginePeer:
         allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or self.serves(node, prefix))

@@ -33,6 +33,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_VERSIONS = {int(family): version for version, family in _FAMILIES.items()}
 _BUFFER_BYTES = 1 << 20
 _BATCH = 400
 _TIMEOUT_S = 10
@@ -72,16 +73,16 @@ def _failure(error: OSError) -> ConntrackError:
 
 
 def _find(sock: socket.socket, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
-    """A dump filtered by the kernel. A flow may be listed twice while the table changes."""
+    """A dump filtered by the kernel, of both IP versions in one go over its table. A flow may be listed twice while
+    the table changes."""
     filters = _attribute(_MARK, struct.pack(">I", mark)) + _attribute(_MARK_MASK, struct.pack(">I", mask))
     found: dict[Flow, None] = {}
     try:
-        for version, family in _FAMILIES.items():
-            sock.send(_message(_GET, _REQUEST | _DUMP, family, filters, version))
-            for message in _dump(sock):
-                flow = parse_flow(version, message)
-                if flow is not None and wanted(flow):
-                    found[flow] = None
+        sock.send(_message(_GET, _REQUEST | _DUMP, socket.AF_UNSPEC, filters, 1))
+        for family, message in _dump(sock):
+            flow = parse_flow(_VERSIONS[family], message) if family in _VERSIONS else None
+            if flow is not None and wanted(flow):
+                found[flow] = None
     except OSError as error:
         raise _failure(error) from error
     return list(found)
@@ -119,8 +120,8 @@ def _await_answer(sock: socket.socket, last: int) -> None:
                     return
 
 
-def _dump(sock: socket.socket) -> Iterator[memoryview]:
-    """Messages of one dump without their headers. Raises `OSError`."""
+def _dump(sock: socket.socket) -> Iterator[tuple[int, memoryview]]:
+    """Family and attributes of each message of one dump. Raises `OSError`."""
     while True:
         for kind, _number, body in _messages(sock.recv(_BUFFER_BYTES)):
             if kind == _DONE:
@@ -128,7 +129,7 @@ def _dump(sock: socket.socket) -> Iterator[memoryview]:
             if kind == _ERROR:
                 _check(body)
             else:
-                yield body[4:]
+                yield body[0], body[4:]
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:

@@ -1,23 +1,36 @@
-"""`NetlinkPort` on rtnetlink, through pyroute2's asyncio client.
+"""`NetlinkPort` on rtnetlink: routes, of which there may be 10,000, by messages of our own in batches, the rest through
+pyroute2's asyncio client.
 
-One socket, opened at first use in the network namespace of the calling thread. Requests are serialised: the client
+Two sockets, opened at first use in the network namespace of the calling thread. Requests are serialised: the client
 does not interleave dumps.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from ipaddress import ip_address, ip_interface, ip_network
+from collections.abc import AsyncIterator, Mapping, Sequence
+from ipaddress import ip_interface
+from itertools import groupby
 from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2 import NetlinkError as KernelError
 
+from appliance.drivers.netlink_channel import BATCH, NetlinkChannel, reason
+from appliance.drivers.route_messages import (
+    CREATE,
+    DELETE_ROUTE,
+    GET_ROUTE,
+    NEW_ROUTE,
+    REPLACE,
+    dump_payload,
+    parse_route,
+    route_payload,
+)
 from appliance.drivers.shared_address import LABEL as SHARED
 from appliance.drivers.sockets import OpenSocket
 from appliance.ports.netlink import (
@@ -27,19 +40,17 @@ from appliance.ports.netlink import (
     NetlinkItem,
     PolicyRule,
     Route,
-    RouteKind,
 )
-from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6
+from appliance.types.errors import DecodeError
 
-_ROUTE_TYPES = {1: RouteKind.UNICAST, 6: RouteKind.BLACKHOLE, 7: RouteKind.UNREACHABLE, 9: RouteKind.THROW}
-_TYPE_NUMBERS = {kind: number for number, kind in _ROUTE_TYPES.items()}
 _FR_ACT_TO_TBL = 1
 _FR_ACT_UNREACHABLE = 7
 _NO_SUPPRESS = 0xFFFFFFFF
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFF_RUNNING = 0x40
-_V6_METRIC = 1024  # what the kernel stores for an IPv6 route without a metric
+_SOL_NETLINK, _STRICT_CHECK = 270, 12
+_PRESENT = {errno.EEXIST}
 _ABSENT = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
 
@@ -50,6 +61,7 @@ class LinuxNetlink:
     def __init__(self, sockets: OpenSocket | None = None) -> None:
         self._sockets = sockets
         self._client: Any = None
+        self._channel: NetlinkChannel | None = None
         self._lock = asyncio.Lock()
         self._names: dict[int, str] = {}
 
@@ -66,12 +78,13 @@ class LinuxNetlink:
     async def routes(self, table: int) -> list[Route]:
         async with self._open() as client:
             await self._links(client)
-            messages = [
-                message
-                for family in _FAMILIES.values()
-                async for message in await client.route("dump", family=family, table=table)
-            ]
-        return [route for route in map(self._route, messages) if route is not None and route.table == table]
+            found: list[Route | None] = []
+            for version in _FAMILIES:
+                with contextlib.suppress(FileNotFoundError):  # a table that never held a route
+                    for part in self._routes.dump(GET_ROUTE, dump_payload(version, table)):
+                        found += [parse_route(payload, self._names) for payload in part]
+                        await asyncio.sleep(0)
+        return [route for route in found if route is not None and route.table == table]
 
     async def rules(self) -> list[PolicyRule]:
         async with self._open() as client:
@@ -91,19 +104,38 @@ class LinuxNetlink:
     async def apply(self, remove: Sequence[NetlinkItem], add: Sequence[NetlinkItem]) -> None:
         async with self._open() as client:
             indexes = {link.name: link.index for link in await self._links(client)}
-            for item in remove:
-                await _change(client, "del", item, indexes, accepted=_ABSENT)
-            for item in add:
-                verb = "add" if isinstance(item, PolicyRule) else "replace"
-                await _change(client, verb, item, indexes, accepted={errno.EEXIST})
+            for wanted, items in ((False, remove), (True, add)):
+                for _kind, group in groupby(items, type):
+                    run = list(group)
+                    await self._change_routes([item for item in run if isinstance(item, Route)], wanted, indexes)
+                    for item in run:
+                        if not isinstance(item, Route):
+                            await _change(client, wanted, item, indexes)
+
+    async def _change_routes(self, routes: Sequence[Route], wanted: bool, indexes: Mapping[str, int]) -> None:
+        kind, flags, accepted = (NEW_ROUTE, CREATE | REPLACE, _PRESENT) if wanted else (DELETE_ROUTE, 0, _ABSENT)
+        placed: list[tuple[Route, int]] = []
+        for route in routes:
+            index = _device(route.interface, wanted, indexes) if route.interface else 0
+            if index is not None:
+                placed.append((route, index))
+        for start in range(0, len(placed), BATCH):
+            part = placed[start : start + BATCH]
+            for place, code in self._routes.batch([(kind, flags, route_payload(*each)) for each in part]):
+                if code not in accepted:
+                    raise NetlinkError(f"cannot {_word(wanted)} {part[place][0]}: {reason(code)}")
+            await asyncio.sleep(0)  # a batch takes about a millisecond
 
     async def close(self) -> None:
         async with self._lock:
             if self._client is not None:
                 client, self._client = self._client, None
                 client.close()
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _open(self) -> AsyncIterator[Any]:
         """The client, for one caller at a time; kernel errors become ours."""
         async with self._lock:
@@ -115,6 +147,8 @@ class LinuxNetlink:
                 yield self._client
             except KernelError as error:
                 raise NetlinkError(f"the kernel refused a netlink request: {_reason(error)}") from error
+            except DecodeError as error:
+                raise NetlinkError(f"netlink speaks strangely: {error.text}") from error
             except OSError as error:
                 raise NetlinkError(f"netlink does not answer: {error.strerror or error}") from error
 
@@ -123,6 +157,15 @@ class LinuxNetlink:
         if self._sockets is None:
             return None
         return self._sockets(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE)
+
+    @property
+    def _routes(self) -> NetlinkChannel:
+        """For one caller at a time, as the client. Raises OSError."""
+        if self._channel is None:
+            self._channel = NetlinkChannel(socket.NETLINK_ROUTE, self._socket())
+            with contextlib.suppress(OSError):  # an old kernel tells the routes of all tables
+                self._channel.socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
+        return self._channel
 
     async def _links(self, client: Any) -> list[Link]:
         found = [_link(message) async for message in await client.link("dump")]
@@ -143,27 +186,6 @@ class LinuxNetlink:
             return None
         address = ip_interface(f"{text}/{message['prefixlen']}")
         return None if address.version == 6 and address.ip.is_link_local else InterfaceAddress(name, address)
-
-    def _route(self, message: Any) -> Route | None:
-        kind = _ROUTE_TYPES.get(message["type"])
-        if kind is None:
-            return None
-        attrs = _attributes(message)
-        v6 = message["family"] == AF_INET6
-        default = DEFAULT_V6 if v6 else DEFAULT_V4
-        text = attrs.get("RTA_DST")
-        destination = ip_network(f"{text}/{message['dst_len']}") if text else default
-        metric = attrs.get("RTA_PRIORITY", 0)
-        gateway = attrs.get("RTA_GATEWAY")
-        return Route(
-            destination=destination,
-            table=attrs.get("RTA_TABLE", message["table"]),
-            kind=kind,
-            interface=self._names.get(attrs.get("RTA_OIF", 0), "") if kind is RouteKind.UNICAST else "",
-            gateway=ip_address(gateway) if gateway else None,
-            metric=0 if v6 and metric == _V6_METRIC else metric,
-            protocol=message["proto"],
-        )
 
 
 def _attributes(message: Any) -> dict[str, Any]:
@@ -196,58 +218,33 @@ def _rule(message: Any) -> PolicyRule | None:
     )
 
 
-async def _change(
-    client: Any, verb: str, item: NetlinkItem, indexes: Mapping[str, int], *, accepted: Iterable[int]
-) -> None:
+async def _change(client: Any, wanted: bool, item: InterfaceAddress | PolicyRule, indexes: Mapping[str, int]) -> None:
     try:
         if isinstance(item, InterfaceAddress):
-            await client.addr(verb, **_address_request(item, _device(item.interface, verb, indexes)))
-        elif isinstance(item, Route):
-            await client.route(verb, **_route_request(item, indexes, verb))
+            index = _device(item.interface, wanted, indexes)
+            if index is not None:
+                await client.addr("replace" if wanted else "del", **_address_request(item, index))
         else:
-            await client.rule(verb, **_rule_request(item))
-    except _Absent:
-        return
+            await client.rule("add" if wanted else "del", **_rule_request(item))
     except KernelError as error:
-        if error.code not in accepted:
-            word = "remove" if verb == "del" else "add"
-            raise NetlinkError(f"cannot {word} {item}: {_reason(error)}") from error
+        if error.code not in (_PRESENT if wanted else _ABSENT):
+            raise NetlinkError(f"cannot {_word(wanted)} {item}: {_reason(error)}") from error
 
 
-class _Absent(Exception):
-    """Within this module: what should go is gone with its device."""
+def _word(wanted: bool) -> str:
+    return "add" if wanted else "remove"
 
 
-def _device(name: str, verb: str, indexes: Mapping[str, int]) -> int:
-    if name in indexes:
-        return indexes[name]
-    if verb == "del":
-        raise _Absent
+def _device(name: str, wanted: bool, indexes: Mapping[str, int]) -> int | None:
+    """None: what should go is gone with its device."""
+    if name in indexes or not wanted:
+        return indexes.get(name)
     raise NetlinkError(f"no interface {name}", mend="start the engine, which makes the tunnel device, first")
 
 
 def _address_request(item: InterfaceAddress, index: int) -> dict[str, Any]:
     address = item.address
     return {"index": index, "address": str(address.ip), "prefixlen": address.network.prefixlen}
-
-
-def _route_request(item: Route, indexes: Mapping[str, int], verb: str) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "family": _FAMILIES[item.destination.version],
-        "dst": str(item.destination.network_address),
-        "dst_len": item.destination.prefixlen,
-        "table": item.table,
-        "type": _TYPE_NUMBERS[item.kind],
-        "proto": item.protocol,
-    }
-    if item.kind is RouteKind.UNICAST:
-        request["oif"] = _device(item.interface, verb, indexes)
-        request["scope"] = 0 if item.gateway or item.destination.version == 6 else 253
-    if item.gateway is not None:
-        request["gateway"] = str(item.gateway)
-    if item.metric:
-        request["priority"] = item.metric
-    return request
 
 
 def _rule_request(item: PolicyRule) -> dict[str, Any]:
@@ -268,6 +265,4 @@ def _rule_request(item: PolicyRule) -> dict[str, Any]:
 
 def _reason(error: KernelError) -> str:
     code = getattr(error, "code", 0) or 0
-    if code == errno.EPERM:
-        return "operation not permitted; CAP_NET_ADMIN is missing"
-    return str(error.args[1] if len(error.args) > 1 else error)
+    return reason(code) if code else str(error.args[1] if len(error.args) > 1 else error)

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from appliance.types.errors import DecodeError, DecodeReason
 
 HEADER = struct.Struct("=IHHII")
-REQUEST, ACK = 0x1, 0x4
-ERROR = 2
+REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+ERROR, DONE = 2, 3
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _HEAD = struct.Struct("=HH")

@@ -13,17 +13,8 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
-from appliance.drivers.netlink_messages import (
-    ACK,
-    ERROR,
-    HEADER,
-    REQUEST,
-    attribute,
-    attributes,
-    check,
-    messages,
-    nested,
-)
+from appliance.drivers.netlink_channel import PART_BYTES, NetlinkChannel
+from appliance.drivers.netlink_messages import DONE, DUMP, ERROR, attribute, attributes, messages, nested
 from appliance.drivers.wireguard_messages import (
     GET_DEVICE,
     SET_DEVICE,
@@ -39,15 +30,13 @@ from appliance.types.errors import DecodeError, PrivilegeError, UnderlayError
 from appliance.types.keys import NodePrivateKey
 
 _NETLINK_ROUTE, _NETLINK_GENERIC = 0, 16
-_DUMP, _CREATE, _EXCL = 0x300, 0x400, 0x200
-_DONE = 3
+_CREATE, _EXCL = 0x400, 0x200
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
 _IFNAME, _MTU, _LINKINFO, _INFO_KIND = 3, 4, 18, 1
 _IFF_UP = 1
 _LINK = struct.Struct("=BxHiII")
 _GENERIC = struct.Struct("=BBxx")
-_PART_BYTES = 1 << 16
 _RECEIVE_BUFFER = 1 << 20
 _PARTS_AT_ONCE = 8
 _SO_RCVBUFFORCE = 33
@@ -66,35 +55,6 @@ class DeviceInUseError(UnderlayError):
     code = "device_in_use"
 
 
-class _Channel:
-    """A netlink socket with numbered requests."""
-
-    def __init__(self, protocol: int) -> None:
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self.socket.bind((0, 0))
-        self.number = 0
-
-    def send(self, kind: int, flags: int, body: bytes) -> None:
-        self.number += 1
-        self.socket.send(HEADER.pack(HEADER.size + len(body), kind, flags | REQUEST, self.number, 0) + body)
-
-    def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
-        """Send and wait for the acknowledgement; the messages before it. Raises OSError with the kernel's number."""
-        self.send(kind, flags | ACK, body)
-        answers: list[bytes] = []
-        while True:
-            for number, code, payload in messages(self.socket.recv(_PART_BYTES)):
-                if number != self.number:
-                    continue
-                if code in (ERROR, _DONE):
-                    check(payload)
-                    return answers
-                answers.append(payload)
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 class NetlinkWireGuardDevice:
     """The device `name`; `mtu` is given to a new one."""
 
@@ -102,8 +62,8 @@ class NetlinkWireGuardDevice:
         self._name = name
         self._mtu = mtu
         self._family = 0
-        self._changes: _Channel | None = None
-        self._readings: _Channel | None = None
+        self._changes: NetlinkChannel | None = None
+        self._readings: NetlinkChannel | None = None
         self._claimed: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._found: list[DevicePeer] = []
@@ -120,9 +80,9 @@ class NetlinkWireGuardDevice:
             self._claim()
             found = self._make()
             made = not found
-            self._changes = _Channel(_NETLINK_GENERIC)
+            self._changes = NetlinkChannel(_NETLINK_GENERIC)
             self._family = self._find_family()
-            self._readings = _Channel(_NETLINK_GENERIC)
+            self._readings = NetlinkChannel(_NETLINK_GENERIC)
             self._readings.socket.setblocking(False)
             with contextlib.suppress(OSError):
                 self._readings.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
@@ -154,7 +114,7 @@ class NetlinkWireGuardDevice:
 
     def exists(self) -> bool:
         """Whether there is a WireGuard device of this name."""
-        channel = _Channel(_NETLINK_ROUTE)
+        channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
             return self._kind(channel) == b"wireguard"
         except OSError:
@@ -175,7 +135,7 @@ class NetlinkWireGuardDevice:
         kind = nested(_LINKINFO, attribute(_INFO_KIND, b"wireguard\0"))
         body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
         body += attribute(_MTU, struct.pack("=I", self._mtu)) + kind
-        channel = _Channel(_NETLINK_ROUTE)
+        channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
             channel.request(_NEWLINK, body, _CREATE | _EXCL)
         except FileExistsError:
@@ -186,7 +146,7 @@ class NetlinkWireGuardDevice:
             channel.close()
         return False
 
-    def _kind(self, channel: _Channel) -> bytes:
+    def _kind(self, channel: NetlinkChannel) -> bytes:
         body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
         for answer in channel.request(_GETLINK, body):
             info = dict(attributes(answer[_LINK.size :])).get(_LINKINFO)
@@ -204,7 +164,7 @@ class NetlinkWireGuardDevice:
         raise OSError(errno.ENOENT, "no WireGuard family")
 
     def _bring_up(self) -> None:
-        channel = _Channel(_NETLINK_ROUTE)
+        channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
             body = _LINK.pack(0, 0, 0, _IFF_UP, _IFF_UP) + attribute(_IFNAME, self._name.encode() + b"\0")
             channel.request(_NEWLINK, body)
@@ -234,7 +194,7 @@ class NetlinkWireGuardDevice:
     def _read_now(self) -> list[bytes]:
         assert self._changes is not None
         body = _GENERIC.pack(GET_DEVICE, VERSION) + device_name(self._name)
-        return [part[_GENERIC.size :] for part in self._changes.request(self._family, body, _DUMP)]
+        return [part[_GENERIC.size :] for part in self._changes.request(self._family, body, DUMP)]
 
     def read_peers(self, done: Callable[[Sequence[DevicePeer]], None]) -> None:
         if self._done is not None or self._readings is None:
@@ -243,13 +203,13 @@ class NetlinkWireGuardDevice:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._readings.socket, self._part)
-        self._readings.send(self._family, _DUMP, _GENERIC.pack(GET_DEVICE, VERSION) + device_name(self._name))
+        self._readings.send(self._family, DUMP, _GENERIC.pack(GET_DEVICE, VERSION) + device_name(self._name))
 
     def _part(self) -> None:
         assert self._readings is not None
         for _ in range(_PARTS_AT_ONCE):
             try:
-                data = self._readings.socket.recv(_PART_BYTES)
+                data = self._readings.socket.recv(PART_BYTES)
             except BlockingIOError:
                 return
             except OSError:  # parts were lost: the next reading tells all
@@ -258,7 +218,7 @@ class NetlinkWireGuardDevice:
             for number, kind, payload in messages(data):
                 if number != self._readings.number:
                     continue
-                if kind in (ERROR, _DONE):
+                if kind in (ERROR, DONE):
                     self._finish()
                     return
                 self._found += parse_peers(payload[_GENERIC.size :])
@@ -275,7 +235,7 @@ class NetlinkWireGuardDevice:
         self._release(delete=True)
 
     def _delete(self) -> None:
-        channel = _Channel(_NETLINK_ROUTE)
+        channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
             body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
             with contextlib.suppress(OSError):  # gone already

@@ -142,6 +142,8 @@ def _add_set(table: NftTable, nft_set: NftSet) -> list[str]:
 
 
 def _change_set(table: NftTable, old: NftSet, new: NftSet) -> list[str]:
+    if old.elements is new.elements:
+        return []
     gone = {key: "" for key, verdict in old.elements.items() if new.elements.get(key) != verdict}
     fresh = {key: verdict for key, verdict in new.elements.items() if old.elements.get(key) != verdict}
     return _elements("delete", table, new.name, gone) + _elements("add", table, new.name, fresh)

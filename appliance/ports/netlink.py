@@ -129,7 +129,7 @@ class NetlinkPort(Protocol):
     async def apply(self, remove: Sequence[NetlinkItem], add: Sequence[NetlinkItem]) -> None:
         """Remove, then add. Adding replaces; an equal rule that exists stays; removing what is absent succeeds.
 
-        Stops at the first item that the kernel refuses and names it.
+        Names the first item that the kernel refuses, and stops there; a few routes after it may be carried out.
         """
         ...
 

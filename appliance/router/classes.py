@@ -8,11 +8,14 @@ every element that equals the packet so far, and thousands share a protocol.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import filterfalse
 
 from appliance.ports.firewall import HASHED, RANGES, NftChain, NftSet
-from appliance.router.compile import Destinations, FamilyFilter
+from appliance.router.compile import FamilyFilter
+from appliance.router.destinations import MAX_DEPTH, Destinations
+from appliance.router.pieces import SourceClass
 from appliance.router.ranges import ALL_PORTS, Interval, interval_text, ports_text
 
 FLAT_ELEMENTS = 16
@@ -29,88 +32,142 @@ class RenderedClasses:
     chains: list[NftChain] = field(default_factory=list)
 
 
-def render_family(family: FamilyFilter) -> RenderedClasses:
-    version = family.version
-    rendered = RenderedClasses()
-    shared = _Shared(version)
-    verdicts: dict[str, str] = {}
-    for destinations, intervals in family.classes:
-        if len(intervals) * destinations.size <= FLAT_ELEMENTS:
-            shared.add(destinations, intervals)
-        else:
-            chain = f"c{version}_{destinations.name}"
-            verdicts |= {interval_text(version, interval): f"jump {chain}" for interval in intervals}
-            _own_class(rendered, version, destinations, chain)
-    shared.render(rendered)
-    rendered.sets.append(NftSet(f"src{version}", f"ipv{version}_addr : verdict", verdicts))
-    rendered.rules.append(f"{_WORD[version]} saddr vmap @src{version}")
-    return rendered
+Place = tuple[str, str]
+"""Name of a set that small classes share, and an element in nft's words."""
+Sources = dict[Destinations, tuple[Interval, ...]]
 
 
-class _Shared:
-    """The sets of small classes. Sources of different classes never overlap, so neither do the elements.
+class ClassRenderer:
+    """Renders one filter of an IP version after the other; what classes have in common with the former ones stays.
 
-    Single addresses and ports go into hash sets (`one`), which the kernel searches in the same time at any size.
+    Sources of different classes never overlap, so neither do their elements. Single addresses and ports go into hash
+    sets (`one`), which the kernel searches in the same time at any size.
     """
 
     def __init__(self, version: int) -> None:
         self._version = version
-        self._icmp: dict[bool, dict[str, str]] = {True: {}, False: {}}
-        self._one: dict[str, str] = {}
-        self._layers: dict[int, dict[str, str]] = defaultdict(dict)
-        self._whole: dict[bool, dict[str, str]] = {True: {}, False: {}}
+        self._known: dict[int, SourceClass] = {}
+        self._shared: dict[str, dict[str, str]] = {}
+        self._large: dict[Destinations, RenderedClasses] = {}
+        self._verdicts: dict[str, str] = {}
 
-    def add(self, destinations: Destinations, sources: tuple[Interval, ...]) -> None:
-        for interval in sources:
-            for target in destinations.icmp:
-                single, place = self._place(interval, target)
-                self._icmp[single][place] = ""
-            for depth, layer in enumerate(destinations.layers):
-                for protocol, target, ports in layer:
-                    self._add_ports(depth, self._place(interval, target), protocol, ports)
-            for protocol, target in destinations.whole:
-                single, place = self._place(interval, target)
-                self._whole[single][f"{place} . {protocol}"] = ""
+    def render(self, family: FamilyFilter) -> RenderedClasses:
+        now = {id(each): each for each in family.classes}
+        gone = [each for key, each in self._known.items() if key not in now]
+        fresh = [each for key, each in now.items() if key not in self._known]
+        self._known = now
+        self._change_shared(filter(_is_small, gone), filter(_is_small, fresh))
+        self._change_large(dict(filterfalse(_is_small, gone)), dict(filterfalse(_is_small, fresh)))
+        rendered = RenderedClasses()
+        self._render_shared(rendered)
+        for own in self._large.values():
+            rendered.sets += own.sets
+            rendered.chains += own.chains
+        rendered.sets.append(NftSet(f"src{self._version}", f"ipv{self._version}_addr : verdict", self._verdicts))
+        rendered.rules.append(f"{_WORD[self._version]} saddr vmap @src{self._version}")
+        return rendered
 
-    def _place(self, source: Interval, target: Interval) -> tuple[bool, str]:
-        """Whether both are single addresses, and the pair in nft's words."""
-        text = f"{interval_text(self._version, source)} . {interval_text(self._version, target)}"
-        return source[0] == source[1] and target[0] == target[1], text
+    def _change_shared(self, gone: Iterable[SourceClass], fresh: Iterable[SourceClass]) -> None:
+        """Sets of a former table stay as they are: those that change are copied, once."""
+        copied: dict[str, dict[str, str]] = {}
 
-    def _add_ports(self, depth: int, pair: tuple[bool, str], protocol: int, ports: Interval) -> None:
-        single, place = pair
-        if single and ports == ALL_PORTS:
-            self._whole[True][f"{place} . {protocol}"] = ""
-        elif single and ports[0] == ports[1]:
-            self._one[f"{place} . {protocol} . {ports[0]}"] = ""
-        else:
-            self._layers[depth][f"{place} . {protocol} . {ports_text(ports)}"] = ""
+        def own(name: str) -> dict[str, str]:
+            if name not in copied:
+                copied[name] = dict(self._shared.get(name, {}))
+            return copied[name]
 
-    def render(self, rendered: RenderedClasses) -> None:
+        for each in gone:
+            for name, element in _places(self._version, each):
+                own(name).pop(element, None)
+        for each in fresh:
+            for name, element in _places(self._version, each):
+                own(name)[element] = ""
+        self._shared |= copied
+
+    def _change_large(self, gone: Sources, fresh: Sources) -> None:
+        if not gone and not fresh:
+            return
+        verdicts = dict(self._verdicts)
+        for destinations, intervals in gone.items():
+            for interval in set(intervals).difference(fresh.get(destinations, ())):
+                del verdicts[interval_text(self._version, interval)]
+            if destinations not in fresh:
+                del self._large[destinations]
+        for destinations, intervals in fresh.items():
+            verdict = f"jump {_chain(self._version, destinations)}"
+            for interval in set(intervals).difference(gone.get(destinations, ())):
+                verdicts[interval_text(self._version, interval)] = verdict
+            if destinations not in self._large:
+                self._large[destinations] = _own_class(self._version, destinations)
+        self._verdicts = verdicts
+
+    def _render_shared(self, rendered: RenderedClasses) -> None:
         version, word = self._version, _WORD[self._version]
         pair, pair_type = f"{word} saddr . {word} daddr", f"ipv{version}_addr . ipv{version}_addr"
         icmp = f"meta l4proto {_ICMP_WORD[version]} {pair}"
         full, full_type = f"{pair} . meta l4proto . th dport", f"{pair_type} . inet_proto . inet_service"
         plain, plain_type = f"{pair} . meta l4proto", f"{pair_type} . inet_proto"
+        layers = {0} | {depth for depth in range(1, MAX_DEPTH) if self._shared.get(_flat(version, depth))}
         found = [
-            (f"one_icmp{version}", pair_type, self._icmp[True], HASHED, icmp),
-            (f"one{version}", full_type, self._one, HASHED, full),
-            (f"one_any{version}", plain_type, self._whole[True], HASHED, plain),
-            (f"flat_icmp{version}", pair_type, self._icmp[False], RANGES, icmp),
-            *(
-                (f"flat{version}_{depth}", full_type, elements, RANGES, full)
-                for depth, elements in sorted(self._layers.items() or [(0, {})])
-            ),
+            (f"one_icmp{version}", pair_type, HASHED, icmp),
+            (f"one{version}", full_type, HASHED, full),
+            (f"one_any{version}", plain_type, HASHED, plain),
+            (f"flat_icmp{version}", pair_type, RANGES, icmp),
+            *((_flat(version, depth), full_type, RANGES, full) for depth in sorted(layers)),
         ]
-        if self._whole[False]:
-            found.append((f"flat_any{version}", plain_type, self._whole[False], RANGES, plain))
-        for name, kind, elements, options, key in found:
-            rendered.sets.append(NftSet(name, kind, elements, options))
+        if self._shared.get(f"flat_any{version}"):
+            found.append((f"flat_any{version}", plain_type, RANGES, plain))
+        for name, kind, options, key in found:
+            rendered.sets.append(NftSet(name, kind, self._shared.setdefault(name, {}), options))
             rendered.rules.append(f"{key} @{name} accept")
 
 
-def _own_class(rendered: RenderedClasses, version: int, destinations: Destinations, chain: str) -> None:
+def _chain(version: int, destinations: Destinations) -> str:
+    return f"c{version}_{destinations.name}"
+
+
+def _flat(version: int, depth: int) -> str:
+    return f"flat{version}_{depth}"
+
+
+def _is_small(each: SourceClass) -> bool:
+    destinations, intervals = each
+    return len(intervals) * destinations.size <= FLAT_ELEMENTS
+
+
+def _places(version: int, each: SourceClass) -> Iterator[Place]:
+    """The elements of a small class."""
+    destinations, sources = each
+    for source in sources:
+        for target in destinations.icmp:
+            single, place = _pair(version, source, target)
+            yield f"{'one' if single else 'flat'}_icmp{version}", place
+        for depth, layer in enumerate(destinations.layers):
+            for protocol, target, ports in layer:
+                yield _port_place(version, depth, _pair(version, source, target), protocol, ports)
+        for protocol, target in destinations.whole:
+            single, place = _pair(version, source, target)
+            yield f"{'one' if single else 'flat'}_any{version}", f"{place} . {protocol}"
+
+
+def _pair(version: int, source: Interval, target: Interval) -> tuple[bool, str]:
+    """Whether both are single addresses, and the pair in nft's words."""
+    text = f"{interval_text(version, source)} . {interval_text(version, target)}"
+    return source[0] == source[1] and target[0] == target[1], text
+
+
+def _port_place(version: int, depth: int, pair: tuple[bool, str], protocol: int, ports: Interval) -> Place:
+    single, place = pair
+    if single and ports == ALL_PORTS:
+        return f"one_any{version}", f"{place} . {protocol}"
+    if single and ports[0] == ports[1]:
+        return f"one{version}", f"{place} . {protocol} . {ports[0]}"
+    return _flat(version, depth), f"{place} . {protocol} . {ports_text(ports)}"
+
+
+def _own_class(version: int, destinations: Destinations) -> RenderedClasses:
     """Sets are named by their content and never change: a new filter adds and removes whole classes."""
+    rendered = RenderedClasses()
     tail, address = f"{version}_{destinations.name}", f"ipv{version}_addr"
     key = f"{_WORD[version]} daddr . meta l4proto"
     icmp = {interval_text(version, interval): "" for interval in destinations.icmp}
@@ -127,4 +184,5 @@ def _own_class(rendered: RenderedClasses, version: int, destinations: Destinatio
         elements = {f"{interval_text(version, item)} . {protocol}": "" for protocol, item in destinations.whole}
         rendered.sets.append(NftSet(f"any{tail}", f"{address} . inet_proto", elements))
         rules.append(f"{key} @any{tail} accept")
-    rendered.chains.append(NftChain(chain, tuple(rules)))
+    rendered.chains.append(NftChain(_chain(version, destinations), tuple(rules)))
+    return rendered

@@ -6,59 +6,24 @@ class. A packet then costs one lookup of its source and a few of its destination
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
-from appliance.router.ranges import ALL_PORTS, Interval, merge, parse_addresses, prefix_interval, subtract
+from appliance.router.destinations import FilterError, Opened
+from appliance.router.pieces import Bundle, Pieces, SourceClass, everything
+from appliance.router.ranges import REMEMBERED, Interval, merge, parse_addresses, prefix_interval, subtract
 from appliance.types.addresses import Address, Prefix
-from appliance.types.errors import ApplianceError, DecodeError
+from appliance.types.errors import DecodeError
 from appliance.types.netmap import FilterRule
 
-TCP, UDP, SCTP = 6, 17, 132
-PORT_PROTOCOLS = (TCP, UDP, SCTP)
-ICMP = {4: 1, 6: 58}
 DEFAULT_PROTOCOLS = (6, 17, 1, 58)
 """Of a rule that names none (node-os spec 1.4)."""
 TSMP = 99
-MAX_DEPTH = 8
-MAX_ELEMENTS = 500_000
-REMEMBERED = 32_768
-"""Addresses and classes kept from one filter to the next, which differ by little."""
+MAX_WINDOWS = 64
+"""Where more of the source space changes, all of it is cut anew."""
+VERSIONS = (4, 6)
 _CAP = "cap:"
-
-Element = tuple[int, Interval, Interval]
-"""Protocol, addresses, ports."""
-Opened = tuple[tuple[tuple[int, Interval, Interval], ...], tuple[int, ...]]
-"""Version, addresses and ports of destinations; protocols."""
-
-
-class FilterError(ApplianceError):
-    """The packet filter cannot be compiled; the old one stays."""
-
-    code = "invalid-packet-filter"
-
-
-@dataclass(frozen=True, slots=True)
-class Destinations:
-    """What is open to a class: `icmp` addresses, `layers` of disjoint elements, `whole` protocols without ports."""
-
-    icmp: tuple[Interval, ...]
-    layers: tuple[tuple[Element, ...], ...]
-    whole: tuple[tuple[int, Interval], ...]
-
-    @property
-    def size(self) -> int:
-        """Number of elements in all."""
-        return len(self.icmp) + len(self.whole) + sum(map(len, self.layers))
-
-    @property
-    def name(self) -> str:
-        """Ten hex digits that name the content, so that equal content keeps its place from one filter to the next."""
-        return hashlib.blake2s(repr(self).encode(), digest_size=5).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +31,7 @@ class FamilyFilter:
     """Sources that may open something, each disjoint interval with its destinations, for one IP version."""
 
     version: int
-    classes: tuple[tuple[Destinations, tuple[Interval, ...]], ...]
+    classes: tuple[SourceClass, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +40,100 @@ class CompiledFilter:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Bundle:
-    """Rules that open the same destinations, as one."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Read:
+    """A rule as read: what it opens and to whom."""
 
-    entries: tuple[tuple[int, Interval, Interval], ...]
-    protocols: tuple[int, ...]
-    sources: list[tuple[int, Interval]] = field(default_factory=list)
+    rule: FilterRule
+    opened: Opened
+    sources: tuple[tuple[int, Interval], ...]
+    problems: tuple[str, ...]
+
+
+class FilterCompiler:
+    """Compiles one filter after the other; what a rule has in common with the former ones is not made again.
+
+    A change costs a look at each rule's identity, and the cutting of those sources that gained or lost something.
+    """
+
+    def __init__(self) -> None:
+        self._start_over({}, ())
+
+    def _start_over(self, cap_sources: Mapping[str, tuple[Address, ...]], jailed: tuple[Prefix, ...]) -> None:
+        self._cap_sources, self._jailed = cap_sources, jailed
+        self._known: dict[int, tuple[FilterRule, _Read]] = {}
+        self._by_rule: dict[FilterRule, _Read] = {}
+        self._bundles: dict[Opened, tuple[Bundle, dict[_Read, None]]] = {}
+        self._pieces = {version: Pieces(version) for version in VERSIONS}
+        self._shut = {
+            version: merge(prefix_interval(prefix) for prefix in jailed if prefix.version == version)
+            for version in VERSIONS
+        }
+
+    def compile(
+        self,
+        rules: Iterable[FilterRule],
+        cap_sources: Mapping[str, tuple[Address, ...]] | None = None,
+        jailed: Iterable[Prefix] = (),
+    ) -> CompiledFilter:
+        """Bad entries are left out and named in `problems`. Raises `FilterError` when the result would be too large."""
+        around = dict(cap_sources or {}), tuple(jailed)
+        if around != (self._cap_sources, self._jailed):
+            self._start_over(*around)
+        try:
+            read = self._change(rules)
+        except FilterError:
+            self._start_over(*around)  # half of the change is in
+            raise
+        problems = dict.fromkeys(problem for each in read if each.problems for problem in each.problems)
+        first, second = (FamilyFilter(version, pieces.classes) for version, pieces in self._pieces.items())
+        return CompiledFilter((first, second), tuple(problems))
+
+    def _change(self, rules: Iterable[FilterRule]) -> dict[_Read, None]:
+        """All rules that are now there, as read; the pieces follow."""
+        known = self._known
+        before = dict.fromkeys(read for _rule, read in known.values())
+        self._known = {id(rule): known.get(id(rule)) or (rule, self._read(rule)) for rule in rules if rule.dst_ports}
+        now = dict.fromkeys(read for _rule, read in self._known.values())
+        changed: dict[Opened, None] = {}
+        for read in before:
+            if read not in now:
+                del self._by_rule[read.rule], self._bundles[read.opened][1][read]
+                changed[read.opened] = None
+        for read in now:
+            if read not in before:
+                bundle = self._bundles.setdefault(read.opened, (Bundle(read.opened), {}))
+                bundle[1][read] = None
+                changed[read.opened] = None
+        self._cut(list(changed))
+        return now
+
+    def _read(self, rule: FilterRule) -> _Read:
+        read = self._by_rule.get(rule)
+        if read is None:
+            problems: list[str] = []
+            opened = tuple(destination_entries(rule, problems)), rule_protocols(rule)
+            sources = tuple(source_entries(rule.src_ips, self._cap_sources, problems))
+            read = self._by_rule[rule] = _Read(rule, opened, sources, tuple(problems))
+        return read
+
+    def _cut(self, changed: list[Opened]) -> None:
+        bundles = {opened: self._bundles[opened] for opened in changed}
+        windows: dict[int, list[Interval]] = {version: [] for version in VERSIONS}
+        for bundle, members in bundles.values():
+            for version in bundle.versions:
+                own = (item for read in members for family, item in read.sources if family == version)
+                held, now = bundle.sources.get(version, []), subtract(own, self._shut[version])
+                windows[version] += (*subtract(held, now), *subtract(now, held)) if held else now
+                bundle.sources[version] = now
+        for version, pieces in self._pieces.items():
+            found = merge(windows[version])
+            few = len(found) <= MAX_WINDOWS
+            concerned = bundles if few else self._bundles
+            pieces.update(found if few else everything(version), [bundle for bundle, _members in concerned.values()])
+        for opened, (_bundle, members) in bundles.items():
+            if not members:
+                del self._bundles[opened]
 
 
 def compile_rules(
@@ -89,12 +141,8 @@ def compile_rules(
     cap_sources: Mapping[str, tuple[Address, ...]] | None = None,
     jailed: Iterable[Prefix] = (),
 ) -> CompiledFilter:
-    """Bad entries are left out and named in `problems`. Raises `FilterError` when the result would be too large."""
-    problems: list[str] = []
-    bundles = _bundles(rules, cap_sources or {}, problems)
-    shut = list(jailed)
-    families = [_family(version, bundles, shut) for version in (4, 6)]
-    return CompiledFilter((families[0], families[1]), tuple(dict.fromkeys(problems)))
+    """One filter from nothing. Raises as `FilterCompiler.compile`."""
+    return FilterCompiler().compile(rules, cap_sources, jailed)
 
 
 def source_entries(
@@ -137,145 +185,3 @@ def _parsed(text: str, problems: list[str]) -> tuple[tuple[int, Interval], ...]:
     except DecodeError as error:
         problems.append(f"filter rule ignored: {error.text}")
         return ()
-
-
-def _bundles(
-    rules: Iterable[FilterRule], cap_sources: Mapping[str, tuple[Address, ...]], problems: list[str]
-) -> list[_Bundle]:
-    found: dict[object, _Bundle] = {}
-    for rule in rules:
-        if not rule.dst_ports:
-            continue
-        protocols = rule_protocols(rule)
-        entries = tuple(destination_entries(rule, problems))
-        bundle = found.setdefault((entries, protocols), _Bundle(entries, protocols))
-        bundle.sources.extend(source_entries(rule.src_ips, cap_sources, problems))
-    return list(found.values())
-
-
-def _family(version: int, bundles: list[_Bundle], jailed: list[Prefix]) -> FamilyFilter:
-    shut = [prefix_interval(prefix) for prefix in jailed if prefix.version == version]
-    usable = [bundle for bundle in bundles if any(entry[0] == version for entry in bundle.entries)]
-    pieces: dict[int, list[Interval]] = defaultdict(list)
-    for members, interval in _cut(version, usable, shut):
-        pieces[members].append(interval)
-    classes: dict[Destinations, list[Interval]] = defaultdict(list)
-    for members, intervals in pieces.items():
-        opened = tuple((usable[index].entries, usable[index].protocols) for index in _bits(members))
-        classes[_destinations(version, opened)] += intervals
-    made = ((destinations, tuple(merge(intervals))) for destinations, intervals in classes.items())
-    return FamilyFilter(version, tuple(sorted(made, key=lambda item: item[1])))
-
-
-def _cut(version: int, bundles: list[_Bundle], shut: list[Interval]) -> Iterator[tuple[int, Interval]]:
-    """Atomic source intervals with the bit set of bundles that they belong to."""
-    toggles: dict[int, int] = defaultdict(int)
-    for index, bundle in enumerate(bundles):
-        own = (interval for family, interval in bundle.sources if family == version)
-        for first, last in subtract(own, shut):
-            toggles[first] ^= 1 << index
-            toggles[last + 1] ^= 1 << index
-    members = 0
-    previous = 0
-    for boundary in sorted(toggles):
-        if members:
-            yield members, (previous, boundary - 1)
-        members ^= toggles[boundary]
-        previous = boundary
-
-
-def _bits(members: int) -> Iterator[int]:
-    while members:
-        low = members & -members
-        yield low.bit_length() - 1
-        members ^= low
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _destinations(version: int, bundles: tuple[Opened, ...]) -> Destinations:
-    addresses: list[Interval] = []
-    ported: dict[int, dict[Interval, list[Interval]]] = defaultdict(lambda: defaultdict(list))
-    whole: dict[int, list[Interval]] = defaultdict(list)
-    for entries, protocols in bundles:
-        for family, interval, ports in entries:
-            if family != version:
-                continue
-            addresses.append(interval)
-            for protocol in protocols:
-                if protocol in PORT_PROTOCOLS:
-                    ported[protocol][interval].append(ports)
-                elif ports == ALL_PORTS and protocol not in ICMP.values():
-                    whole[protocol].append(interval)
-    return Destinations(
-        tuple(merge(addresses)),
-        _layers({protocol: _rectangles(by_address) for protocol, by_address in ported.items()}),
-        tuple((protocol, interval) for protocol in sorted(whole) for interval in merge(whole[protocol])),
-    )
-
-
-Rectangles = dict[Interval, tuple[Interval, ...]]
-"""Addresses to their merged ports."""
-
-
-def _rectangles(by_address: Mapping[Interval, list[Interval]]) -> Rectangles:
-    """Join addresses that have the same ports, then ports of the same addresses."""
-    by_ports: dict[tuple[Interval, ...], list[Interval]] = defaultdict(list)
-    for interval, ports in by_address.items():
-        by_ports[tuple(merge(ports))].append(interval)
-    joined: dict[Interval, list[Interval]] = defaultdict(list)
-    for same_ports, intervals in by_ports.items():
-        for interval in merge(intervals):
-            joined[interval] += same_ports
-    return {interval: tuple(merge(ports)) for interval, ports in joined.items()}
-
-
-def _layers(by_protocol: Mapping[int, Rectangles]) -> tuple[tuple[Element, ...], ...]:
-    """Sets refuse overlapping elements: addresses that overlap go to different layers (as deep as prefixes nest)."""
-    layers: list[list[Element]] = []
-    for protocol, rectangles in sorted(by_protocol.items()):
-        placed = _placed(rectangles)
-        if len(placed) > MAX_DEPTH:
-            placed = [_strips(rectangles)]
-        for depth, held in enumerate(placed):
-            if depth == len(layers):
-                layers.append([])
-            layers[depth] += [(protocol, addresses, ports) for addresses, many in held.items() for ports in many]
-    if sum(map(len, layers)) > MAX_ELEMENTS:
-        raise FilterError("the packet filter is too large to install", mend="simplify overlapping policy rules")
-    return tuple(tuple(sorted(layer)) for layer in layers)
-
-
-def _placed(rectangles: Rectangles) -> list[Rectangles]:
-    layers: list[Rectangles] = []
-    ends: list[int] = []
-    for interval in sorted(rectangles, key=lambda item: (item[0], -item[1])):
-        depth = next((index for index, end in enumerate(ends) if end < interval[0]), len(ends))
-        if depth == len(ends):
-            ends.append(-1)
-            layers.append({})
-        ends[depth] = interval[1]
-        layers[depth][interval] = rectangles[interval]
-    return layers
-
-
-def _strips(rectangles: Rectangles) -> Rectangles:
-    """The same openings without any overlap: cut at every address boundary, ports united per strip."""
-    starts: dict[int, list[Interval]] = defaultdict(list)
-    stops: dict[int, list[Interval]] = defaultdict(list)
-    for interval in rectangles:
-        starts[interval[0]].append(interval)
-        stops[interval[1] + 1].append(interval)
-    active: set[Interval] = set()
-    by_ports: dict[tuple[Interval, ...], list[Interval]] = defaultdict(list)
-    boundaries = sorted({*starts, *stops})
-    total = 0
-    for first, following in pairwise(boundaries):
-        active.difference_update(stops[first])
-        active.update(starts[first])
-        if active:
-            ports = tuple(merge(port for interval in active for port in rectangles[interval]))
-            by_ports[ports].append((first, following - 1))
-            total += len(ports)
-        if total > MAX_ELEMENTS:
-            raise FilterError("the packet filter is too large to install", mend="simplify overlapping policy rules")
-    return {interval: ports for ports, intervals in by_ports.items() for interval in merge(intervals)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.router.compile import ICMP, PORT_PROTOCOLS, TSMP, destination_entries, rule_protocols, source_entries
+from appliance.router.compile import TSMP, destination_entries, rule_protocols, source_entries
+from appliance.router.destinations import ICMP, PORT_PROTOCOLS
 from appliance.router.locals import local_destinations
 from appliance.router.model import RouterModel
 from appliance.router.ranges import ALL_PORTS, covers

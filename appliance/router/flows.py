@@ -7,12 +7,13 @@ rule is withdrawn. The kernel may know 100,000 of them: only sources that lost s
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from appliance.ports.conntrack import Flow
-from appliance.router.compile import ICMP, PORT_PROTOCOLS, TSMP, CompiledFilter, Destinations, Element
+from appliance.router.compile import TSMP, CompiledFilter, FamilyFilter
+from appliance.router.destinations import ICMP, PORT_PROTOCOLS, Destinations, Element
 from appliance.router.explain import ICMP_OPEN_TYPES
 from appliance.router.locals import local_destinations
 from appliance.router.model import RouterModel
@@ -36,12 +37,21 @@ class _Family:
 
 
 class Openings:
-    """What one model lets peers open."""
+    """What one model lets peers open. `former`: of another model, which may share most sources with this one."""
 
-    def __init__(self, model: RouterModel, compiled: CompiledFilter) -> None:
-        self._families = {
-            family.version: _family(model, family.classes, family.version) for family in compiled.families
+    def __init__(self, model: RouterModel, compiled: CompiledFilter, former: Openings | None = None) -> None:
+        known: dict[int, tuple[Prefix, Interval]] = former._intervals if former is not None else {}
+        self._intervals: dict[int, tuple[Prefix, Interval]] = {
+            id(prefix): known.get(id(prefix)) or (prefix, prefix_interval(prefix)) for prefix in model.sources or ()
         }
+        self._families = {
+            family.version: _family(model, family, self._sources(model, family.version)) for family in compiled.families
+        }
+
+    def _sources(self, model: RouterModel, version: int) -> list[Interval]:
+        if model.sources is None:
+            return [(0, LAST[version])]
+        return merge(interval for prefix, interval in self._intervals.values() if prefix.version == version)
 
     def allow(self, flow: Flow) -> bool:
         """The verdict on the first packet of the flow, were it to come now."""
@@ -70,15 +80,15 @@ def ended_flows(former: Openings | None, now: Openings) -> Callable[[Flow], bool
     return lambda flow: _within(lost[flow.version], flow.source) and not now.allow(flow)
 
 
-def _family(model: RouterModel, classes: Iterable[tuple[Destinations, tuple[Interval, ...]]], version: int) -> _Family:
-    by_destinations = dict(classes)
+def _family(model: RouterModel, filtered: FamilyFilter, sources: list[Interval]) -> _Family:
+    by_destinations, version = dict(filtered.classes), filtered.version
     pieces = sorted(
         (first, last, number) for number, intervals in enumerate(by_destinations.values()) for first, last in intervals
     )
     listed = list(by_destinations)
     return _Family(
         local=local_destinations(model, version),
-        sources=_sources(model.sources, version),
+        sources=sources,
         peerapi=frozenset(
             (int(ip_address(item.ip)), item.port) for item in model.peerapi if item.is_v6 == (version == 6)
         ),
@@ -86,12 +96,6 @@ def _family(model: RouterModel, classes: Iterable[tuple[Destinations, tuple[Inte
         classes=[(last, listed[number]) for _first, last, number in pieces],
         by_destinations=by_destinations,
     )
-
-
-def _sources(prefixes: tuple[Prefix, ...] | None, version: int) -> list[Interval]:
-    if prefixes is None:
-        return [(0, LAST[version])]
-    return merge(prefix_interval(prefix) for prefix in prefixes if prefix.version == version)
 
 
 def _lost(former: _Family, now: _Family) -> list[Interval]:

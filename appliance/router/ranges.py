@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from appliance.types.addresses import Prefix, parse_prefix
@@ -11,6 +13,8 @@ from appliance.types.errors import DecodeError, DecodeReason
 Interval = tuple[int, int]
 """First and last, both included; of addresses as integers, or of ports."""
 
+REMEMBERED = 32_768
+"""Texts and addresses kept from one filter to the next, which differ by little."""
 LAST = {4: 2**32 - 1, 6: 2**128 - 1}
 ALL_PORTS: Interval = (0, 65535)
 
@@ -68,6 +72,19 @@ def subtract(intervals: Iterable[Interval], holes: Iterable[Interval]) -> list[I
     return left
 
 
+def intersect(intervals: Sequence[Interval], windows: Sequence[Interval]) -> list[Interval]:
+    """What of merged intervals lies within merged windows; costs little where the windows are few."""
+    found: list[Interval] = []
+    for first, last in windows:
+        at = max(bisect_right(intervals, (first, LAST[6])) - 1, 0)
+        while at < len(intervals) and intervals[at][0] <= last:
+            low, high = max(intervals[at][0], first), min(intervals[at][1], last)
+            if low <= high:
+                found.append((low, high))
+            at += 1
+    return found
+
+
 def covers(intervals: Sequence[Interval], value: int) -> bool:
     return any(first <= value <= last for first, last in intervals)
 
@@ -76,6 +93,7 @@ def address_text(version: int, value: int) -> str:
     return str(IPv4Address(value) if version == 4 else IPv6Address(value))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def interval_text(version: int, interval: Interval) -> str:
     """In nft's words: one address, a prefix where it is one, else `a-b`."""
     first, last = interval

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 
 from appliance.ports.conntrack import Flow
 from appliance.ports.firewall import NftChain, NftSet, NftTable
-from appliance.router.classes import render_family
-from appliance.router.compile import TSMP, CompiledFilter, FamilyFilter, compile_rules
+from appliance.router.classes import ClassRenderer
+from appliance.router.compile import TSMP, VERSIONS, CompiledFilter, FamilyFilter, FilterCompiler
 from appliance.router.locals import local_destinations
 from appliance.router.model import MARK_BYPASS, MARK_FORWARDED, MARK_MASK, TABLE_FAMILY, TABLE_NAME, RouterModel
 from appliance.router.ranges import address_text, interval_text, merge, prefix_interval
@@ -45,23 +45,35 @@ _ENDED_OPTIONS = "flags timeout; timeout 5d;"
 """As long as the kernel itself remembers an idle TCP flow."""
 
 
-def compile_filter(model: RouterModel) -> CompiledFilter:
-    """Raises `FilterError`."""
-    return compile_rules(() if model.shields_up else model.rules, model.cap_sources, model.jailed)
+def compile_filter(model: RouterModel, compiler: FilterCompiler | None = None) -> CompiledFilter:
+    """`compiler` remembers former filters. Raises `FilterError`."""
+    rules = () if model.shields_up else model.rules
+    return (compiler or FilterCompiler()).compile(rules, model.cap_sources, model.jailed)
+
+
+class TableRenderer:
+    """Renders one table after the other; sets that stay the same are the very same objects."""
+
+    def __init__(self) -> None:
+        self._classes = {version: ClassRenderer(version) for version in VERSIONS}
+
+    def render(self, model: RouterModel, compiled: CompiledFilter) -> NftTable:
+        """The whole table of a model with its compiled filter."""
+        chains = [*_hooks(model), *_refused(model), _acl(model)]
+        sets = [NftSet(f"ended{version}", _ENDED_TYPE.format(version), {}, _ENDED_OPTIONS) for version in _WORD]
+        for family in compiled.families:
+            family_sets, family_chains = _family(model, family, self._classes[family.version])
+            sets += family_sets
+            chains += family_chains
+        sets += _site_sets(model)
+        sets += [item for item in model.extra if isinstance(item, NftSet)]
+        chains += [item for item in model.extra if isinstance(item, NftChain)]
+        return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains))
 
 
 def render_table(model: RouterModel, compiled: CompiledFilter) -> NftTable:
-    """The whole table of a model with its compiled filter."""
-    chains = [*_hooks(model), *_refused(model), _acl(model)]
-    sets = [NftSet(f"ended{version}", _ENDED_TYPE.format(version), {}, _ENDED_OPTIONS) for version in _WORD]
-    for family in compiled.families:
-        family_sets, family_chains = _family(model, family)
-        sets += family_sets
-        chains += family_chains
-    sets += _site_sets(model)
-    sets += [item for item in model.extra if isinstance(item, NftSet)]
-    chains += [item for item in model.extra if isinstance(item, NftChain)]
-    return NftTable(TABLE_FAMILY, TABLE_NAME, tuple(sets), tuple(chains))
+    """A table from nothing."""
+    return TableRenderer().render(model, compiled)
 
 
 def render_ended(flows: Iterable[Flow]) -> str:
@@ -177,10 +189,10 @@ def _acl(model: RouterModel) -> NftChain:
     return NftChain("acl", rules)
 
 
-def _family(model: RouterModel, family: FamilyFilter) -> tuple[list[NftSet], list[NftChain]]:
+def _family(model: RouterModel, family: FamilyFilter, renderer: ClassRenderer) -> tuple[list[NftSet], list[NftChain]]:
     version, word = family.version, _WORD[family.version]
     open_to = {interval_text(version, item): "" for item in local_destinations(model, version)}
-    classes = render_family(family)
+    classes = renderer.render(family)
     peerapi = [item for item in model.peerapi if item.is_v6 == (version == 6)]
     rules = (
         f"{word} daddr != @local{version} {_drop(model)}",

@@ -16,7 +16,7 @@ from appliance.ports.conntrack import ConntrackPort
 from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
 from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort
 from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
-from appliance.router.compile import CompiledFilter
+from appliance.router.compile import CompiledFilter, FilterCompiler
 from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
 from appliance.router.forwarding import SysctlKeeper, reaches_outside, uplinks, wishes
@@ -31,8 +31,8 @@ from appliance.router.model import (
     ForeignMode,
     RouterModel,
 )
-from appliance.router.routes import desired, difference, ours
-from appliance.router.ruleset import compile_filter, log_probe, render_ended, render_table
+from appliance.router.routes import desired, difference, netlink_inputs, ours, route_changes
+from appliance.router.ruleset import TableRenderer, compile_filter, log_probe, render_ended
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import HealthChanged
 
@@ -73,9 +73,12 @@ class Router:
         self._lock = asyncio.Lock()
         self._model: RouterModel | None = None
         self._table: NftTable | None = None
+        self._compiler = FilterCompiler()
+        self._renderer = TableRenderer()
         self._compiled: CompiledFilter | None = None
         self._openings: Openings | None = None
         self._installed: dict[NetlinkItem, None] = {}
+        self._installed_for: tuple[RouterModel, tuple[int, ...]] = RouterModel(), ()
         self._link: Link | None = None
         self._opened = False
 
@@ -205,10 +208,10 @@ class Router:
         """What the former model has in common with this one is not made again."""
         former, compiled, table = self._model, self._compiled, self._table
         if former is None or compiled is None or _filter_inputs(former) != _filter_inputs(model):
-            compiled = compile_filter(model)
+            compiled = compile_filter(model, self._compiler)
         if former is None or table is None or compiled is not self._compiled or not _same_table(former, model):
-            table = render_table(model, compiled)
-        return compiled, table, Openings(model, compiled)
+            table = self._renderer.render(model, compiled)
+        return compiled, table, Openings(model, compiled, self._openings)
 
     async def _end_flows(self, openings: Openings) -> None:
         """Flows that peers opened under a former model and may not open now (node-os spec 1.5).
@@ -248,11 +251,24 @@ class Router:
         if not known:
             self._installed = await self._held(model.interface)
         self._link = None  # until the kernel has taken it all
-        wanted = desired(model, await self._versions(model.interface))
-        remove, add = difference(self._installed, wanted)
+        versions = await self._versions(model.interface)
+        if known and self._only_routes_differ(model, versions):
+            remove, add = route_changes(self._installed_for[0], model, versions)
+            wanted = self._installed
+        else:
+            wanted = desired(model, versions)
+            remove, add = difference(self._installed, wanted)
         if remove or add:
             await self._netlink.apply(remove, add)
-        self._installed, self._link = wanted, link
+        for item in remove:
+            wanted.pop(item, None)
+        wanted |= dict.fromkeys(add)
+        self._installed, self._installed_for, self._link = wanted, (model, versions), link
+
+    def _only_routes_differ(self, model: RouterModel, versions: tuple[int, ...]) -> bool:
+        """Peers come and go all the time: then nothing else is compared."""
+        former, had = self._installed_for
+        return had == versions and netlink_inputs(former) == netlink_inputs(model)
 
     async def _set_device(self, link: Link, model: RouterModel) -> None:
         mtu = model.mtu if link.mtu != model.mtu else None

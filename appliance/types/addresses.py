@@ -17,6 +17,9 @@ Prefix = IPv4Network | IPv6Network
 CGNAT_V4 = IPv4Network("100.64.0.0/10")
 CHROMEOS_V4 = IPv4Network("100.115.92.0/23")
 ULA_V6 = IPv6Network("fd7a:115c:a1e0::/48")
+_CGNAT_BITS = int(CGNAT_V4.network_address) >> 22
+_CHROMEOS_BITS = int(CHROMEOS_V4.network_address) >> 9
+_ULA_BITS = int(ULA_V6.network_address) >> 80
 VIA_V6 = IPv6Network("fd7a:115c:a1e0:b1a::/64")
 SERVICE_V4 = IPv4Address("100.100.100.100")
 SERVICE_V6 = IPv6Address("fd7a:115c:a1e0::53")
@@ -91,6 +94,7 @@ def is_single(prefix: Prefix) -> bool:
 
 def is_overlay(address: Address) -> bool:
     """Whether an address lies in the ranges from which overlay addresses are given."""
+    value = int(address)  # asked for each of 10,000 routes: `in` would cost several times as much
     if isinstance(address, IPv4Address):
-        return address in CGNAT_V4 and address not in CHROMEOS_V4
-    return address in ULA_V6
+        return value >> 22 == _CGNAT_BITS and value >> 9 != _CHROMEOS_BITS
+    return value >> 80 == _ULA_BITS

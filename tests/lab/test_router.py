@@ -14,14 +14,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from appliance.drivers.links import LinkMonitor
 from appliance.drivers.streams import BYPASS_MARK, SocketDialer
-from appliance.ports.netlink import NetlinkError
+from appliance.ports.netlink import NetlinkError, Route
 from appliance.router.model import ForeignMode
 from appliance.router.service import RouterError
 from appliance.types.events import LinkChanged
@@ -236,6 +236,21 @@ async def test_fail__a_refused_route_leaves_the_former_state(site, gateway):
     with pytest.raises(RouterError, match="No space left"):
         await gateway.router.apply(bad)
     assert snapshot(site.gateway) == before
+
+
+async def test_ok__many_routes_and_the_one_that_the_kernel_refuses(site, tunnel, gateway):
+    """More than a batch; the kernel's own refusal is named, in whichever place it stands."""
+    await gateway.router.apply(MODEL)
+    many = [Route(ip_network(f"10.200.{number}.0/24"), 77, interface="waypost0") for number in range(200)]
+    many += [Route(ip_network(f"fd77:{number:x}::/64"), 77, interface="waypost0") for number in range(100)]
+    await gateway.netlink.apply((), many)
+    assert set(await gateway.netlink.routes(77)) == set(many)
+    assert await gateway.netlink.routes(78) == []
+    nowhere = Route(ip_network("10.201.0.0/16"), 77, interface="waypost0", gateway=ip_address("203.0.113.9"))
+    with pytest.raises(NetlinkError, match=r"cannot add route 10\.201\.0\.0/16 .*unreachable"):
+        await gateway.netlink.apply((), [*many[:150], nowhere])
+    await gateway.netlink.apply([nowhere, *many], ())
+    assert await gateway.netlink.routes(77) == []
 
 
 async def test_ok__default_deny_but_replies_come(site, tunnel, gateway):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ MAX_PREFIXES = 10_000
 MAX_ENDPOINTS = 128
 MAX_TEXTS = 1024
 MAX_FILTER_ENTRIES = 100_000
+REMEMBERED = 32_768
+"""Checked addresses kept from one packet filter to the next, which differ by little."""
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
@@ -170,6 +173,7 @@ def _source(text: str) -> str:
     return text if text.startswith("cap:") and len(text) > 4 else _filter_address(text)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _filter_address(text: str) -> str:
     """`*`, an IP, a CIDR, or an inclusive range `a-b` within one family. Raises `DecodeError` (BAD_VALUE)."""
     first, dash, last = text.partition("-")

@@ -7,10 +7,12 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.router.compile import ICMP, PORT_PROTOCOLS, compile_rules
+from appliance.router.compile import FilterCompiler, compile_rules
+from appliance.router.destinations import ICMP, PORT_PROTOCOLS
 from appliance.router.explain import Packet, explain
 from appliance.router.model import RouterModel
-from appliance.router.ranges import covers, merge, subtract
+from appliance.router.ranges import covers, intersect, merge, subtract
+from appliance.router.ruleset import TableRenderer, render_table
 from appliance.types.netmap import FilterRule, PortRange
 
 ADDRESSES = [f"10.0.0.{i}" for i in range(16)] + [f"fd00::{i:x}" for i in range(16)]
@@ -71,6 +73,39 @@ def test_ok__compiled_equals_rules(rule_list, packet_list):
             assert lookup(compiled, packet) == explain(model, packet).accepted, packet
 
 
+def plain(table):
+    """Sets and rules by name; the order of a set's elements means nothing."""
+    sets = {item.name: (item.definition, dict(item.elements)) for item in table.sets}
+    return sets, {chain.name: (chain.hook, chain.rules) for chain in table.chains}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.lists(rules, max_size=6), st.booleans(), st.booleans()), min_size=2, max_size=5))
+def test_ok__one_after_the_other_equals_each_from_nothing(steps):
+    compiler, renderer, made = FilterCompiler(), TableRenderer(), []
+    for rule_list, jailed, capable in steps:
+        shut, caps = JAILED if jailed else (), CAPS if capable else {}
+        model = RouterModel(rules=tuple(rule_list), cap_sources=caps, jailed=shut)
+        compiled, fresh = compiler.compile(model.rules, caps, shut), compile_rules(model.rules, caps, shut)
+        assert compiled == fresh
+        table = renderer.render(model, compiled)
+        assert plain(table) == plain(render_table(model, fresh))
+        made.append((table, plain(table)))
+    assert all(plain(table) == then for table, then in made), "a former table stays as it was"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(rules, max_size=8), st.lists(st.integers(0, 7), max_size=6))
+def test_ok__rules_that_come_and_go(rule_list, toggles):
+    compiler, held = FilterCompiler(), list(rule_list)
+    compiler.compile(held)
+    for place in toggles:
+        held = [rule for number, rule in enumerate(held) if number != place % max(len(held), 1)]
+        assert compiler.compile(held) == compile_rules(held)
+        held = [*held, *rule_list[place : place + 1]]
+        assert compiler.compile(held) == compile_rules(held)
+
+
 small = st.tuples(st.integers(0, 40), st.integers(0, 8)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
@@ -84,3 +119,6 @@ def test_ok__range_arithmetic_is_that_of_sets(one, other):
     left = subtract(one, other)
     assert members(left) == members(one) - members(other)
     assert left == merge(left)
+    both = intersect(merge(one), merge(other))
+    assert members(both) == members(one) & members(other)
+    assert both == sorted(both)

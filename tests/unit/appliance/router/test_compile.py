@@ -4,8 +4,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from appliance.router import compile as compiler
-from appliance.router.compile import FilterError, compile_rules
+from appliance.router import destinations as compiler
+from appliance.router.compile import compile_rules
+from appliance.router.destinations import FilterError
 from appliance.types.netmap import CapGrant, FilterRule, PortRange
 
 

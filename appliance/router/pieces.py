@@ -1,0 +1,160 @@
+"""The source space of one IP version, cut at every boundary of a rule's sources. Pure.
+
+Pieces that the same destinations are open to form a class. A change of rules cuts anew only where sources came or went
+(`windows`), so its cost follows what changes, not how many rules there are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from appliance.router.destinations import Destinations, Opened, destinations_of
+from appliance.router.ranges import LAST, Interval, intersect, merge, subtract
+
+SourceClass = tuple[Destinations, tuple[Interval, ...]]
+"""What is open, and to which sources: disjoint intervals in order."""
+
+
+@dataclass(eq=False, slots=True)
+class Bundle:
+    """Rules that open the same destinations, as one. `sources` by IP version, merged."""
+
+    opened: Opened
+    sources: dict[int, list[Interval]] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> frozenset[int]:
+        return frozenset(entry[0] for entry in self.opened[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    first: int
+    last: int
+    bundles: tuple[Bundle, ...]
+    opens: Destinations
+
+
+class Pieces:
+    """Those of one IP version, in order of addresses, and the classes that they form, by their first address."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._starts: list[int] = []
+        self._pieces: list[Piece] = []
+        self._class_starts: list[int] = []
+        self._classes: list[SourceClass] = []
+        self._by_opened: dict[Destinations, SourceClass] = {}
+
+    @property
+    def classes(self) -> tuple[SourceClass, ...]:
+        """One that did not change is the very same object as before."""
+        return tuple(self._classes)
+
+    def update(self, windows: Sequence[Interval], changed: Iterable[Bundle]) -> None:
+        """Cut anew within the windows (merged). `changed` bundles may have come, gone or hold other sources now.
+
+        Raises `FilterError`; what is here is then of no more use.
+        """
+        if not windows:
+            return
+        old = [piece for window in windows for piece in self._within(window)]
+        concerned = dict.fromkeys(bundle for piece in old for bundle in piece.bundles) | dict.fromkeys(changed)
+        cut = list(self._cut(concerned, windows))
+        left = [rest for piece in _once(old) for rest in _outside(piece, windows)]
+        self._replace(_once(old), sorted((*left, *cut), key=lambda piece: piece.first))
+        fresh: dict[Destinations, list[Interval]] = defaultdict(list)
+        for piece in cut:
+            fresh[piece.opens].append((piece.first, piece.last))
+        for opens in dict.fromkeys((*(piece.opens for piece in old), *fresh)):
+            self._put_class(opens, windows, fresh.get(opens, ()))
+
+    def _within(self, window: Interval) -> list[Piece]:
+        """Pieces that share an address with the window."""
+        first, last = window
+        at = max(bisect_right(self._starts, first) - 1, 0)
+        return [each for each in self._pieces[at : bisect_right(self._starts, last)] if each.last >= first]
+
+    def _cut(self, bundles: Iterable[Bundle], windows: Sequence[Interval]) -> Iterator[Piece]:
+        listed = list(bundles)
+        remembered: dict[int, tuple[tuple[Bundle, ...], Destinations]] = {}
+        for members, (first, last) in _atoms(
+            intersect(each.sources.get(self._version, ()), windows) for each in listed
+        ):
+            if members not in remembered:
+                own = tuple(listed[index] for index in _bits(members))
+                remembered[members] = own, destinations_of(self._version, tuple(each.opened for each in own))
+            yield Piece(first, last, *remembered[members])
+
+    def _replace(self, old: Sequence[Piece], new: Sequence[Piece]) -> None:
+        """Few of them go in one by one; many are sorted in together."""
+        if (len(old) + len(new)) * 8 > len(self._starts):
+            gone = {piece.first for piece in old}
+            kept = [piece for piece in self._pieces if piece.first not in gone]
+            self._pieces = sorted((*kept, *new), key=lambda piece: piece.first)
+            self._starts = [piece.first for piece in self._pieces]
+            return
+        for piece in old:
+            at = bisect_left(self._starts, piece.first)
+            del self._starts[at], self._pieces[at]
+        for piece in new:
+            at = bisect_left(self._starts, piece.first)
+            self._starts.insert(at, piece.first)
+            self._pieces.insert(at, piece)
+
+    def _put_class(self, opens: Destinations, windows: Sequence[Interval], fresh: Sequence[Interval]) -> None:
+        held = self._by_opened.pop(opens, None)
+        before = held[1] if held is not None else ()
+        intervals = tuple(merge((*subtract(before, windows), *fresh)))
+        if held is not None and intervals == before:
+            self._by_opened[opens] = held
+            return
+        if held is not None:
+            at = bisect_left(self._class_starts, before[0][0])
+            del self._class_starts[at], self._classes[at]
+        if intervals:
+            made = opens, intervals
+            at = bisect_left(self._class_starts, intervals[0][0])
+            self._class_starts.insert(at, intervals[0][0])
+            self._classes.insert(at, made)
+            self._by_opened[opens] = made
+
+
+def everything(version: int) -> list[Interval]:
+    """The window of all addresses."""
+    return [(0, LAST[version])]
+
+
+def _once(pieces: Iterable[Piece]) -> list[Piece]:
+    """A piece may lie in two windows."""
+    return list({piece.first: piece for piece in pieces}.values())
+
+
+def _outside(piece: Piece, windows: Sequence[Interval]) -> Iterator[Piece]:
+    for first, last in subtract([(piece.first, piece.last)], windows):
+        yield Piece(first, last, piece.bundles, piece.opens)
+
+
+def _atoms(sources: Iterable[Sequence[Interval]]) -> Iterator[tuple[int, Interval]]:
+    """Intervals without a boundary inside, each with the bit set of those that it belongs to."""
+    toggles: dict[int, int] = defaultdict(int)
+    for index, intervals in enumerate(sources):
+        for first, last in intervals:
+            toggles[first] ^= 1 << index
+            toggles[last + 1] ^= 1 << index
+    members = previous = 0
+    for boundary in sorted(toggles):
+        if members:
+            yield members, (previous, boundary - 1)
+        members ^= toggles[boundary]
+        previous = boundary
+
+
+def _bits(members: int) -> Iterator[int]:
+    while members:
+        low = members & -members
+        yield low.bit_length() - 1
+        members ^= low
