@@ -29,9 +29,10 @@ class Pair:
     def __str__(self) -> str:
         return f"{self.a.name} to {self.b.name}"
 
-    def first_direct(self, since: float) -> float | None:
+    def first_path(self, since: float, *kinds: PathKind) -> float | None:
+        """When a path of these kinds was first taken."""
         history = self.a.paths[self.b.key]
-        return next((at - since for at, kind, _ in history if at >= since and kind == PathKind.DIRECT), None)
+        return next((at - since for at, kind, _ in history if at >= since and kind in kinds), None)
 
     def first_packet(self, since: float) -> float | None:
         return next((at - since for at, _ in self.b.received[self.a.key] if at >= since), None)
@@ -49,16 +50,32 @@ def pairs_of(nodes: list[SimNode], verdicts: Mapping[tuple[int, int], Verdict], 
 
 
 def judge_paths(pairs: list[Pair], since: float, outcome: Outcome) -> None:
-    """Direct where the oracle says so, in its time; nowhere else."""
+    """Direct where the oracle says so, in its time, and nowhere else; by a peer relay where one may be used."""
     for pair in pairs:
-        after, verdict = pair.first_direct(since), pair.verdict
+        after, verdict = pair.first_path(since, PathKind.DIRECT), pair.verdict
         if verdict.possible and (after is None or after > verdict.by_s):
             text = f"{pair}: direct is possible within {verdict.by_s:.1f} s, reached after {after}"
             outcome.problem("late" if after is not None else "never direct", text)
         if not verdict.possible and not verdict.luck and after is not None:
             outcome.problem("oracle", f"{pair}: the oracle calls a direct path impossible, yet there is one")
         now = pair.a.status(pair.b)
-        outcome.pairs.append(PairResult(verdict.possible, str(now.kind), pair.first_packet(since), after))
+        relayed = _judge_relay(pair, since, now.kind, outcome)
+        outcome.pairs.append(PairResult(verdict.possible, str(now.kind), pair.first_packet(since), after, relayed))
+
+
+def _judge_relay(pair: Pair, since: float, now: PathKind, outcome: Outcome) -> float | None:
+    """Off DERP in its time and for good where a grant allows it; never through a relay without one. When by a relay."""
+    by_s, relayed = pair.verdict.relayed_by_s, pair.first_path(since, PathKind.PEER_RELAY)
+    if by_s is None:
+        if relayed is not None:
+            outcome.problem("no grant", f"{pair}: by a peer relay that neither may use")
+        return relayed
+    after = pair.first_path(since, PathKind.DIRECT, PathKind.PEER_RELAY)
+    if after is None or after > by_s:
+        outcome.problem("not relayed", f"{pair}: a peer relay is there within {by_s:.1f} s, used after {after}")
+    elif now == PathKind.DERP:
+        outcome.problem("not relayed", f"{pair}: back on DERP though a peer relay is there")
+    return relayed
 
 
 def judge_stillness(pairs: list[Pair], since: float, settled_s: float, until: float, outcome: Outcome) -> None:
@@ -92,3 +109,11 @@ def judge_wakening(pairs: list[Pair], at: float, within: float, outcome: Outcome
         if first is None or first > within:
             outcome.problem("idle recovery", f"{pair}: packets sent 7 s after an idle fault arrived after {first} s")
     outcome.recovery_s = longest
+
+
+def judge_control(troubles: list[str], away: list[str], outcome: Outcome) -> None:
+    """The real control server: no defect shows, and at the end every node has its map stream."""
+    for trouble in troubles:
+        outcome.problem("control", trouble)
+    if away:
+        outcome.problem("control", f"no map stream: {', '.join(away)}")

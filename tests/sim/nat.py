@@ -122,6 +122,18 @@ class Nat:
         self._leases[port] = (inside, self.world.now + seconds)
         return port
 
+    def lease_exactly(self, port: int, inside: AddrPort, seconds: float) -> bool:
+        """A forward of this port and no other, unless somebody else has it."""
+        if self._forward_of(port) != inside and self._taken(port):
+            return False
+        for held in [held for held, (owner, _) in self._leases.items() if owner == inside]:
+            del self._leases[held]
+        self._leases[port] = (inside, self.world.now + seconds)
+        return True
+
+    def end_lease(self, port: int) -> bool:
+        return self._leases.pop(port, None) is not None
+
     # Ports
 
     def _slot(self, source: AddrPort, to: AddrPort) -> object:

@@ -12,17 +12,17 @@ from appliance.magicsock.driver import Driver
 from appliance.magicsock.hard_nat.plan import MAX_SOCKETS
 from appliance.magicsock.machine import Magicsock
 from appliance.magicsock.outbox import PingAnswered, RelayAsked
-from appliance.magicsock.status import PathStatus, PortMappingSeen
+from appliance.magicsock.status import NetInfoChanged, PathStatus, PortMappingSeen
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.events import EndpointsChanged, HomeDerpChanged, PathChanged, PathKind
 from appliance.types.ids import NodeId, RegionId
 from appliance.types.keys import DiscoPrivateKey, NodePrivateKey, NodePublicKey
-from appliance.types.netmap import NetmapDiff
+from appliance.types.netmap import DerpMap, NetmapDiff, Node
 from tests.sim.engine import SimEngine
 from tests.sim.network import Host
-from tests.sim.servers import Control, DerpWorld, SimPool
+from tests.sim.servers import DerpWorld, MeshControl, SimPool
 from tests.sim.side_ports import HostSidePorts
 from tests.sim.world import World
 
@@ -37,7 +37,7 @@ class SimNode:
         number: int,
         host: Host,
         derp: DerpWorld,
-        control: Control,
+        control: MeshControl,
         derp_delay: float = 0.0,
         static: Sequence[AddrPort] = (),
         side_sockets: int = MAX_SOCKETS,
@@ -46,11 +46,13 @@ class SimNode:
         self.id = NodeId(number)
         self._derp_delay = derp_delay
         self._randomness = SeededRandomness(f"node {number} of {world.seed}")
-        self.key: NodePublicKey = public_key(NodePrivateKey(clamp(self._randomness.bytes(32))))
+        self.private_key = NodePrivateKey(clamp(self._randomness.bytes(32)))
+        self.key: NodePublicKey = public_key(self.private_key)
         self.received: dict[NodePublicKey, list[tuple[float, bytes]]] = defaultdict(list)
         self.paths: dict[NodePublicKey, list[tuple[float, PathKind, AddrPort | None]]] = defaultdict(list)
         self._static, self.side_sockets = tuple(static), side_sockets
         self._mapped: PortMappingSeen | None = None
+        self._relays: frozenset[NodePublicKey] = frozenset()
         self.quiet: set[NodePublicKey] = set()
         self.pings: list[PingAnswered] = []
         self.events: list[object] = []
@@ -79,9 +81,13 @@ class SimNode:
 
     def _start(self) -> None:
         self.machine.set_node_key(self.key, self.world.now)
-        self.machine.set_derp_map(self._derp.derp_map(), self.world.now)
+        derp_map = self._control.first_derp_map()
+        if derp_map is not None:
+            self.machine.set_derp_map(derp_map, self.world.now)
         if self._mapped is not None:
             self.machine.set_port_mapping(self._mapped, self.world.now)
+        if self._relays:
+            self.machine.set_relays(self._relays, enabled=True, now=self.world.now)
         if self._static:
             self.machine.set_static_endpoints(self._static, self.world.now)
         self.driver.drain()
@@ -117,8 +123,22 @@ class SimNode:
     def link_changed(self, major: bool = True) -> None:
         self.machine.link_changed(major, self.world.now)
         self.driver.drain()
+        if major:
+            self._control.link_changed(self.id)
 
-    def netmap_changed(self, diff: NetmapDiff) -> None:
+    def use_relays(self, servers: frozenset[NodePublicKey]) -> None:
+        """The peers that the policy lets this node use as relays; known to a later life too, as control tells it."""
+        self._relays = servers
+        self.machine.set_relays(servers, enabled=True, now=self.world.now)
+        self.driver.drain()
+
+    def derp_map_changed(self, derp_map: DerpMap) -> None:
+        self.machine.set_derp_map(derp_map, self.world.now)
+        self.driver.drain()
+
+    def netmap_changed(self, diff: NetmapDiff, self_node: Node | None = None) -> None:
+        if self_node is not None:
+            self.machine.set_self(self_node)
         self.machine.apply(diff, self.world.now)
         self.driver.drain()
 
@@ -181,10 +201,12 @@ class SimNode:
                 self.world.note(self.name, f"path to {peer.short}: {kind} {where} {latency * 1000:.1f} ms")
             case EndpointsChanged(endpoints):
                 self.world.note(self.name, "endpoints " + " ".join(str(e.addr_port) for e in endpoints))
-                self._control.set_endpoints(self.id, tuple(e.addr_port for e in endpoints))
+                self._control.set_endpoints(self.id, endpoints)
             case HomeDerpChanged(region):
                 self.world.note(self.name, f"home region {region}")
                 self._control.set_home(self.id, region)
+            case NetInfoChanged(info):
+                self._control.set_net_info(self.id, info)
 
     def interface_addresses(self) -> Sequence[Address]:
         own = (self.host.ip,) if self.host.ip6 is None else (self.host.ip, self.host.ip6)

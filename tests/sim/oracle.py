@@ -2,7 +2,7 @@
 
 Ideal players stand on the same terrain without delay or loss. They know their own addresses (interfaces, what STUN
 servers see, a forwarded port), tell each other all, and ping in rounds; whoever is pinged learns the source and pings
-back in the next round. A path that they cannot find needs luck or a relay.
+back in the next round. A path that they cannot find needs luck or a relay; who may use a peer relay is in the plan.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ QUICK_S = (1.2, 2.5, 5.5, 11.0)
 """Own rounds are at 0, 0.7, 2, 5 and 10 s: a path that needs k rounds on perfect wires is there with the next one."""
 LOSSY_S = 16.0
 """Where packets are lost or doubled, any single round may fail."""
+RELAYED_S = 1.0
+"""A peer relay is asked as soon as a peer is wanted; to that come the round trips."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Of one node toward another. `by_s` after the first packet; without meaning when not `possible`.
 
-    `luck`: not possible by known addresses, but a hard NAT may be guessed through.
+    `luck`: not possible by known addresses, but a hard NAT may be guessed through. `relayed_by_s`: after so long the
+    path is through a peer relay, if not direct; None: nobody may use one.
     """
 
     possible: bool
     by_s: float = 0.0
     luck: bool = False
+    relayed_by_s: float | None = None
 
 
 class _Player:
@@ -114,11 +118,15 @@ def verdicts(plan: Plan) -> MappingOf[tuple[int, int], Verdict]:
 
 
 def _verdict(plan: Plan, a: int, b: int, number: int | None) -> Verdict:
+    sites = [plan.sites[plan.nodes[node].site] for node in (a, b)]
+    lossy = any(site.loss or site.doubled for site in sites)
+    way = plan.core_delay + sum(site.delay + site.jitter + 0.005 for site in sites)
+    relayed_by_s = None
+    if plan.relayed(a, b):
+        relayed_by_s = LOSSY_S if lossy else RELAYED_S + 10 * way + 20 * max(plan.regions)
     if number is None:
         hard = not (plan.stable(a) and plan.stable(b))
-        return Verdict(False, luck=hard and not plan.blocked(a) and not plan.blocked(b))
-    sites = [plan.sites[plan.nodes[node].site] for node in (a, b)]
-    if any(site.loss or site.doubled for site in sites):
-        return Verdict(True, LOSSY_S)
-    way = plan.core_delay + sum(site.delay + site.jitter + 0.005 for site in sites)
-    return Verdict(True, QUICK_S[number] + 6 * way + 4 * max(plan.regions))
+        luck = hard and not plan.blocked(a) and not plan.blocked(b)
+        return Verdict(False, luck=luck, relayed_by_s=relayed_by_s)
+    by_s = LOSSY_S if lossy else QUICK_S[number] + 6 * way + 4 * max(plan.regions)
+    return Verdict(True, by_s, relayed_by_s=relayed_by_s)

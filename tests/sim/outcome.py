@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class PairResult:
-    """Of one node toward another. Seconds from its first packet; None: never. `path`: its kind at the end of the
-    still time. `nats`: what stands on both ways, for the table of measured success."""
+    """Of one node toward another. Seconds from its first packet to the first one that arrived, to a direct path, to one
+    by a peer relay; None: never. `path`: its kind when paths are judged."""
 
     possible: bool
     path: str
     first_s: float | None = None
     direct_s: float | None = None
+    relayed_s: float | None = None
 
 
 @dataclass
@@ -84,6 +85,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, object]:
         "direct_where_possible": round(sum(p.direct_s is not None for p in possible) / max(len(possible), 1), 4),
         "first_packet_s": _spread(pair.first_s for pair in pairs),
         "direct_s": _spread(pair.direct_s for pair in pairs),
+        "relayed_s": _spread(pair.relayed_s for pair in pairs),
         "recovery_s": {fault: _spread(values) for fault, values in sorted(recovery.items())},
         "networks_a_minute": round(60 * len(outcomes) / max(seconds, 1e-9)),
     }

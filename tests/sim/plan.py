@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from appliance.portmap.mapping import Kind
 from appliance.ports.randomness import SeededRandomness
 from tests.sim.nat import LOW_PORT, PORTS, Allocation, Filtering, Mapping
 
@@ -24,6 +25,11 @@ class FaultKind(Enum):
     RELAY_RESTART = "its home relay restarts"
     LOSS = "its wire loses packets from now on"
     DELAY = "its wire gets slow from now on"
+    PEER_RELAY_LOST = "the peer relay dies"
+    CONTROL_RESTART = "the control server restarts"
+
+
+_ANYWHERE = tuple(kind for kind in FaultKind if kind not in (FaultKind.PEER_RELAY_LOST, FaultKind.CONTROL_RESTART))
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class SitePlan:
 
     `carrier`: number of the carrier's NAT that stands outermost, shared with other sites. `v6`: global IPv6 behind a
     firewall. `forwarded`: the router forwards the first node's port by hand, and the node is told so. `subnet` of the
-    LAN: sites may have the same. `maps_ports`: the router does on request what `forwarded` is by hand.
+    LAN: sites may have the same. `maps_ports`: the router does on request what `forwarded` is by hand, asked by one of
+    `mapping`.
     """
 
     nats: tuple[NatPlan, ...] = ()
@@ -62,6 +69,7 @@ class SitePlan:
     v6: bool = False
     forwarded: bool = False
     maps_ports: bool = False
+    mapping: tuple[Kind, ...] = (Kind.NAT_PMP,)
     subnet: int = 1
     delay: float = 0.005
     jitter: float = 0.0
@@ -74,7 +82,7 @@ class SitePlan:
         words += [f"firewall {self.firewall.name.lower()}"] if self.firewall is not None else []
         words += ["IPv6"] if self.v6 else []
         words += ["port forwarded"] if self.forwarded else []
-        words += ["router maps ports"] if self.maps_ports else []
+        words += ["router maps ports by " + ", ".join(self.mapping)] if self.maps_ports else []
         words += [f"loss {self.loss:.1%}"] if self.loss else []
         return f"192.168.{self.subnet}.0/24 behind " + ", ".join(words)
 
@@ -90,7 +98,11 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """`regions`: one-way delay to each relay. `core_delay`: of the Internet. `idle`: silent when the fault comes."""
+    """`regions`: one-way delay to each DERP relay. `core_delay`: of the Internet. `idle`: silent when the fault comes.
+
+    `relay_users`: the nodes (from 0) with a grant for a public node that relays; None: there is no such node.
+    `control`: the real control server and clients, instead of their twin.
+    """
 
     seed: int
     sites: tuple[SitePlan, ...]
@@ -101,6 +113,8 @@ class Plan:
     fault: FaultKind | None = None
     victim: int = 0
     idle: bool = False
+    relay_users: tuple[int, ...] | None = None
+    control: bool = False
 
     def nats_of(self, node: int) -> tuple[NatPlan, ...]:
         """From the inside out, the carrier's last."""
@@ -114,6 +128,11 @@ class Plan:
     def blocked(self, node: int) -> bool:
         return any(nat.blocks_udp for nat in self.nats_of(node))
 
+    def relayed(self, a: int, b: int) -> bool:
+        """Whether a peer relay is there for the two: one grant is enough, UDP must pass on both sides."""
+        granted = self.relay_users is not None and (a in self.relay_users or b in self.relay_users)
+        return granted and not self.blocked(a) and not self.blocked(b)
+
     def __str__(self) -> str:
         lines = [f"{len(self.regions)} relays, {self.core_delay * 1000:.0f} ms across the Internet"]
         lines += [f"carrier NAT {i}: {nat}" for i, nat in enumerate(self.carriers)]
@@ -121,6 +140,11 @@ class Plan:
             lines.append(
                 f"n{i + 1} port {node.port}, host {node.host} of site {node.site + 1}: {self.sites[node.site]}"
             )
+        if self.relay_users is not None:
+            users = ", ".join(f"n{user + 1}" for user in self.relay_users)
+            lines.append(f"a peer relay, for {users or 'nobody'}")
+        if self.control:
+            lines.append("whole nodes with the control server")
         if self.fault is not None:
             lines.append(f"fault: n{self.victim + 1}, {self.fault.value}{' while idle' if self.idle else ''}")
         return "\n".join(lines)
@@ -129,8 +153,8 @@ class Plan:
 class _Dice:
     """Draws a plan. Two nodes mostly, five in one of ten; a fault in every second one."""
 
-    def __init__(self, seed: int) -> None:
-        self._chance = SeededRandomness(f"plan {seed}")
+    def __init__(self, name: str) -> None:
+        self._chance = SeededRandomness(name)
 
     def one_in(self, many: int) -> bool:
         return self._chance.below(many) == 0
@@ -175,10 +199,34 @@ class _Dice:
             doubled=self.between(0, 0.05) if self.one_in(4) else 0.0,
         )
 
+    def protocols(self) -> tuple[Kind, ...]:
+        """What a router that maps ports speaks: one, or all as many do."""
+        return tuple(Kind) if self.one_in(4) else (list(Kind)[self.below(len(Kind))],)
+
+    def relay_users(self, nodes: int) -> tuple[int, ...] | None:
+        if not self.one_in(5):
+            return None
+        everybody = tuple(range(nodes))
+        return (everybody, everybody, (self.below(nodes),), ())[self.below(4)]
+
 
 def draw(seed: int) -> Plan:
     """The same seed gives the same plan."""
-    dice = _Dice(seed)
+    return _enriched(_paths(_Dice(f"plan {seed}"), seed), _Dice(f"more of plan {seed}"))
+
+
+def _enriched(plan: Plan, dice: _Dice) -> Plan:
+    """What is drawn here has dice of its own: the rest of a seed's network stays what it was without it."""
+    sites = tuple(replace(site, mapping=dice.protocols()) if site.maps_ports else site for site in plan.sites)
+    users, control, fault = dice.relay_users(len(plan.nodes)), dice.one_in(20), plan.fault
+    if fault is not None and users and dice.one_in(3):
+        fault = FaultKind.PEER_RELAY_LOST
+    if fault is not None and control and dice.one_in(3):
+        fault = FaultKind.CONTROL_RESTART
+    return replace(plan, sites=sites, relay_users=users, control=control, fault=fault)
+
+
+def _paths(dice: _Dice, seed: int) -> Plan:
     carriers = tuple(dice.nat(carrier=True) for _ in range(1 if dice.one_in(8) else 0))
     sites: list[SitePlan] = []
     nodes: list[NodePlan] = []
@@ -194,7 +242,7 @@ def draw(seed: int) -> Plan:
         regions=tuple(dice.between(0.005, 0.1) for _ in range(1 + dice.below(4))),
         carriers=carriers,
         core_delay=dice.between(0.002, 0.08),
-        fault=list(FaultKind)[dice.below(len(FaultKind))] if seed % 2 else None,
+        fault=_ANYWHERE[dice.below(len(_ANYWHERE))] if seed % 2 else None,
         victim=dice.below(len(nodes)),
         idle=dice.one_in(3),
     )

@@ -1,78 +1,85 @@
-"""A router that maps ports on request (NAT-PMP), and the product's port mapper asking it."""
+"""The product's port mapper on a simulated host, asking a simulated router."""
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Collection
 from ipaddress import IPv4Address
 
-from appliance.magicsock.status import PortMappingSeen
+from appliance.daemon.port_mapping import seen_of
 from appliance.portmap.machine import PortMapper
-from appliance.portmap.mapping import RouterPlace
-from appliance.portmap.outbox import MappingChanged, SendToRouter
+from appliance.portmap.mapping import Kind, RouterPlace
+from appliance.portmap.outbox import FetchFromRouter, MappingChanged, SendToRouter
+from appliance.portmap.service import WEB_LIMIT_S
 from appliance.ports.randomness import SeededRandomness
-from appliance.proto.portmap import natpmp
+from appliance.proto.portmap import ssdp
+from appliance.proto.portmap.web import parse_reply
 from appliance.types.addresses import AddrPort
-from tests.sim.nat import Nat
-from tests.sim.network import Host, Realm
+from tests.sim.home_router import HomeRouter
 from tests.sim.node import SimNode
 from tests.sim.world import World
-
-
-class MappingRouter:
-    """The NAT's own address on the LAN. Leases end with their time and with the NAT's state; the epoch starts anew."""
-
-    def __init__(self, world: World, lan: Realm, ip: str, nat: Nat) -> None:
-        self._world, self._lan, self._nat, self.ip = world, lan, nat, ip
-        self._epoch_from = world.now
-        nat.rebooted = self._rebooted
-        lan.attach(ip, self._receive)
-
-    def _rebooted(self) -> None:
-        self._epoch_from = self._world.now
-
-    def _receive(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
-        if to.port != natpmp.PORT or self._nat.blocks_udp or data[:1] != b"\0":
-            return  # other protocols are not spoken here
-        epoch = int(self._world.now - self._epoch_from)
-        if data == natpmp.encode_address_request():
-            address = IPv4Address(self._nat.external_ip)
-            self._lan.send(to, source, struct.pack(">BBHI", 0, 128, 0, epoch) + address.packed)
-        elif len(data) == 12 and data[1] == 1:
-            internal, wanted, lifetime = struct.unpack(">HHI", data[4:])
-            port = self._nat.lease(wanted or internal, AddrPort(source.ip, internal), float(lifetime))
-            self._lan.send(to, source, struct.pack(">BBHIHHI", 0, 129, 0, epoch, internal, port, lifetime))
 
 
 class SimPortMapper:
     """The node's mapper, on a socket of its own; what it gets goes to path finding, as in the daemon."""
 
-    def __init__(self, world: World, node: SimNode, host: Host, router_ip: str) -> None:
-        self._world, self._node, self._host = world, node, host
-        self._mapper = PortMapper(SeededRandomness(f"port mapper of {node.name} {world.seed}"))
-        self._port = host.open(self._receive)
+    def __init__(self, world: World, node: SimNode, router: HomeRouter, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        self._world, self._node, self._host, self._router = world, node, node.host, router
+        self.machine = PortMapper(SeededRandomness(f"port mapper of {node.name} {world.seed}"), kinds)
+        self._port = self._host.open(self._receive)
         self._wish = 0
-        self._mapper.set_network(RouterPlace(IPv4Address(router_ip), IPv4Address(host.ip)), host.port, world.now)
+        place = RouterPlace(IPv4Address(router.ip), IPv4Address(self._host.ip))
+        router.join(self._announced)
+        self.machine.set_network(place, self._host.port, world.now)
         self._drain()
 
     def network_lost(self) -> None:
         """The host has left the router's network."""
-        self._mapper.set_network(None, 0, self._world.now)
+        self.machine.set_network(None, 0, self._world.now)
+        self._drain()
+
+    def release(self) -> None:
+        """The gateway stops in order."""
+        self.machine.release(self._world.now)
         self._drain()
 
     def _receive(self, source: AddrPort, data: bytes) -> None:
-        self._mapper.receive_datagram(data, source, self._world.now)
+        self.machine.receive_datagram(data, source, self._world.now)
         self._drain()
 
+    def _announced(self, data: bytes, source: AddrPort) -> None:
+        if not self._host.asleep and self._host.realm is self._router.lan:
+            self.machine.receive_datagram(data, source, self._world.now, announced=True)
+            self._drain()
+
     def _drain(self) -> None:
-        while (action := self._mapper.next_action()) is not None:
+        while (action := self.machine.next_action()) is not None:
             if isinstance(action, SendToRouter):
-                self._host.send(action.to, action.data, self._port)
+                self._send(action)
+            elif isinstance(action, FetchFromRouter):
+                self._fetch(action)
             elif isinstance(action, MappingChanged):
                 self._tell()
         self._wish += 1
-        wish, deadline = self._wish, self._mapper.next_timer()
+        wish, deadline = self._wish, self.machine.next_timer()
         if deadline is not None:
             self._world.at(deadline, lambda: self._timer(wish))
+
+    def _send(self, action: SendToRouter) -> None:
+        """What is sent to the group of UPnP stays on the LAN, where the router is the one who answers."""
+        to = AddrPort(self._router.ip, ssdp.PORT) if action.to == ssdp.GROUP else action.to
+        self._host.send(to, action.data, self._port)
+
+    def _fetch(self, fetch: FetchFromRouter) -> None:
+        """One HTTP exchange over TCP: two round trips on the LAN. A silent router is given up as by the service."""
+        way = self._router.lan.quality.delay
+        here = self._host.realm is self._router.lan
+        answer = self._router.web(fetch.port, fetch.data, self._host.ip) if here else None
+        self._world.after(4 * way if answer else WEB_LIMIT_S, lambda: self._fetched(fetch.token, answer))
+
+    def _fetched(self, token: int, answer: bytes | None) -> None:
+        reply = parse_reply(answer, ended=True) if answer is not None else None
+        self.machine.receive_web(token, reply, self._world.now)
+        self._drain()
 
     def _timer(self, wish: int) -> None:
         if wish != self._wish:
@@ -80,10 +87,11 @@ class SimPortMapper:
         if self._host.asleep:
             self._world.after(1.0, lambda: self._timer(wish))
         else:
-            self._mapper.handle_timer(self._world.now)
+            self.machine.handle_timer(self._world.now)
             self._drain()
 
     def _tell(self) -> None:
-        mapping = self._mapper.result.mapping
-        self._world.note(self._node.name, f"router maps {mapping.external if mapping else 'nothing'}")
-        self._node.port_mapped(PortMappingSeen(external=mapping.external) if mapping else PortMappingSeen())
+        mapping = self.machine.result.mapping
+        what = f"{mapping.external} by {mapping.kind}" if mapping else "nothing"
+        self._world.note(self._node.name, f"router maps {what}")
+        self._node.port_mapped(seen_of(self.machine.result))

@@ -7,11 +7,9 @@ from appliance.ports.packets import MemoryUdpPort, Segments, one
 from appliance.proto.disco import RelayEndpoint
 from appliance.proto.peer_relay import BIND_LIFETIME_S, STEADY_LIFETIME_S, RelayServer, Session
 from appliance.types.addresses import AddrPort
-from plugins.peer_relay.forwarding import Forwarder
+from plugins.peer_relay.relay import Relay
 from tests.sim.network import Host
 from tests.sim.node import SimNode
-from tests.sim.plan import Plan
-from tests.sim.scenario import Network
 from tests.sim.world import World
 
 
@@ -19,10 +17,11 @@ class SimRelay:
     """Makes `node` relay for whomever `granted` names; None: for everybody."""
 
     def __init__(self, world: World, node: SimNode, host: Host, granted: set[SimNode] | None = None) -> None:
-        self.world, self.host = world, host
+        self.world, self.node, self.host = world, node, host
         self.granted = granted
         self.server = RelayServer(world.randomness)
-        self.forwarder = Forwarder(self.server, lambda _source, _packet: None)
+        self.plugin = Relay(server=self.server, clock=lambda: world.now, addresses=(host.local,))
+        self.forwarder = self.plugin.forwarder
         self.port = MemoryUdpPort(host.local, self._wire)
         self.forwarder.use((self.port,))
         self.port.set_reader(lambda: self.forwarder.readable(self.port, world.now))
@@ -34,8 +33,12 @@ class SimRelay:
         self.host.receive = lambda source, data: self.port.deliver(source, one(data))
 
     def stop(self) -> None:
-        """It goes deaf and dumb."""
+        """Its port goes deaf and dumb; the node still gives out places there."""
         self.host.receive = lambda _source, _data: None
+
+    def die(self) -> None:
+        """The whole machine, without a word."""
+        self.host.asleep = self.node.host.asleep = True
 
     def _wire(self, _source: AddrPort, to: AddrPort, batch: Segments) -> None:
         for packet in batch:
@@ -60,17 +63,3 @@ class SimRelay:
     @property
     def forwarded(self) -> int:
         return sum(self.forwarder.packets.values())
-
-
-class RelayedNetwork(Network):
-    """A planned network with one public node more, whose relay everybody may use."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
-        number = len(plan.nodes) + 1
-        host = Host(self.world, self.terrain.internet, "192.0.2.210")
-        self.third = SimNode(self.world, "relay", number, host, self.derp, self.control)
-        self.relay = SimRelay(self.world, self.third, Host(self.world, self.terrain.internet, "192.0.2.211", 41642))
-        for node in self.nodes:
-            node.machine.set_relays(frozenset({self.third.key}), enabled=True, now=self.world.now)
-            node.driver.drain()

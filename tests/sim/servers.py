@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from appliance.magicsock.derp.interface import DerpSink
+from appliance.magicsock.status import NetInfo
 from appliance.proto.control.messages import CAPABILITY_VERSION
 from appliance.proto.stun import encode_response, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.ids import NodeId, RegionId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePrivateKey, NodePublicKey
-from appliance.types.netmap import DerpMap, DerpNode, DerpRegion, NetmapDiff, Node
+from appliance.types.netmap import DerpMap, DerpNode, DerpRegion, Endpoint, NetmapDiff, Node
 from tests.sim.network import Realm
 from tests.sim.world import World
 
@@ -209,14 +210,38 @@ class SimPool:
         self._dialling.clear()
 
 
+class MeshControl(Protocol):
+    """What a simulated node has of control: the twin below, or the real one (`real_control`)."""
+
+    def first_derp_map(self) -> DerpMap | None: ...
+
+    def join(
+        self, member: SimNode, node_id: NodeId, key: NodePublicKey, disco_key: DiscoPublicKey, overlay: str
+    ) -> None: ...
+
+    def restart(self, node_id: NodeId, disco_key: DiscoPublicKey) -> None: ...
+
+    def set_endpoints(self, node_id: NodeId, endpoints: tuple[Endpoint, ...]) -> None: ...
+
+    def set_net_info(self, node_id: NodeId, info: NetInfo) -> None: ...
+
+    def set_home(self, node_id: NodeId, region: RegionId) -> None: ...
+
+    def link_changed(self, node_id: NodeId) -> None: ...
+
+
 class Control:
     """Tells every node of every other: keys, endpoints, home region. News take `delay` seconds."""
 
-    def __init__(self, world: World, delay: float = 0.05) -> None:
-        self._world, self._delay = world, delay
+    def __init__(self, world: World, derp_map: DerpMap, delay: float = 0.05) -> None:
+        self._world, self._derp_map, self._delay = world, derp_map, delay
         self._nodes: dict[NodeId, Node] = {}
         self._members: dict[NodeId, SimNode] = {}
         self._known: dict[NodeId, dict[NodeId, Node]] = {}
+
+    def first_derp_map(self) -> DerpMap | None:
+        """What a node knows before its first netmap."""
+        return self._derp_map
 
     def join(
         self, member: SimNode, node_id: NodeId, key: NodePublicKey, disco_key: DiscoPublicKey, overlay: str
@@ -241,8 +266,15 @@ class Control:
         self._nodes[node_id] = how(current)
         self._world.after(self._delay, self._distribute)
 
-    def set_endpoints(self, node_id: NodeId, endpoints: tuple[AddrPort, ...]) -> None:
-        self.change(node_id, lambda node: replace(node, endpoints=endpoints))
+    def set_endpoints(self, node_id: NodeId, endpoints: tuple[Endpoint, ...]) -> None:
+        where = tuple(endpoint.addr_port for endpoint in endpoints)
+        self.change(node_id, lambda node: replace(node, endpoints=where))
+
+    def set_net_info(self, node_id: NodeId, info: NetInfo) -> None:
+        """Of all that, others need the home region only."""
+
+    def link_changed(self, node_id: NodeId) -> None:
+        """Its news arrive all the same."""
 
     def set_home(self, node_id: NodeId, region: RegionId) -> None:
         self.change(node_id, lambda node: replace(node, home_derp=region))

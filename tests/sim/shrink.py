@@ -37,6 +37,10 @@ def simplifications(plan: Plan) -> Iterator[Plan]:
             yield _without_node(plan, number)
     if plan.fault is not None:
         yield replace(plan, fault=None, idle=False)
+    if plan.relay_users is not None:
+        yield replace(plan, relay_users=None)
+    if plan.control:
+        yield replace(plan, control=False)
     if len(plan.regions) > 1:
         yield replace(plan, regions=plan.regions[:1])
     for number, site in enumerate(plan.sites):
@@ -51,6 +55,9 @@ def simplifications(plan: Plan) -> Iterator[Plan]:
 
 def _without_node(plan: Plan, number: int) -> Plan:
     nodes = (*plan.nodes[:number], *plan.nodes[number + 1 :])
+    if plan.relay_users is not None:
+        users = tuple(user - (user > number) for user in plan.relay_users if user != number)
+        plan = replace(plan, relay_users=users)
     if plan.fault is None or plan.victim < number:
         return replace(plan, nodes=nodes)
     return replace(plan, nodes=nodes, victim=max(0, plan.victim - 1))
@@ -66,6 +73,7 @@ def _simpler_sites(site: SitePlan) -> Iterator[SitePlan]:
         {"v6": False},
         {"forwarded": False},
         {"maps_ports": False},
+        {"mapping": SitePlan.mapping},
         {"firewall": None},
         {"loss": 0.0},
         {"doubled": 0.0},

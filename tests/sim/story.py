@@ -21,7 +21,7 @@ class Story:
             self.internet,
             [Region(RegionId(900 + i), f"203.0.113.{i + 1}", 0.02) for i in range(regions)],
         )
-        self.control = Control(self.world)
+        self.control = Control(self.world, self.derp.derp_map())
         self.nodes: list[SimNode] = []
         self.nats: dict[SimNode, Nat] = {}
 

@@ -23,8 +23,7 @@ class Relayed:
         host = Host(self.world, story.internet, "192.0.2.200", 41642)
         self.relay = SimRelay(self.world, self.r, host, grants)
         for node in grants:
-            node.machine.set_relays(frozenset({self.r.key}), enabled=True, now=self.world.now)
-            node.driver.drain()
+            node.use_relays(frozenset({self.r.key}))
         self.world.run(1)
 
     def talk(self):
@@ -57,8 +56,7 @@ def test_ok__the_relay_is_taken_and_kept(story, granted):
 def test_fail__without_a_grant_the_relay_is_not_used(story):
     relayed = Relayed(story, granted="none")
     for node in (relayed.a, relayed.b):  # they ask all the same
-        node.machine.set_relays(frozenset({relayed.r.key}), enabled=True, now=relayed.world.now)
-        node.driver.drain()
+        node.use_relays(frozenset({relayed.r.key}))
     relayed.talk()
     relayed.world.run(40)
     assert relayed.kinds() == (PathKind.DERP, PathKind.DERP)

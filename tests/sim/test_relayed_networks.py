@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from appliance.types.events import PathKind
-from tests.sim.plan import Plan, draw
-from tests.sim.relay import RelayedNetwork
+from tests.sim.nat import Allocation, Mapping
+from tests.sim.plan import NatPlan, NodePlan, Plan, SitePlan, draw
 from tests.sim.scenario import play, report
 
 
 def check(seed: int) -> int:
-    """Everything that must hold without a relay holds; how many pairs ended on the relay."""
+    """Everything holds that must; how many pairs ended on the relay."""
     plan = draw(seed)
-    made: list[RelayedNetwork] = []
-
-    def make(drawn: Plan) -> RelayedNetwork:
-        made.append(RelayedNetwork(drawn))
-        return made[0]
-
-    outcome = play(plan, make)
+    outcome = play(replace(plan, relay_users=tuple(range(len(plan.nodes)))))
     assert not outcome.problems, report(outcome)
-    numbers = {node: number for number, node in enumerate(made[0].nodes)}
-    for pair, shown in zip(made[0].pairs(), outcome.pairs, strict=True):
-        open_to_udp = not plan.blocked(numbers[pair.a]) and not plan.blocked(numbers[pair.b])
-        if open_to_udp:
-            assert shown.path != PathKind.DERP, f"seed {seed}, {pair}: a relay was there\n{report(outcome)}"
     return sum(shown.path == PathKind.PEER_RELAY for shown in outcome.pairs)
 
 
@@ -40,3 +31,11 @@ def test_ok__the_relay_is_second_best_in_any_network(seed):
 @pytest.mark.timeout(1200)
 def test_ok__in_many_networks():
     print(sum(check(seed) for seed in range(1000, 1500)), "pairs went by the relay")
+
+
+def test_fail__without_a_grant_the_pair_stays_on_derp():
+    """The same network with a relay for everybody, for one, and for nobody."""
+    hard = NatPlan(Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
+    plan = Plan(1, (SitePlan((hard,)), SitePlan((hard,), subnet=2)), (NodePlan(0, 11), NodePlan(1, 12)))
+    kinds = {users: play(replace(plan, relay_users=users)).pairs[0].path for users in ((0, 1), (0,), ())}
+    assert kinds == {(0, 1): PathKind.PEER_RELAY, (0,): PathKind.PEER_RELAY, (): PathKind.DERP}
