@@ -26,6 +26,9 @@ BENCHES = (
     "netmap_apply",
     "kernel_tcp",
     "dns",
+    "ha_failover",
+    "routed_tcp",
+    "routes_10k",
     "sim_speed",
 )
 

@@ -34,6 +34,7 @@ from appliance.api.values import NetmapChange as NetmapChange
 from appliance.api.values import NetmapSnapshot as NetmapSnapshot
 from appliance.api.values import NodeInfo as NodeInfo
 from appliance.api.values import OfferedRoute as OfferedRoute
+from appliance.api.values import PacketDevice as PacketDevice
 from appliance.api.values import Panel as Panel
 from appliance.api.values import PanelAction as PanelAction
 from appliance.api.values import PanelRow as PanelRow
@@ -44,6 +45,7 @@ from appliance.api.values import PeerState as PeerState
 from appliance.api.values import Placement as Placement
 from appliance.api.values import PluginPanel as PluginPanel
 from appliance.api.values import PluginState as PluginState
+from appliance.api.values import PrefixTranslation as PrefixTranslation
 from appliance.api.values import RefreshKind as RefreshKind
 from appliance.api.values import RefusedRoute as RefusedRoute
 from appliance.api.values import RelayOffer as RelayOffer
@@ -55,4 +57,6 @@ from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
 from appliance.api.values import Transport as Transport
 from appliance.ports.packets import Segments as Segments
+from appliance.ports.packets import TunPacket as TunPacket
+from appliance.ports.packets import TunPort as TunPort
 from appliance.ports.packets import UdpPort as UdpPort

@@ -24,11 +24,12 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
     StatusChange,
 )
-from appliance.ports.packets import UdpPort
+from appliance.ports.packets import TunPort, UdpPort
 
 MAX_STORE_KEY = 128
 MAX_STORE_VALUE = 256 * 1024
@@ -109,6 +110,16 @@ class HostHandle(Protocol):
 
     async def stun_servers(self) -> tuple[str, ...]:
         """STUN servers of the mesh as "ip:port", nearest region first; a name that does not resolve is left out."""
+        ...
+
+    # --- packets (right `packets`)
+
+    async def open_device(self, device: PacketDevice) -> TunPort:
+        """A network device of the plugin's own, with its routes; it vanishes when the caller closes it.
+
+        The host's offloads are on: packets may be super-packets. Raises `ApplianceError`, code `device-taken` where
+        the name is in use, and for a plugin in a process of its own.
+        """
         ...
 
     # --- asking the core to act

@@ -69,6 +69,8 @@ class Right(StrEnum):
     """See what names resolve to, for whoever asks this gateway."""
     ADDRESSES = "addresses"
     """Let this host hold one more address on an attached network."""
+    PACKETS = "packets"
+    """A network device of its own, whose packets it handles; for plugins inside `waypostd` only."""
 
 
 class LogLevel(StrEnum):
@@ -212,19 +214,44 @@ class EgressGuard:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixTranslation:
+    """The mesh knows the network `inside` of this site as `outside`: host by host, with the same host bits. Both are of
+    one IP version and one length."""
+
+    inside: str
+    outside: str
+
+
+@dataclass(frozen=True, slots=True)
 class FirewallPart:
     """Wishes toward firewall and NAT.
 
     `forwarded`: prefixes toward which overlay traffic is forwarded. `snat`: whether that traffic leaves with the
     gateway's own address; None: no opinion. `guard`: what keeps traffic in the tunnel while an exit is in use.
     `service_addresses`: of the mesh's service addresses (100.100.100.100, fd7a:115c:a1e0::53) those that this host
-    answers at; peers do not reach them.
+    answers at; peers do not reach them. `translations`: networks of the site that have other addresses in the mesh;
+    their outer prefixes are to be in `forwarded`.
     """
 
     forwarded: tuple[str, ...] = ()
     snat: bool | None = None
     guard: EgressGuard | None = None
     service_addresses: tuple[str, ...] = ()
+    translations: tuple[PrefixTranslation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PacketDevice:
+    """A network device of a plugin, by a name of at most 15 characters.
+
+    What the host has for `routes`, from the tunnel or else, comes out of the device; the tunnel's packet filter and the
+    forwarded prefixes hold before that. What the plugin puts in is routed on; into the tunnel go only answers. Packets
+    whose source lies in `masqueraded` leave the host with the host's own address.
+    """
+
+    name: str
+    routes: tuple[str, ...] = ()
+    masqueraded: tuple[str, ...] = ()
 
 
 # --- hostinfo -------------------------------------------------------------------------------------------------------
@@ -271,6 +298,8 @@ class HostFacts:
     forwarding_v6: bool | None = None
     connected: bool = False
     """A netmap has come from control."""
+    tunnel_mtu: int = 1280
+    """Longest packet that the tunnel takes, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +420,9 @@ VALUE_TYPES: tuple[type, ...] = (
     RefusedRoute,
     RouteSelection,
     EgressGuard,
+    PrefixTranslation,
     FirewallPart,
+    PacketDevice,
     HostinfoService,
     HostinfoPart,
     HealthItem,

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from appliance.localapi.schema import PrefsPatch
 from appliance.types.addresses import parse_prefix
 from appliance.types.errors import DecodeError
+from appliance.types.via import parse_via_route
 
 F = TypeVar("F", bound=Callable[..., Any])
 SUBNET_ROUTER = "subnet_router"
@@ -88,11 +89,13 @@ def _parts(text: str) -> list[str]:
 
 
 def _prefix(text: str) -> str:
+    if (via := parse_via_route(text)) is not None:
+        return str(via)
     try:
         return str(parse_prefix(text))
     except DecodeError:
         raise click.BadParameter(
-            f"{text!r} is not a subnet such as 192.168.10.0/24 (its host bits must be zero)"
+            f"{text!r} is not a subnet such as 192.168.10.0/24 (its host bits must be zero) or 192.168.10.0/24-via-7"
         ) from None
 
 

@@ -23,7 +23,7 @@ from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
-from appliance.router.model import ForeignMode, Guard, RouterModel
+from appliance.router.model import ForeignMode, Guard, RouterModel, SideDevice
 from appliance.state.profiles import Prefs
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
@@ -58,12 +58,14 @@ class ChangeApplier:
         situation: Situation,
         mesh: MeshServices,
         on_hostinfo: Callable[[], None],
+        devices: Callable[[], tuple[SideDevice, ...]] = tuple,
     ) -> None:
         self._core = core
         self.mesh = mesh
         self._plugins = plugins
         self._situation = situation
         self._on_hostinfo = on_hostinfo
+        self._devices = devices
         self._overlay = OverlayPeers(core.magicsock.disco_key_of)
         self._relays = RelayDesk(core.magicsock, situation, plugins.hooks.relay_request)
         self._diffs: deque[NetmapDiff] = deque()
@@ -274,6 +276,8 @@ class ChangeApplier:
             log_group=self.mesh.refusals.group,
             foreign=ForeignMode(config.router.foreign),
             guard=self._guard(firewall),
+            devices=self._devices(),
+            translations=tuple((ip_network(each.inside), ip_network(each.outside)) for each in firewall.translations),
         )
 
     def _guard(self, firewall: FirewallPart) -> Guard | None:

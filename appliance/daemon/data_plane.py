@@ -106,7 +106,7 @@ async def _start_userspace(
             await asyncio.to_thread(apply_now, unsteering_document())
     step = choose_step(tunnel.native)
     engine = UserspaceEngine(
-        placement.open_tun(tunnel),
+        placement.open_tun(tunnel.interface, tunnel.mtu),
         placement.open_udp,
         clock,
         randomness,

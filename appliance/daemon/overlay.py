@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
 from appliance.ports.engine import EngineDiff, EnginePeer
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_overlay, is_single
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_node_address, is_single
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
@@ -27,7 +27,7 @@ def is_usable(node: Node) -> bool:
 
 def is_own(node: Node, prefix: Prefix) -> bool:
     """Whether a prefix of `allowed_ips` is the node itself; all others are routes that it serves."""
-    return prefix in node.addresses or (is_single(prefix) and is_overlay(prefix.network_address))
+    return prefix in node.addresses or (is_single(prefix) and is_node_address(prefix.network_address))
 
 
 def served_routes(node: Node) -> tuple[Prefix, ...]:

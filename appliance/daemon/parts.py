@@ -11,6 +11,7 @@ from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.drivers.refused import LinuxRefusedPort
 from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.tun import open_tun
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.magicsock.service import MagicsockService
@@ -19,7 +20,7 @@ from appliance.portmap.service import PortMappingService
 from appliance.ports.clock import Clock
 from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
-from appliance.ports.packets import UdpPort
+from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.ports.refused import RefusedPort
 from appliance.ports.streams import StreamDialer
@@ -155,6 +156,8 @@ class Core:
     """Makes the sockets of the overlay."""
     open_udp: Callable[[int], Sequence[UdpPort]] = open_udp_ports
     """Opens ports of the underlay."""
+    open_device: Callable[[str, int], TunPort] = open_tun
+    """Makes a further device, by name and MTU, where the tunnel's is."""
     refused: Callable[[int, OpenSocket], RefusedPort] = LinuxRefusedPort
     """Where the packet filter shows what it refused."""
     engine_form: str = ""

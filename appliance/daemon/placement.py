@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from appliance.config.schema import Config, TunnelSection
+from appliance.config.schema import Config
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.drivers.conntrack import LinuxConntrack
 from appliance.drivers.helper import HelpedSysctl, HelperClient
@@ -42,7 +43,7 @@ class Placement:
     rootless: bool
     host: NetlinkPort
     sockets: OpenSocket
-    open_tun: Callable[[TunnelSection], LinuxTunPort]
+    open_tun: Callable[[str, int], LinuxTunPort]
     open_udp: Callable[[int], Sequence[LinuxUdpPort]]
     make_router: Callable[[EventBus], Router]
     network: InnerNetwork | None = None
@@ -69,7 +70,7 @@ def make_placement(config: Config, stack: AsyncExitStack) -> Placement:
         rootless=False,
         host=host,
         sockets=open_socket,
-        open_tun=lambda tunnel: open_tun(tunnel.interface, tunnel.mtu),
+        open_tun=open_tun,
         open_udp=lambda port: open_udp_ports(port, mark=BYPASS_MARK),
         make_router=lambda bus: host_router(config, host, bus),
     )
@@ -83,9 +84,7 @@ def _rootless(host: NetlinkPort, network: InnerNetwork, stack: AsyncExitStack) -
         rootless=True,
         host=host,
         sockets=network.open_socket,
-        open_tun=lambda tunnel: open_tun(
-            tunnel.interface, tunnel.mtu, device=network.open_tun_device, sockets=network.open_socket
-        ),
+        open_tun=partial(open_tun, device=network.open_tun_device, sockets=network.open_socket),
         open_udp=open_udp_ports,
         make_router=lambda bus: Router(
             netlink,

@@ -26,11 +26,13 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
 )
 from appliance.api.values import RefreshKind as Kind
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import HostLinks
+from appliance.daemon.plugin_devices import PluginDevices
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.relay_desk import granted
@@ -39,12 +41,14 @@ from appliance.drivers import shared_address
 from appliance.drivers.helper import HelperClient
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.sockets import OpenSocket, bypassing_socket, open_socket
+from appliance.drivers.tun import open_tun
 from appliance.drivers.udp import open_udp_ports
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
-from appliance.ports.packets import UdpPort
+from appliance.ports.netlink import MIN_IPV6_MTU
+from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.proto.peerapi.location import peer_endpoint
 from appliance.types.addresses import Address
@@ -83,6 +87,7 @@ class PluginBackend:
         sockets: OpenSocket = open_socket,
         helper: HelperClient | None = None,
         interface: str = "",
+        devices: PluginDevices | None = None,
     ) -> None:
         self._clock = clock
         self._randomness = randomness
@@ -95,9 +100,11 @@ class PluginBackend:
         self._pinger = IcmpPinger(clock, randomness, bypassing_socket)
         self._helper = helper
         self._interface = interface
+        self.devices = devices or PluginDevices(open_tun, interface)
         self.refresh: Callable[[Kind], None] = lambda _kind: None
         self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
         """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
+        self.tunnel_mtu = MIN_IPV6_MTU
         self.gateway: StatusSource | None = None
         self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
@@ -209,7 +216,7 @@ class PluginBackend:
 
     def facts(self) -> HostFacts:
         connected = self._situation.view is not None and self._situation.view.self_node is not None
-        return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected)
+        return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected, self.tunnel_mtu)
 
     def hold_address(self, address: str, interface: str, seconds: int) -> None:
         held = self._shareable(address, interface)
@@ -243,6 +250,9 @@ class PluginBackend:
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         return self.open_underlay(port)
+
+    def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
+        return self.devices.open(plugin, device)
 
     def underlay_addresses(self) -> tuple[str, ...]:
         return tuple(str(address) for address in self._links.endpoint_addresses() if not address.is_loopback)

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from appliance.c2n.settings import add_settings
+from appliance.api.values import RefreshKind
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
@@ -32,6 +33,7 @@ from appliance.daemon.parts import Core, RuleRemoved, Service
 from appliance.daemon.peer_handshakes import keep_peer_handshakes
 from appliance.daemon.placement import NetworkWatch, Placement, check_placement, host_router, make_placement
 from appliance.daemon.plugin_backend import PluginBackend
+from appliance.daemon.plugin_devices import PluginDevices
 from appliance.daemon.plugin_desk import PluginDesk
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.port_mapping import follow, make_port_mapping
@@ -205,6 +207,7 @@ async def start_core(
         rootless=placement.rootless,
         sockets=placement.sockets,
         open_udp=placement.open_udp,
+        open_device=placement.open_tun,
     )
 
 
@@ -217,6 +220,7 @@ def join_gateway(
         store, core.profile.folder, core.clock, lambda error: core.health.set_error(error, source="state")
     )
     helper = None if core.rootless else HelperClient(core.config.daemon.helper_socket)
+    devices = PluginDevices(core.open_device, core.engine.interface)
     backend = PluginBackend(
         core.clock,
         core.randomness,
@@ -227,6 +231,7 @@ def join_gateway(
         core.sockets,
         helper,
         core.engine.interface,
+        devices,
     )
     plugins = load_plugins(core, backend, prefs)
     history = History(core.bus, core.clock)
@@ -235,9 +240,13 @@ def join_gateway(
     mesh.offers_names = lambda: offers_names(plugins)
     mesh.learned_domains = lambda: learned_domains(plugins)
     stack.push_async_callback(mesh.close)
-    applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo())
+    applier = ChangeApplier(
+        core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo(), lambda: devices.devices
+    )
     backend.refresh = applier.refresh
     backend.open_underlay = core.open_udp
+    backend.tunnel_mtu = core.config.tunnel.mtu
+    devices.changed = lambda: applier.refresh(RefreshKind.ROUTER)
     lifecycle = Lifecycle(core, store, lambda former: gateway.put_back(former))
     gateway = Gateway(core, plugins, applier, situation, history, lifecycle, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()

@@ -20,11 +20,12 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
 )
 from appliance.ports.clock import Clock
-from appliance.ports.packets import UdpPort
+from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 
 
@@ -111,6 +112,10 @@ class HostBackend(Protocol):
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         """Outside the tunnel. Raises `ApplianceError`."""
+        ...
+
+    def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
+        """With its routes, until it is closed. Raises `ApplianceError`."""
         ...
 
     def underlay_addresses(self) -> tuple[str, ...]:

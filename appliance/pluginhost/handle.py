@@ -20,6 +20,7 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
     Right,
@@ -27,7 +28,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
-from appliance.ports.packets import UdpPort
+from appliance.ports.packets import TunPort, UdpPort
 from appliance.types.errors import StateError
 
 MAX_HEALTH_ITEMS = 32
@@ -133,6 +134,10 @@ class InlineHandle:
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
         self._need(Right.UNDERLAY)
         return tuple(self._backend.open_udp(port))
+
+    async def open_device(self, device: PacketDevice) -> TunPort:
+        self._need(Right.PACKETS)
+        return self._backend.open_device(self._plugin, device)
 
     async def underlay_addresses(self) -> tuple[str, ...]:
         self._need(Right.UNDERLAY)

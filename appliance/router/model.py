@@ -48,6 +48,18 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class SideDevice:
+    """A device beside the tunnel's, which packets for `routes` go into. What comes out of it is routed on, into the
+    tunnel only as answers; sources in `masqueraded` leave with the host's own address. `serial` tells a device from
+    a former one of its name: the kernel forgets the routes with the device."""
+
+    name: str
+    routes: tuple[Prefix, ...] = ()
+    masqueraded: tuple[Prefix, ...] = ()
+    serial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RouterModel:
     """The state of one gateway's host.
 
@@ -59,6 +71,7 @@ class RouterModel:
     needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the kernel
     engine takes what is not WireGuard, 0 = none. `log_group`: where the kernel shows refused TCP connections, 0 =
     nowhere. `service_addresses` of the mesh are this host's own; what comes for them from the tunnel is dropped.
+    `devices` must exist. `translations` are pairs of a network of the site and the one that the mesh knows it as.
     `extra` are further chains and sets of the same table, whose names must not collide with ours.
     """
 
@@ -84,6 +97,8 @@ class RouterModel:
     service_addresses: tuple[Address, ...] = ()
     foreign: ForeignMode = ForeignMode.DETECT
     guard: Guard | None = None
+    devices: tuple[SideDevice, ...] = ()
+    translations: tuple[tuple[Prefix, Prefix], ...] = ()
     extra: tuple[NftChain | NftSet, ...] = ()
 
     @property
@@ -95,4 +110,5 @@ class RouterModel:
     def forwards(self) -> frozenset[int]:
         """IP versions in which this host forwards: it advertises more than single addresses of its own."""
         served = {prefix.version for prefix in self.advertised if prefix not in self.addresses}
+        served |= {prefix.version for device in self.devices for prefix in device.routes}
         return frozenset(served | {4, 6}) if self.guard is not None and self.guard.site else frozenset(served)

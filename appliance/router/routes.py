@@ -61,6 +61,10 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
     for prefix in model.routes:
         if prefix.version in wanted and prefix not in kept:
             items[Route(prefix, ROUTE_TABLE, interface=model.interface)] = None
+    for device in model.devices:
+        for prefix in device.routes:
+            if prefix.version in wanted:
+                items[Route(prefix, ROUTE_TABLE, interface=device.name)] = None
     for version in sorted(wanted):
         items |= dict.fromkeys(policy_rules(version))
     return items

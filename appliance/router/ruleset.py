@@ -8,10 +8,11 @@ still drops, which `appliance.router.foreign` finds.
 | host_out | output, -150 | remembers our bypass mark in conntrack; keeps our sockets out of the tunnel; no redirects |
 | restore_mark | prerouting, -150 | gives replies the bypass mark back, for strict reverse-path filters |
 | from_tunnel | prerouting, -110 | the packet filter; before destination NAT, so that it sees what the peer sent |
+| nat_in | prerouting, -100 | gives what the mesh calls by another network its own address |
 | host_in | input, -5 | WireGuard port; overlay sources that did not come by the tunnel |
 | through | forward, -5 | marks what came from the tunnel; overlay sources that did not |
 | clamp | forward, -150 | TCP MSS to the smaller route MTU of both directions |
-| nat_out | postrouting, 100 | masquerades what came from the tunnel |
+| nat_out | postrouting, 100 | masquerades what came from the tunnel, or from a device of a plugin |
 """
 
 from __future__ import annotations
@@ -115,10 +116,30 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
     yield NftChain("through", tuple(_through(model, came, goes)), _base("filter", "forward", -5))
     clamp = "tcp option maxseg size set rt mtu"
     yield NftChain("clamp", (f"{goes} {_SYN} {clamp}", f"{came} {_SYN} {clamp}"), _base("filter", "forward", -150))
-    if model.snat:
-        yield NftChain("nat_out", (f"{_marked(MARK_FORWARDED)} masquerade",), _base("nat", "postrouting", 100))
-    elif rules := tuple(_exit_snat(model)):
+    if model.translations:
+        yield NftChain("nat_in", tuple(_nat_in(model, came)), _base("nat", "prerouting", -100))
+    if rules := tuple(_nat_out(model, goes)):
         yield NftChain("nat_out", rules, _base("nat", "postrouting", 100))
+
+
+def _nat_in(model: RouterModel, came: str) -> Iterator[str]:
+    for inside, outside in model.translations:
+        word = _WORD[outside.version]
+        yield f"{came} {word} daddr {outside} dnat {word} prefix to {inside}"
+
+
+def _nat_out(model: RouterModel, goes: str) -> Iterator[str]:
+    for inside, outside in model.translations:
+        word = _WORD[inside.version]
+        yield f"{goes} {word} saddr {inside} snat {word} prefix to {outside}"
+    for device in model.devices:
+        yield f'oifname "{device.name}" accept'
+        for prefix in device.masqueraded:
+            yield f"{_WORD[prefix.version]} saddr {prefix} masquerade"
+    if model.snat:
+        yield f"{_marked(MARK_FORWARDED)} masquerade"
+    else:
+        yield from _exit_snat(model)
 
 
 def _exit_snat(model: RouterModel) -> Iterator[str]:
@@ -152,6 +173,9 @@ def _through(model: RouterModel, came: str, goes: str) -> Iterator[str]:
     yield from _ended(goes)
     yield f"{came} {_set_mark(MARK_FORWARDED)}"
     yield f"{_marked(MARK_FORWARDED)} accept"
+    for device in model.devices:
+        yield f'{goes} iifname "{device.name}" ct state != {{ established, related }} counter drop'
+        yield f'iifname "{device.name}" accept'
     yield f"{goes} ip saddr {CGNAT_V4} counter drop"
     yield f"{goes} ip6 saddr {ULA_V6} counter drop"
     if model.stateful:

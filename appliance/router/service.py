@@ -247,7 +247,11 @@ class Router:
     async def _apply_netlink(self, model: RouterModel) -> None:
         link = await self._find_link(model.interface)
         known = self._link is not None and self._link.index == link.index and link.up
+        known = known and self._model is not None and self._model.devices == model.devices
         await self._set_device(link, model)
+        for device in model.devices:
+            if not (await self._find_link(device.name)).up:
+                await self._netlink.set_link(device.name, up=True)
         if not known:
             self._installed = await self._held(model.interface)
         self._link = None  # until the kernel has taken it all
@@ -355,7 +359,7 @@ def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
 
 def _settings_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `wishes` reads of a model; the rest of it is the host's network, whose changes call `repair`."""
-    return model.forwards, reaches_outside(model)
+    return model.forwards, reaches_outside(model), model.devices
 
 
 def _filter_inputs(model: RouterModel) -> tuple[object, ...]:

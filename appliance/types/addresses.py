@@ -19,6 +19,7 @@ CHROMEOS_V4 = IPv4Network("100.115.92.0/23")
 ULA_V6 = IPv6Network("fd7a:115c:a1e0::/48")
 _CGNAT_BITS = int(CGNAT_V4.network_address) >> 22
 _CHROMEOS_BITS = int(CHROMEOS_V4.network_address) >> 9
+_VIA_BITS = int(VIA_V6.network_address) >> 64
 _ULA_BITS = int(ULA_V6.network_address) >> 80
 VIA_V6 = IPv6Network("fd7a:115c:a1e0:b1a::/64")
 SERVICE_V4 = IPv4Address("100.100.100.100")
@@ -98,3 +99,8 @@ def is_overlay(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return value >> 22 == _CGNAT_BITS and value >> 9 != _CHROMEOS_BITS
     return value >> 80 == _ULA_BITS
+
+
+def is_node_address(address: Address) -> bool:
+    """Whether it may be a node's own: of the overlay, but not a site's host in 4via6 form (apps spec 7.7)."""
+    return is_overlay(address) and int(address) >> 64 != _VIA_BITS

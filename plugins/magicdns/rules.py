@@ -22,10 +22,10 @@ from appliance.proto.dns.numbers import (
     SOA,
     A,
 )
+from appliance.types.via import via_address, via_label
 from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
 from appliance.types.errors import DecodeError
 from plugins.magicdns.records import LocalRecord, by_name, make_record
-from plugins.magicdns.via import via_address, via_label
 
 TTL_S = 5
 SOA_TTL_S = 10

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
 
-from appliance.api import SettingError
+from appliance.api import PrefixTranslation, SettingError
 from plugins.subnet_router.errors import RouteSettingError
+from plugins.subnet_router.one_to_one import MAX_TRANSLATIONS, parse_translations, translation_text
 from plugins.subnet_router.rules import normalise_routes
+from plugins.subnet_router.via import pool_problem
 
 MAX_ROUTES = 1000
 MAX_PROBES = 32
@@ -31,6 +33,10 @@ class SubnetRouterConfig:
     """Install the prefixes that peers offer."""
     refuse_routes: tuple[str, ...] = ()
     """Of those, never these and none inside them."""
+    translate: tuple[str, ...] = ()
+    """Networks of the site that the mesh knows by others: "192.168.1.0/24 as 10.7.1.0/24"; those are offered."""
+    translation_pool: str = "198.18.0.0/18"
+    """IPv4 addresses that stand for the mesh's senders while 4via6 is translated; they never leave this gateway."""
     snat: bool = True
     """Let mesh traffic enter the own networks with the gateway's own address; off for site-to-site."""
 
@@ -50,7 +56,28 @@ class SubnetRouterConfig:
             )
         if self.shared_address:
             object.__setattr__(self, "shared_address", _shared(self.shared_address))
+        if len(self.translate) > MAX_TRANSLATIONS:
+            raise SettingError("translate", f"has more than {MAX_TRANSLATIONS} entries", mend="join networks")
+        object.__setattr__(self, "translate", tuple(translation_text(each) for each in self.translations))
+        object.__setattr__(self, "translation_pool", self._pool())
         object.__setattr__(self, "probes", tuple(_probe(index, text) for index, text in enumerate(self.probes)))
+
+
+    @property
+    def translations(self) -> tuple[PrefixTranslation, ...]:
+        return parse_translations(self.translate)
+
+    def _pool(self) -> str:
+        routes = (*self.advertise_routes, *(text for each in self.translations for text in (each.inside, each.outside)))
+        try:
+            pool = ip_network(self.translation_pool.strip(), strict=False)
+            problem = pool_problem(pool, routes)
+        except ValueError:
+            problem = "is no prefix"
+        if problem:
+            mend = "give an IPv4 network that nobody uses, such as 198.18.0.0/18"
+            raise SettingError("translation_pool", f"{self.translation_pool[:64]!r} {problem}", mend=mend)
+        return str(pool)
 
 
 def _entry(key: str, index: int, text: str, *, named: bool) -> str:

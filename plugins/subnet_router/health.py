@@ -21,7 +21,18 @@ def health_items(state: RouterState) -> tuple[HealthItem, ...]:
         *_conflicts(state),
         *_overlaps(state),
         *_not_accepted(state),
+        *_pool(state),
     )
+
+
+def _pool(state: RouterState) -> Iterator[HealthItem]:
+    seen = state.translation
+    if seen is not None and seen.senders >= seen.capacity:
+        yield HealthItem(
+            "translation-pool-full",
+            f"{seen.senders} senders use 4via6, further ones are refused until some were silent for two hours",
+            "give a larger translation_pool, such as 198.18.0.0/16",
+        )
 
 
 def _lost(state: RouterState) -> Iterator[HealthItem]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from appliance.api import (
     AttachedPrefix,
+    CommandReply,
     FirewallPart,
     HealthItem,
     HostFacts,
@@ -20,6 +21,7 @@ from appliance.api import (
     Service,
     hookimpl,
 )
+from plugins.subnet_router.commands import run_command
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.metrics import metrics
@@ -27,11 +29,13 @@ from plugins.subnet_router.panel import panel
 from plugins.subnet_router.rules import offers_subnets, select_routes
 from plugins.subnet_router.service import LanWatch
 from plugins.subnet_router.state import RouterState
+from plugins.subnet_router.translation import TranslationService
 
 
 class SubnetRouter:
     def __init__(self) -> None:
         self._state = RouterState()
+        self._translation: TranslationService | None = None
         self._offering: set[str] = set()
         """Stable ids of peers that offer subnets."""
 
@@ -41,7 +45,8 @@ class SubnetRouter:
 
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
-        return (LanWatch(host, lambda: self._state, self._saw, self._gate),)
+        self._translation = TranslationService(host, lambda: self._state.translation_plan)
+        return (LanWatch(host, lambda: self._state, self._saw, self._gate), self._translation)
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:
@@ -72,20 +77,29 @@ class SubnetRouter:
 
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:
-        return FirewallPart(forwarded=self._state.wanted, snat=self._state.config.snat)
+        config = self._state.config
+        return FirewallPart(forwarded=self._state.wanted, snat=config.snat, translations=config.translations)
 
     @hookimpl
     def appliance_check_health(self, facts: HostFacts) -> Sequence[HealthItem]:
         self._state = replace(self._state, facts=facts)
-        return health_items(self._state)
+        return health_items(self._now())
 
     @hookimpl
     def appliance_status_panel(self) -> Panel:
-        return panel(self._state)
+        return panel(self._now())
 
     @hookimpl
     def appliance_metrics(self) -> Sequence[Metric]:
-        return metrics(self._state)
+        return metrics(self._now())
+
+    @hookimpl
+    def appliance_run_command(self, command: str, arguments: tuple[str, ...]) -> CommandReply:
+        return run_command(self._now(), command, arguments)
+
+    def _now(self) -> RouterState:
+        """The state with what the translator counts."""
+        return replace(self._state, translation=self._translation.view if self._translation is not None else None)
 
     def _saw(self, attached: tuple[AttachedPrefix, ...]) -> None:
         self._state = replace(self._state, attached=attached)

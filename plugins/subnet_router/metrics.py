@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from appliance.api import Metric, MetricKind
 from plugins.subnet_router.state import RouterState
 
@@ -22,4 +24,18 @@ def metrics(state: RouterState) -> tuple[Metric, ...]:
             "How often a network was not offered any more because it was not reached.",
             MetricKind.COUNTER,
         ),
+        *_translation(state),
     )
+
+
+def _translation(state: RouterState) -> Iterator[Metric]:
+    seen = state.translation
+    if seen is None:
+        return
+    name, text = "waypost_translated_packets_total", "Packets of 4via6 that were translated."
+    yield Metric(name, seen.to_site, text, MetricKind.COUNTER, {"direction": "to_site"})
+    yield Metric(name, seen.to_mesh, text, MetricKind.COUNTER, {"direction": "to_mesh"})
+    for reason, count in seen.dropped.items():
+        text = "Packets of 4via6 that were not translated."
+        yield Metric("waypost_untranslated_packets_total", count, text, MetricKind.COUNTER, {"reason": reason})
+    yield Metric("waypost_translation_senders", seen.senders, "Senders that have an address of the translation pool.")

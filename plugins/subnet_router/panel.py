@@ -6,13 +6,14 @@ from appliance.api import Panel, PanelAction, PanelRow
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.rules import share_place
 from plugins.subnet_router.state import RouterState
+from plugins.subnet_router.via import example_name
 
 
 def panel(state: RouterState) -> Panel:
     return Panel(
         title="Subnet routes",
         health=health_items(state),
-        rows=(*_advertised(state), *_shared(state), *_accepted(state), _snat(state)),
+        rows=(*_advertised(state), *_shared(state), *_translated(state), *_accepted(state), _snat(state)),
         actions=(_accept_action(state),),
     )
 
@@ -20,9 +21,25 @@ def panel(state: RouterState) -> Panel:
 def _advertised(state: RouterState) -> tuple[PanelRow, ...]:
     waiting = frozenset(state.waiting)
     return tuple(
-        PanelRow("Advertised", prefix, _approval(state, prefix, prefix in waiting), bad=prefix in waiting)
+        PanelRow("Advertised", shown(state, prefix), _approval(state, prefix, prefix in waiting), bad=prefix in waiting)
         for prefix in state.offered
     ) + tuple(PanelRow("Not reached", prefix, reason, bad=True) for prefix, reason in state.lost.items())
+
+
+def shown(state: RouterState, route: str) -> str:
+    """A route, with the site's own network where the mesh knows it by another."""
+    lan = state.lan_of(route)
+    return route if lan == route else f"{route} = {lan}"
+
+
+def _translated(state: RouterState) -> tuple[PanelRow, ...]:
+    seen, plan = state.translation, state.translation_plan
+    if plan is None:
+        return ()
+    name = f"hosts have names like {example_name(plan.served[0])}"
+    if seen is None:
+        return (PanelRow("4via6", "starting", name),)
+    return (PanelRow("4via6", f"{seen.to_site} packets in, {seen.to_mesh} out, {seen.senders} senders", name),)
 
 
 def _approval(state: RouterState, prefix: str, waiting: bool) -> str:

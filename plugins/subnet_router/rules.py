@@ -7,7 +7,9 @@ from ipaddress import ip_address, ip_network
 
 from appliance.api import AttachedPrefix, OfferedRoute, RefusedRoute, RouteSelection
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix
+from appliance.types.via import parse_via_route, via_parts
 from plugins.subnet_router.errors import RouteSettingError
+from plugins.subnet_router.via import lan_of, unfit
 
 EQUALS_LAN = "this gateway's own network on {interface} has the same prefix"
 COVERS_SELF = "it contains this gateway's own address {address} on {interface}"
@@ -24,24 +26,43 @@ _VIRTUAL = ("docker", "br-", "veth", "virbr", "lxc", "podman", "cni", "wg", "tun
 
 def normalise_routes(texts: Iterable[str]) -> tuple[str, ...]:
     """Masked, sorted by family and address, each once. Raises `RouteSettingError` naming the entry."""
-    found = {_advertisable(index, text) for index, text in enumerate(texts)}
+    found = {advertisable(index, text) for index, text in enumerate(texts)}
     return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
 
 
-def _advertisable(index: int, text: str) -> Prefix:
+def advertisable(index: int, text: str, *, key: str = "advertise_routes") -> Prefix:
+    """A prefix that hosts of the site can be in, also in 4via6 form or as `192.168.1.0/24-via-7`, which becomes that.
+
+    Raises `RouteSettingError` naming entry `index` of `key`.
+    """
+    if (via := parse_via_route(text)) is not None:
+        return _checked_via(index, via, key)
     try:
         prefix = ip_network(text.strip(), strict=False)
     except ValueError:
-        mend = "write it like 192.168.10.0/24"
-        raise RouteSettingError(index, f"{text[:64]!r} is not a prefix", mend=mend) from None
+        mend = "write it like 192.168.10.0/24, or 192.168.10.0/24-via-7 for site 7"
+        raise RouteSettingError(index, f"{text[:64]!r} is not a prefix", key=key, mend=mend) from None
     if prefix.prefixlen == 0:
         mend = "offering all of the Internet is the exit_node plugin's work"
-        raise RouteSettingError(index, f"{prefix} is a default route, not a subnet", mend=mend)
+        raise RouteSettingError(index, f"{prefix} is a default route, not a subnet", key=key, mend=mend)
+    if via_parts(prefix) is not None:
+        return _checked_via(index, prefix, key)
     if in_overlay(prefix):
         mend = "remove it; these addresses belong to the mesh's nodes"
-        raise RouteSettingError(index, f"{prefix} overlaps the address ranges of the mesh", mend=mend)
+        raise RouteSettingError(index, f"{prefix} overlaps the address ranges of the mesh", key=key, mend=mend)
     if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local or prefix.network_address.is_unspecified:
-        raise RouteSettingError(index, f"{prefix} cannot be routed", mend="name a network that hosts are in")
+        raise RouteSettingError(index, f"{prefix} cannot be routed", key=key, mend="name a network that hosts are in")
+    return prefix
+
+
+def _checked_via(index: int, prefix: Prefix, key: str) -> Prefix:
+    parts = via_parts(prefix)
+    assert parts is not None
+    if parts[1].prefixlen == 0:
+        mend = "name the site's own networks; offering all of the Internet is the exit_node plugin's work"
+        raise RouteSettingError(index, f"{prefix} stands for every IPv4 address", key=key, mend=mend)
+    if problem := unfit(parts[1]):
+        raise RouteSettingError(index, f"{prefix}: {problem}", key=key, mend="name a network that hosts are in")
     return prefix
 
 
@@ -120,7 +141,7 @@ def overlapping(prefixes: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 def in_overlay(prefix: Prefix) -> bool:
     """Whether it overlaps the ranges that node addresses come from."""
-    return _overlaps(prefix, CGNAT_V4) or _overlaps(prefix, ULA_V6)
+    return overlap(prefix, CGNAT_V4) or overlap(prefix, ULA_V6)
 
 
 def select_routes(
@@ -145,7 +166,8 @@ def select_routes(
         prefix = ip_network(text)
         if prefix.prefixlen == 0:
             continue
-        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if in_overlay(prefix) else ""
+        foreign = in_overlay(prefix) and via_parts(prefix) is None
+        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if foreign else ""
         reason = reason or (UNWANTED if any(_contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans))
         if reason:
             refused.append(RefusedRoute(text, reason))
@@ -172,8 +194,8 @@ def unapproved(advertised: Iterable[str], approved: Iterable[str]) -> tuple[str,
 
 
 def families(prefixes: Iterable[str]) -> frozenset[int]:
-    """IP versions among the prefixes."""
-    return frozenset(ip_network(prefix).version for prefix in prefixes)
+    """IP versions in which packets for the prefixes are forwarded, on either side of a translation."""
+    return frozenset(ip_network(text).version for prefix in prefixes for text in (prefix, lan_of(prefix)))
 
 
 def _lan_conflict(prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]]) -> str:
@@ -193,7 +215,7 @@ def _contains(outer: Prefix, inner: Prefix) -> bool:
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same family
 
 
-def _overlaps(first: Prefix, second: Prefix) -> bool:
+def overlap(first: Prefix, second: Prefix) -> bool:
     return first.version == second.version and first.overlaps(second)
 
 

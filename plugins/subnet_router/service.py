@@ -106,8 +106,9 @@ class LanWatch:
         now = await self._host.now()
         unlinked = set()
         for route in wanted:
-            link = link_problem(route, attached, self._were_attached)
-            probes = probes_in(route, self._state().config.probes)
+            lan = self._state().lan_of(route)
+            link = link_problem(lan, attached, self._were_attached)
+            probes = probes_in(lan, self._state().config.probes)
             probe = f"{', '.join(probes)} does not answer" if probes and silent.issuperset(probes) else ""
             self._gate.observe(route, now, link=link, probe=probe)
             if link:

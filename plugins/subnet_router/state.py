@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from appliance.api import AttachedPrefix, HostFacts, RouteSelection
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.rules import automatic_routes, joined, unapproved
+from plugins.subnet_router.via import TranslationPlan, TranslationView, lan_of, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,27 @@ class RouterState:
     lost: Mapping[str, str] = field(default_factory=dict)
     """LANs that cannot be reached now, with the reason; they are not offered."""
     withdrawals: int = 0
+    translation: TranslationView | None = None
+    """How 4via6 is doing; None: nothing is translated."""
+
+    def lan_of(self, route: str) -> str:
+        """The network of the site, in its own addresses, that an offered route leads to."""
+        inside = next((each.inside for each in self.config.translations if each.outside == route), "")
+        return inside or lan_of(route)
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """What the settings want to be offered."""
-        if not self.config.auto:
-            return self.config.advertise_routes
-        return joined(self.config.advertise_routes, automatic_routes(self.attached, self.config.auto_except))
+        config = self.config
+        static = joined(config.advertise_routes, (each.outside for each in config.translations))
+        if not config.auto:
+            return static
+        insides = (each.inside for each in config.translations)
+        return joined(static, automatic_routes(self.attached, (*config.auto_except, *insides)))
+
+    @property
+    def translation_plan(self) -> TranslationPlan | None:
+        return plan(self.wanted, self.config.translation_pool)
 
     @property
     def offered(self) -> tuple[str, ...]:

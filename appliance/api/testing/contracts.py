@@ -125,6 +125,12 @@ def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart 
         return None
     round_trip(part, FirewallPart)
     _assert_prefixes(part.forwarded)
+    _assert_prefixes([each.inside for each in part.translations])
+    _assert_prefixes([each.outside for each in part.translations])
+    for each in part.translations:
+        inside, outside = ip_network(each.inside), ip_network(each.outside)
+        assert (inside.version, inside.prefixlen) == (outside.version, outside.prefixlen), f"{each} is not one to one"
+        assert each.outside in part.forwarded, f"{each.outside} is not forwarded"
     return part  # type: ignore[no-any-return]  # the round trip held its type
 
 

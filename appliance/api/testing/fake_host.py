@@ -23,12 +23,13 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
     StatusChange,
     Transport,
 )
-from appliance.ports.packets import MemoryUdpPort, UdpPort
+from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import StateError
 from appliance.types.events import BackendState
@@ -75,6 +76,8 @@ class FakeHost:
         """Application capabilities by peer."""
         self.udp_ports: list[MemoryUdpPort] = []
         """Those that the plugin opened, as twins in memory; a port number of 0 becomes 40000."""
+        self.devices: list[tuple[PacketDevice, MemoryTunPort]] = []
+        """Those that the plugin opened, as twins in memory."""
         self.own_addresses: tuple[str, ...] = ()
         self.stun: tuple[str, ...] = ()
         self.confirms = 0
@@ -161,6 +164,11 @@ class FakeHost:
         opened = [MemoryUdpPort(AddrPort(ip, port or 40000)) for ip in ("0.0.0.0", "::")]  # noqa: S104  # the port's form
         self.udp_ports += opened
         return tuple(opened)
+
+    async def open_device(self, device: PacketDevice) -> TunPort:
+        port = MemoryTunPort(device.name)
+        self.devices.append((device, port))
+        return port
 
     async def underlay_addresses(self) -> tuple[str, ...]:
         return self.own_addresses

@@ -1,8 +1,9 @@
-"""What the engine reads of an inner packet: addresses and true length (RFC 791, RFC 8200), and Internet checksums."""
+"""What the engine reads of an inner packet: addresses and true length (RFC 791, RFC 8200), pseudo header sums."""
 
 from __future__ import annotations
 
 from appliance.ports.packets import Buffer
+from appliance.types.checksums import ones_sum
 
 V4_HEADER = 20
 V6_HEADER = 40
@@ -40,17 +41,6 @@ def true_length(packet: Buffer) -> int | None:
         return length if V4_HEADER <= length <= len(packet) else None
     length = V6_HEADER + (packet[4] << 8 | packet[5])
     return length if length <= len(packet) else None
-
-
-def ones_sum(data: Buffer) -> int:
-    """Sum of the 16-bit words modulo 65535 (0 stands for 0xFFFF too); an odd last byte counts as a high byte."""
-    total = int.from_bytes(data, "big")
-    return (total << 8 if len(data) & 1 else total) % 65535
-
-
-def checksum(total: int) -> int:
-    """The field value for a sum of everything else: RFC 1071's complement, with 0xFFFF for an all-zero sum."""
-    return 65535 - total % 65535
 
 
 def pseudo_sum(packet: Buffer, protocol: int, length: int) -> int:

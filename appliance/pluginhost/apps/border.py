@@ -13,7 +13,9 @@ from msgspec import Raw
 from appliance.api import hookspecs
 from appliance.api.host import HostHandle
 
-LOCAL_METHODS = frozenset({"now", "wall_now", "sleep", "changes", "plugin", "request_router_refresh", "open_udp"})
+LOCAL_METHODS = frozenset(
+    {"now", "wall_now", "sleep", "changes", "plugin", "request_router_refresh", "open_udp", "open_device"}
+)
 """Methods of the handle that the plugin's own process answers."""
 SOCKET_METHODS = frozenset({"listen"})
 """Methods that answer with a descriptor."""

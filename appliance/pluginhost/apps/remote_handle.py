@@ -21,13 +21,14 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
     StatusChange,
 )
 from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
-from appliance.ports.packets import UdpPort
+from appliance.ports.packets import TunPort, UdpPort
 
 Ask = Callable[..., Awaitable[Any]]
 """`ask(method, *arguments)`: the method's result from the other side. Raises `ApplianceError`."""
@@ -79,6 +80,10 @@ class RemoteHandle:
 
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
         text = f"may not open UDP port {port} from a process of its own"
+        raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
+
+    async def open_device(self, device: PacketDevice) -> TunPort:
+        text = f"may not open the network device {device.name} from a process of its own"
         raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
 
     async def underlay_addresses(self) -> tuple[str, ...]:

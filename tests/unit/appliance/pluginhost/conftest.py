@@ -26,10 +26,11 @@ from appliance.api.values import (
     LogLevel,
     NetmapSnapshot,
     NodeInfo,
+    PacketDevice,
     PluginPanel,
     RefreshKind,
 )
-from appliance.ports.packets import MemoryUdpPort, UdpPort
+from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.ports.randomness import SeededRandomness
 from appliance.types.addresses import AddrPort
 from appliance.types.events import BackendState
@@ -108,6 +109,10 @@ class MemoryBackend:
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         return (MemoryUdpPort(AddrPort("0.0.0.0", port)),)
+
+    def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
+        self.lines.append((plugin, f"open {device.name}"))
+        return MemoryTunPort(device.name)
 
     def underlay_addresses(self) -> tuple[str, ...]:
         return ("192.0.2.1",)

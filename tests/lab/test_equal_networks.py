@@ -1,0 +1,131 @@
+"""Two sites with one and the same IPv4 network reach each other's hosts.
+
+host-a 192.168.1.10 ── .2 gateway-a ── Internet ── gateway-b .2 ── 192.168.1.10 host-b
+fd00:a::10             site 7, 10.7.1.0/24         site 8, 10.8.1.0/24       IPv4 only
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.mesh import ControlServer, Gateway, command, fetch, fetch_hash, large_file, page, web_server
+from tests.lab.namespaces import Lab, Namespace
+from tests.lab.processes import Process, wait_until
+from tests.lab.topology import Internet
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+
+NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
+NAME = "192-168-1-10-via-8"
+DEVICE = "waypost-4via6"
+MEGABYTES = 12
+
+
+@dataclass
+class World:
+    control: ControlServer
+    hosts: dict[str, Namespace]
+    gateways: dict[str, Gateway]
+    web: Process
+    """Of host-b, with a line per request."""
+    large_hash: str
+
+
+def build(lab: Lab, directory: Path) -> World:
+    internet = Internet(lab)
+    control = ControlServer(internet.server("control", 1), directory / "control")
+    hosts, gateways = {}, {}
+    for number, name in enumerate(("a", "b")):
+        gateway, host = internet.server(f"gateway-{name}", 10 + number), lab.namespace(f"host-{name}")
+        lab.cable(gateway, "eth1", host, "eth0")
+        gateway.ip(f"addr add {GATEWAY_IP}/24 dev eth1")
+        host.ip(f"addr add {HOST_IP}/24 dev eth0")
+        page(directory / name, f"page of host {name}")
+        large_hash = large_file(directory / name, MEGABYTES)
+        web = web_server(host, HOST_IP, directory / name)
+        hosts[name], gateways[name] = host, Gateway(gateway, directory / f"gateway-{name}")
+    gateways["a"].host.ip("addr add fd00:a::2/64 dev eth1 nodad")
+    hosts["a"].ip("addr add fd00:a::10/64 dev eth0 nodad")
+    hosts["a"].ip("route add fd7a:115c:a1e0:b1a::/64 via fd00:a::2")
+    for name, other in (("a", 8), ("b", 7)):
+        hosts[name].ip(f"route add 10.{other}.1.0/24 via {GATEWAY_IP}")
+    control.start()
+    return World(control, hosts, gateways, web, large_hash)
+
+
+def join(world: World) -> None:
+    for name, site in (("a", 7), ("b", 8)):
+        gateway = world.gateways[name]
+        gateway.start()
+        routes = f"{NETWORK}-via-{site}" + (",fd00:a::/64" if name == "a" else "")
+        settings = {
+            "subnet_router.translate": json.dumps([f"{NETWORK} as 10.{site}.1.0/24"]),
+            "magicdns.serve_lan": "true",
+            "magicdns.records": json.dumps(["web-b.home.arpa A 10.8.1.10"]),
+        }
+        options = [word for key, value in settings.items() for word in ("--plugin", f"{key}={value}")]
+        key = world.control.pre_auth_key("demo")
+        gateway.up(key, "--hostname", f"gateway-{name}", "--advertise-routes", routes, "--accept-routes", *options)
+        world.control.json("routes", "approve", f"gateway-{name}")
+
+
+def resolved(host: Namespace, name: str, kind: str) -> str:
+    """What a host of the site learns from its gateway; "" while there is no answer."""
+    words = ("dig", f"@{GATEWAY_IP}", "+short", "+time=3", "+tries=1", name, kind)
+    result = command(host, *words)
+    return result.stdout.strip() if result.code == 0 else ""
+
+
+def test_ok__hosts_of_equal_networks_meet_by_name(lab: Lab, tmp_path: Path) -> None:
+    world = build(lab, tmp_path)
+    join(world)
+    a, b = world.hosts["a"], world.hosts["b"]
+    wait_until(lambda: resolved(a, NAME, "AAAA"), 30, "the name of a host of site 8")
+    via = resolved(a, NAME, "AAAA")
+    assert via == "fd7a:115c:a1e0:b1a:0:8:c0a8:10a"
+    _through_4via6(world, a, via)
+    _one_to_one(world, a, b)
+    seen = json.loads(world.gateways["b"].must("plugins", "run", "subnet_router", "translation"))
+    assert seen["4via6"] == [{"route": f"{via[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}]
+    assert seen["counters"]["to_site"] > 0 < seen["counters"]["to_mesh"]
+    assert seen["counters"]["senders"] == 2
+    _taken_back(world, a, via)
+
+
+def _through_4via6(world: World, a: Namespace, via: str) -> None:
+    wait_until(lambda: fetch(a, f"http://[{via}]/", 3) == "page of host b", 40, "the page of host b by 4via6")
+    digest, _ = fetch_hash(a, f"http://[{via}]/large.bin", 60)
+    assert digest == world.large_hash
+    assert command(a, "ping", "-6", "-c", "2", "-W", "5", "-s", "1000", via).code == 0
+    refused = command(a, "curl", "-sS", "--max-time", "10", f"http://[{via}]:81/")
+    assert refused.code == 7, f"refused by the host itself: {refused.stderr}"
+    gateway = world.gateways["a"].host
+    assert fetch(gateway, f"http://[{via}]/", 10) == "page of host b", "the gateway itself, by its overlay address"
+
+
+def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
+    address = resolved(a, "web-b.home.arpa", "A")
+    assert address == "10.8.1.10"
+    wait_until(lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page of host b by its other address")
+    wait_until(lambda: fetch(b, "http://10.7.1.10/", 3) == "page of host a", 30, "the page of host a by its other address")
+    digest, _ = fetch_hash(a, f"http://{address}/large.bin", 60)
+    assert digest == world.large_hash
+    assert "10.7.1.10" not in world.web.output()
+    world.gateways["b"].must("set", "--no-snat")
+    wait_until(lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page for the sender's address")
+    assert "10.7.1.10" in world.web.output(), "the other site's host as its own site does not call it"
+
+
+def _taken_back(world: World, a: Namespace, via: str) -> None:
+    gateway = world.gateways["b"]
+    assert DEVICE in gateway.host.ip("link")
+    gateway.must("set", "--advertise-routes", "")
+    wait_until(lambda: DEVICE not in gateway.host.ip("link"), 20, "the device to be gone")
+    assert fetch(a, f"http://[{via}]/", 2) is None
+    assert fetch(a, "http://10.8.1.10/", 10) == "page of host b", "the other way stays"
+    rules = gateway.host.run("nft", "list", "table", "inet", "waypost")
+    assert "198.18.0.0" not in rules
