@@ -81,6 +81,8 @@ def run(directory: Path) -> Iterator[str]:
 
 def report(event: str, seconds: list[float]) -> str:
     """`seconds` in order; the median, the distribution beside it."""
-    at = {name: seconds[min(int(len(seconds) * share), len(seconds) - 1)] for name, share in (("p10", 0.1), ("p90", 0.9))}
+    at = {
+        name: seconds[min(int(len(seconds) * share), len(seconds) - 1)] for name, share in (("p10", 0.1), ("p90", 0.9))
+    }
     rounded = {name: round(value, 2) for name, value in {"min": seconds[0], **at, "max": seconds[-1]}.items()}
     return line("ha_failover", middle(seconds), "s", variant=event, runs=len(seconds), **rounded)

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, suppress
 import msgspec
 import structlog
 
-from appliance.c2n.settings import add_settings
 from appliance.api.values import RefreshKind
+from appliance.c2n.settings import add_settings
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
@@ -33,8 +33,8 @@ from appliance.daemon.parts import Core, RuleRemoved, Service
 from appliance.daemon.peer_handshakes import keep_peer_handshakes
 from appliance.daemon.placement import NetworkWatch, Placement, check_placement, host_router, make_placement
 from appliance.daemon.plugin_backend import PluginBackend
-from appliance.daemon.plugin_devices import PluginDevices
 from appliance.daemon.plugin_desk import PluginDesk
+from appliance.daemon.plugin_devices import PluginDevices
 from appliance.daemon.plugin_store import PluginStore
 from appliance.daemon.port_mapping import follow, make_port_mapping
 from appliance.daemon.preferences import effective_tables
@@ -240,9 +240,7 @@ def join_gateway(
     mesh.offers_names = lambda: offers_names(plugins)
     mesh.learned_domains = lambda: learned_domains(plugins)
     stack.push_async_callback(mesh.close)
-    applier = ChangeApplier(
-        core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo(), lambda: devices.devices
-    )
+    applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo(), lambda: devices.devices)
     backend.refresh = applier.refresh
     backend.open_underlay = core.open_udp
     backend.tunnel_mtu = core.config.tunnel.mtu

@@ -22,9 +22,9 @@ from appliance.proto.dns.numbers import (
     SOA,
     A,
 )
-from appliance.types.via import via_address, via_label
 from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
 from appliance.types.errors import DecodeError
+from appliance.types.via import via_address, via_label
 from plugins.magicdns.records import LocalRecord, by_name, make_record
 
 TTL_S = 5

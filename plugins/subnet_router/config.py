@@ -62,7 +62,6 @@ class SubnetRouterConfig:
         object.__setattr__(self, "translation_pool", self._pool())
         object.__setattr__(self, "probes", tuple(_probe(index, text) for index, text in enumerate(self.probes)))
 
-
     @property
     def translations(self) -> tuple[PrefixTranslation, ...]:
         return parse_translations(self.translate)

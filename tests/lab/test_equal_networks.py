@@ -90,7 +90,9 @@ def test_ok__hosts_of_equal_networks_meet_by_name(lab: Lab, tmp_path: Path) -> N
     _through_4via6(world, a, via)
     _one_to_one(world, a, b)
     seen = json.loads(world.gateways["b"].must("plugins", "run", "subnet_router", "translation"))
-    assert seen["4via6"] == [{"route": f"{via[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}]
+    assert seen["4via6"] == [
+        {"route": f"{via[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}
+    ]
     assert seen["counters"]["to_site"] > 0 < seen["counters"]["to_mesh"]
     assert seen["counters"]["senders"] == 2
     _taken_back(world, a, via)
@@ -110,8 +112,12 @@ def _through_4via6(world: World, a: Namespace, via: str) -> None:
 def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
     address = resolved(a, "web-b.home.arpa", "A")
     assert address == "10.8.1.10"
-    wait_until(lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page of host b by its other address")
-    wait_until(lambda: fetch(b, "http://10.7.1.10/", 3) == "page of host a", 30, "the page of host a by its other address")
+    wait_until(
+        lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page of host b by its other address"
+    )
+    wait_until(
+        lambda: fetch(b, "http://10.7.1.10/", 3) == "page of host a", 30, "the page of host a by its other address"
+    )
     digest, _ = fetch_hash(a, f"http://{address}/large.bin", 60)
     assert digest == world.large_hash
     assert "10.7.1.10" not in world.web.output()

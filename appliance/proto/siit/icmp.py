@@ -25,7 +25,16 @@ _TO_V4_UNREACHABLE = {0: 1, 1: 10, 2: 1, 3: 1, 4: 3}
 _TO_V6_POINTER = {
     0: 0, 1: 1, 2: 4, 3: 4, 8: 7, 9: 6, 12: 8, 13: 8, 14: 8, 15: 8, 16: 24, 17: 24, 18: 24, 19: 24,
 }  # fmt: skip
-_TO_V4_POINTER = {0: 0, 1: 1, 4: 2, 5: 2, 6: 9, 7: 8, **dict.fromkeys(range(8, 24), 12), **dict.fromkeys(range(24, 40), 16)}
+_TO_V4_POINTER = {
+    0: 0,
+    1: 1,
+    4: 2,
+    5: 2,
+    6: 9,
+    7: 8,
+    **dict.fromkeys(range(8, 24), 12),
+    **dict.fromkeys(range(24, 40), 16),
+}
 _PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)
 """RFC 1191 section 7.1, for routers that do not tell their MTU."""
 

@@ -39,9 +39,14 @@ from appliance.types.checksums import ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
 
 VIA = VIA_V6.network_address.packed[:8]
-NEVER = tuple(
-    IPv4Network(text) for text in ("0.0.0.0/32", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32")
-) + (CGNAT_V4,)
+NEVER = (
+    IPv4Network("0.0.0.0/32"),
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("169.254.0.0/16"),
+    IPv4Network("224.0.0.0/4"),
+    IPv4Network("255.255.255.255/32"),
+    CGNAT_V4,
+)
 """No host of a site (apps spec 7.7); the packet filter saw only the IPv6 address."""
 ERRORS_PER_S = 100.0
 """ICMP errors of the translator's own, in the long run and at once."""
@@ -230,9 +235,7 @@ class Translator:
                 fill(data, 0, head.protocol, new.source + new.destination)
             out.extend(_fragments(new, data, self._mtu))
 
-    def _echo_or_error_to_v6(
-        self, datagram: Datagram, head: Head, key: bytes, now: float, out: list[Datagram]
-    ) -> None:
+    def _echo_or_error_to_v6(self, datagram: Datagram, head: Head, key: bytes, now: float, out: list[Datagram]) -> None:
         body, kind, code, rest = _icmp_parts(datagram, head, 4)
         if kind in ECHO:
             new = head._replace(source=VIA + key[16:] + head.source, destination=key[:16], protocol=ICMP6)
