@@ -55,6 +55,7 @@ from appliance.api.values import RouteSelection as RouteSelection
 from appliance.api.values import RouteState as RouteState
 from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
+from appliance.api.values import TrafficShape as TrafficShape
 from appliance.api.values import Transport as Transport
 from appliance.ports.packets import Segments as Segments
 from appliance.ports.packets import TunPacket as TunPacket

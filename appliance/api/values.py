@@ -223,6 +223,14 @@ class PrefixTranslation:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficShape:
+    """What this host sends through the tunnel to these destinations, together, is held to a rate."""
+
+    destinations: tuple[str, ...]
+    rate_kbit: int
+
+
+@dataclass(frozen=True, slots=True)
 class FirewallPart:
     """Wishes toward firewall and NAT.
 
@@ -230,7 +238,7 @@ class FirewallPart:
     gateway's own address; None: no opinion. `guard`: what keeps traffic in the tunnel while an exit is in use.
     `service_addresses`: of the mesh's service addresses (100.100.100.100, fd7a:115c:a1e0::53) those that this host
     answers at; peers do not reach them. `translations`: networks of the site that have other addresses in the mesh;
-    their outer prefixes are to be in `forwarded`.
+    their outer prefixes are to be in `forwarded`. `shapes`: limits of what is sent; the first that fits counts.
     """
 
     forwarded: tuple[str, ...] = ()
@@ -238,6 +246,7 @@ class FirewallPart:
     guard: EgressGuard | None = None
     service_addresses: tuple[str, ...] = ()
     translations: tuple[PrefixTranslation, ...] = ()
+    shapes: tuple[TrafficShape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +430,7 @@ VALUE_TYPES: tuple[type, ...] = (
     RouteSelection,
     EgressGuard,
     PrefixTranslation,
+    TrafficShape,
     FirewallPart,
     PacketDevice,
     HostinfoService,

@@ -23,7 +23,7 @@ from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
-from appliance.router.model import ForeignMode, Guard, RouterModel, SideDevice
+from appliance.router.model import ForeignMode, Guard, RouterModel, Shape, SideDevice
 from appliance.state.profiles import Prefs
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
@@ -278,6 +278,7 @@ class ChangeApplier:
             guard=self._guard(firewall),
             devices=self._devices(),
             translations=tuple((ip_network(each.inside), ip_network(each.outside)) for each in firewall.translations),
+            shapes=tuple(Shape(tuple(map(ip_network, each.destinations)), each.rate_kbit) for each in firewall.shapes),
         )
 
     def _guard(self, firewall: FirewallPart) -> Guard | None:

@@ -42,6 +42,9 @@ class ThreadedNetlink:
     async def apply(self, remove: Sequence[NetlinkItem], add: Sequence[NetlinkItem]) -> None:
         await self._call(self._port.apply(remove, add))
 
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+        await self._call(self._port.limit(interface, rates_kbit))
+
     async def close(self) -> None:
         """Safe to call twice."""
         if self._loop.is_closed():

@@ -34,6 +34,7 @@ from appliance.drivers.route_messages import (
 from appliance.drivers.shared_address import LABEL as SHARED
 from appliance.drivers.sockets import OpenSocket
 from appliance.ports.netlink import (
+    QUEUE_MAJOR,
     InterfaceAddress,
     Link,
     NetlinkError,
@@ -52,6 +53,8 @@ _IFF_RUNNING = 0x40
 _SOL_NETLINK, _STRICT_CHECK = 270, 12
 _PRESENT = {errno.EEXIST}
 _ABSENT = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
+_LEAST_BURST, _QUANTUM = 6000, 16_000
+"""Bytes: four packets at once; what one class sends in its turn."""
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
 
 
@@ -126,6 +129,19 @@ class LinuxNetlink:
                     raise NetlinkError(f"cannot {_word(wanted)} {part[place][0]}: {reason(code)}")
             await asyncio.sleep(0)  # a batch takes about a millisecond
 
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+        async with self._open() as client:
+            index = next((link.index for link in await self._links(client) if link.name == interface), None)
+            if index is None and not rates_kbit:
+                return
+            if index is None:
+                raise NetlinkError(f"no interface {interface}", mend="start the engine first")
+            await _unlimit(client, index)
+            if rates_kbit:
+                await client.tc("add", "htb", index, QUEUE_MAJOR << 16, default=0)
+            for number, rate in enumerate(rates_kbit, 1):
+                await _add_class(client, index, number, rate)
+
     async def close(self) -> None:
         async with self._lock:
             if self._client is not None:
@@ -186,6 +202,30 @@ class LinuxNetlink:
             return None
         address = ip_interface(f"{text}/{message['prefixlen']}")
         return None if address.version == 6 and address.ip.is_link_local else InterfaceAddress(name, address)
+
+
+async def _unlimit(client: Any, index: int) -> None:
+    """Remove the root queue if it is ours."""
+    async for message in await client.get_qdiscs(index=index):
+        if message["handle"] == QUEUE_MAJOR << 16:
+            await client.tc("del", "htb", index, QUEUE_MAJOR << 16)
+            return
+
+
+async def _add_class(client: Any, index: int, number: int, rate_kbit: int) -> None:
+    """A class and, where the kernel has it, a fair queue in it."""
+    handle = QUEUE_MAJOR << 16 | number
+    rate = rate_kbit * 125
+    await client.tc(
+        "add-class", "htb", index, handle,
+        parent=QUEUE_MAJOR << 16, rate=rate, ceil=rate, burst=max(rate // 100, _LEAST_BURST),
+        cburst=max(rate // 100, _LEAST_BURST), quantum=_QUANTUM,
+    )  # fmt: skip
+    try:
+        await client.tc("add", "fq_codel", index, 0, parent=handle)
+    except KernelError as error:
+        if error.code not in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise
 
 
 def _attributes(message: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from appliance.api.values import (
     PrefixTranslation,
     RefusedRoute,
     RouteSelection,
+    TrafficShape,
 )
 from appliance.types.addresses import Prefix
 
@@ -85,18 +86,20 @@ def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: Confl
     snat: bool | None = None
     guard: EgressGuard | None = None
     translations: dict[str, PrefixTranslation] = {}
+    shapes: list[TrafficShape] = []
     for name, part in parts:
         if part is None:
             continue
         forwarded.update(dict.fromkeys(part.forwarded))
         services.update(dict.fromkeys(each for each in part.service_addresses if owned.take(name, each)))
         translations.update((each.outside, each) for each in part.translations if owned.take(name, each.outside))
+        shapes += part.shapes
         if part.snat is not None and (snat == part.snat or owned.take(name, "SNAT")):
             snat = part.snat
         if part.guard is not None and (guard == part.guard or owned.take(name, "guard")):
             guard = part.guard
     owned.report(sink)
-    return FirewallPart(tuple(forwarded), snat, guard, tuple(services), tuple(translations.values()))
+    return FirewallPart(tuple(forwarded), snat, guard, tuple(services), tuple(translations.values()), tuple(shapes))
 
 
 def merge_metrics(parts: Iterable[tuple[str, Sequence[Metric]]]) -> tuple[Metric, ...]:

@@ -22,6 +22,15 @@ WAYPOST_PROTOCOL = 87
 MIN_IPV6_MTU = 1280
 
 
+QUEUE_MAJOR = 0x5757
+"""Of the queueing discipline and the classes that hold traffic to rates (tc); no other program's, we hope."""
+
+
+def class_text(number: int) -> str:
+    """The class of the rate with that number, from 1, as nft writes it."""
+    return f"{QUEUE_MAJOR:x}:{number:x}"
+
+
 class NetlinkError(UnderlayError):
     """The kernel refused a change; `text` names the item."""
 
@@ -133,6 +142,14 @@ class NetlinkPort(Protocol):
         """
         ...
 
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+        """Give what leaves by a device one class per rate, instead of those given before; none: as it was at first.
+
+        A packet is in the class that its priority names, the first is number 1; all others pass freely. Succeeds where
+        there is no device and no rate.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -145,6 +162,8 @@ class MemoryNetlink:
     route_map: dict[tuple[Prefix, int, int], Route] = field(default_factory=dict)
     rule_list: list[PolicyRule] = field(default_factory=list)
     refuse: Callable[[NetlinkItem], str] = lambda _item: ""
+    rates: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """What `limit` set, by device."""
     batches: list[tuple[tuple[NetlinkItem, ...], tuple[NetlinkItem, ...]]] = field(default_factory=list)
 
     def add_link(self, name: str, *addresses: IPv4Interface | IPv6Interface, up: bool = False) -> Link:
@@ -157,6 +176,7 @@ class MemoryNetlink:
     def remove_link(self, name: str) -> None:
         """Play the host: a device goes, and with it what hangs on it."""
         del self.link_map[name]
+        self.rates.pop(name, None)
         self.address_list = [item for item in self.address_list if item.interface != name]
         self._drop_routes(name)
 
@@ -193,6 +213,13 @@ class MemoryNetlink:
             if reason := self.refuse(item):
                 raise NetlinkError(f"cannot add {item}: {reason}")
             self._add(item)
+
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+        if rates_kbit:
+            self._link(interface)
+            self.rates[interface] = tuple(rates_kbit)
+        else:
+            self.rates.pop(interface, None)
 
     async def close(self) -> None:
         self.batches.clear()

@@ -60,6 +60,14 @@ class SideDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What goes to these destinations through the tunnel is held, together, to a rate."""
+
+    destinations: tuple[Prefix, ...]
+    rate_kbit: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouterModel:
     """The state of one gateway's host.
 
@@ -72,6 +80,7 @@ class RouterModel:
     engine takes what is not WireGuard, 0 = none. `log_group`: where the kernel shows refused TCP connections, 0 =
     nowhere. `service_addresses` of the mesh are this host's own; what comes for them from the tunnel is dropped.
     `devices` must exist. `translations` are pairs of a network of the site and the one that the mesh knows it as.
+    Of `shapes` the first that fits a packet counts.
     `extra` are further chains and sets of the same table, whose names must not collide with ours.
     """
 
@@ -99,6 +108,7 @@ class RouterModel:
     guard: Guard | None = None
     devices: tuple[SideDevice, ...] = ()
     translations: tuple[tuple[Prefix, Prefix], ...] = ()
+    shapes: tuple[Shape, ...] = ()
     extra: tuple[NftChain | NftSet, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ still drops, which `appliance.router.foreign` finds.
 | host_in | input, -5 | WireGuard port; overlay sources that did not come by the tunnel |
 | through | forward, -5 | marks what came from the tunnel; overlay sources that did not |
 | clamp | forward, -150 | TCP MSS to the smaller route MTU of both directions |
+| shape | postrouting, -150 | names the class of what is held to a rate |
 | nat_out | postrouting, 100 | masquerades what came from the tunnel, or from a device of a plugin |
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Iterator
 
 from appliance.ports.conntrack import Flow
 from appliance.ports.firewall import NftChain, NftSet, NftTable
+from appliance.ports.netlink import class_text
 from appliance.router.classes import ClassRenderer
 from appliance.router.compile import TSMP, VERSIONS, CompiledFilter, FamilyFilter, FilterCompiler
 from appliance.router.locals import local_destinations
@@ -114,12 +116,24 @@ def _hooks(model: RouterModel) -> Iterator[NftChain]:
     yield NftChain("from_tunnel", (f"{came} jump acl",), _base("filter", "prerouting", -110))
     yield NftChain("host_in", tuple(_host_in(model, came)), _base("filter", "input", -5))
     yield NftChain("through", tuple(_through(model, came, goes)), _base("filter", "forward", -5))
+    if model.shapes:
+        yield NftChain("shape", tuple(_shape(model, goes)), _base("filter", "postrouting", -150))
     clamp = "tcp option maxseg size set rt mtu"
     yield NftChain("clamp", (f"{goes} {_SYN} {clamp}", f"{came} {_SYN} {clamp}"), _base("filter", "forward", -150))
     if model.translations:
         yield NftChain("nat_in", tuple(_nat_in(model, came)), _base("nat", "prerouting", -100))
     if rules := tuple(_nat_out(model, goes)):
         yield NftChain("nat_out", rules, _base("nat", "postrouting", 100))
+
+
+def _shape(model: RouterModel, goes: str) -> Iterator[str]:
+    """The queue of the tunnel's device takes the class that the priority names."""
+    for number, shape in enumerate(model.shapes, 1):
+        for version, word in _WORD.items():
+            fitting = merge(prefix_interval(each) for each in shape.destinations if each.version == version)
+            if fitting:
+                targets = ", ".join(interval_text(version, each) for each in fitting)
+                yield f"{goes} {word} daddr {{ {targets} }} meta priority set {class_text(number)} accept"
 
 
 def _nat_in(model: RouterModel, came: str) -> Iterator[str]:

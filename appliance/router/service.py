@@ -81,6 +81,7 @@ class Router:
         self._installed_for: tuple[RouterModel, tuple[int, ...]] = RouterModel(), ()
         self._link: Link | None = None
         self._opened = False
+        self._rates: tuple[int, ...] | None = None
 
     @property
     def model(self) -> RouterModel | None:
@@ -268,11 +269,26 @@ class Router:
             wanted.pop(item, None)
         wanted |= dict.fromkeys(add)
         self._installed, self._installed_for, self._link = wanted, (model, versions), link
+        await self._limit(model, known=known)
 
     def _only_routes_differ(self, model: RouterModel, versions: tuple[int, ...]) -> bool:
         """Peers come and go all the time: then nothing else is compared."""
         former, had = self._installed_for
         return had == versions and netlink_inputs(former) == netlink_inputs(model)
+
+    async def _limit(self, model: RouterModel, *, known: bool) -> None:
+        """Hold traffic to rates; where the kernel cannot, all else goes on."""
+        rates = tuple(each.rate_kbit for each in model.shapes)
+        if known and rates == self._rates:
+            return
+        self._rates = rates
+        try:
+            await self._netlink.limit(model.interface, rates)
+        except NetlinkError as error:
+            self._rates = None
+            self._health.say("traffic-not-limited", error.text, "load the kernel module sch_htb, or give up the limits")
+        else:
+            self._health.say("traffic-not-limited", "", "")
 
     async def _set_device(self, link: Link, model: RouterModel) -> None:
         mtu = model.mtu if link.mtu != model.mtu else None
@@ -320,6 +336,9 @@ class Router:
             await self._netlink.set_link(interface, up=False)
         await self._netlink.apply(list(reversed(await self._held(interface))), [])
         self._installed, self._link = {}, None
+        if self._rates:
+            self._rates = None
+            await self._netlink.limit(interface, ())
 
     async def _apply_settings(self, model: RouterModel) -> None:
         names = uplinks(await self._netlink.routes(TABLE_MAIN))

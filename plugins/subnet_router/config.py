@@ -9,6 +9,7 @@ from appliance.api import PrefixTranslation, SettingError
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.one_to_one import MAX_TRANSLATIONS, parse_translations, translation_text
 from plugins.subnet_router.rules import normalise_routes
+from plugins.subnet_router.shaping import MAX_LIMITS, Limit, parse_limits
 from plugins.subnet_router.via import pool_problem
 
 MAX_ROUTES = 1000
@@ -37,6 +38,8 @@ class SubnetRouterConfig:
     """Networks of the site that the mesh knows by others: "192.168.1.0/24 as 10.7.1.0/24"; those are offered."""
     translation_pool: str = "198.18.0.0/18"
     """IPv4 addresses that stand for the mesh's senders while 4via6 is translated; they never leave this gateway."""
+    limits: tuple[str, ...] = ()
+    """Rates of what this gateway sends to a peer or a network: "gateway-b 20mbit", "10.8.1.0/24 500kbit"."""
     snat: bool = True
     """Let mesh traffic enter the own networks with the gateway's own address; off for site-to-site."""
 
@@ -56,6 +59,9 @@ class SubnetRouterConfig:
             )
         if self.shared_address:
             object.__setattr__(self, "shared_address", _shared(self.shared_address))
+        if len(self.limits) > MAX_LIMITS:
+            raise SettingError("limits", f"has more than {MAX_LIMITS} entries", mend="limit larger networks")
+        object.__setattr__(self, "limits", tuple(str(each) for each in parse_limits(self.limits)))
         if len(self.translate) > MAX_TRANSLATIONS:
             raise SettingError("translate", f"has more than {MAX_TRANSLATIONS} entries", mend="join networks")
         object.__setattr__(self, "translate", tuple(translation_text(each) for each in self.translations))
@@ -65,6 +71,10 @@ class SubnetRouterConfig:
     @property
     def translations(self) -> tuple[PrefixTranslation, ...]:
         return parse_translations(self.translate)
+
+    @property
+    def parsed_limits(self) -> tuple[Limit, ...]:
+        return parse_limits(self.limits)
 
     def _pool(self) -> str:
         routes = (*self.advertise_routes, *(text for each in self.translations for text in (each.inside, each.outside)))

@@ -26,8 +26,10 @@ from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.metrics import metrics
 from plugins.subnet_router.panel import panel
+from plugins.subnet_router.peer_lookup import PeerLookup
 from plugins.subnet_router.rules import offers_subnets, select_routes
 from plugins.subnet_router.service import LanWatch
+from plugins.subnet_router.shaping import NamedPeers
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.translation import TranslationService
 
@@ -35,30 +37,40 @@ from plugins.subnet_router.translation import TranslationService
 class SubnetRouter:
     def __init__(self) -> None:
         self._state = RouterState()
+        self._named = NamedPeers()
         self._translation: TranslationService | None = None
         self._offering: set[str] = set()
         """Stable ids of peers that offer subnets."""
 
     @hookimpl
     def appliance_configure(self, config: SubnetRouterConfig) -> None:
-        self._state = replace(self._state, config=config)
+        self._named.want(config.parsed_limits)
+        self._state = replace(self._state, config=config, limited=self._named.prefixes)
 
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
         self._translation = TranslationService(host, lambda: self._state.translation_plan)
-        return (LanWatch(host, lambda: self._state, self._saw, self._gate), self._translation)
+        watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
+        return (watch, self._translation, PeerLookup(host, self._named, self._looked))
+
+    def _looked(self) -> None:
+        self._state = replace(self._state, limited=self._named.prefixes)
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:
         if change.full:
             self._offering.clear()
+            self._named.clear()
         self._offering.difference_update(change.removed)
+        for stable_id in change.removed:
+            self._named.forget(stable_id)
         for peer in change.changed:
             self._note(peer)
+            self._named.note(peer)
         node = change.self_node
         if node is not None:
             self._state = replace(self._state, approved=node.routes, primary=node.primary)
-        self._state = replace(self._state, offering=len(self._offering))
+        self._state = replace(self._state, offering=len(self._offering), limited=self._named.prefixes)
 
     @hookimpl
     def appliance_contribute_routes(self) -> Sequence[str]:
@@ -78,7 +90,12 @@ class SubnetRouter:
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:
         config = self._state.config
-        return FirewallPart(forwarded=self._state.wanted, snat=config.snat, translations=config.translations)
+        return FirewallPart(
+            forwarded=self._state.wanted,
+            snat=config.snat,
+            translations=config.translations,
+            shapes=self._state.shapes,
+        )
 
     @hookimpl
     def appliance_check_health(self, facts: HostFacts) -> Sequence[HealthItem]:

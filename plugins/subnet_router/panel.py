@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.api import Panel, PanelAction, PanelRow
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.rules import share_place
+from plugins.subnet_router.shaping import Limit, rate_text
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name
 
@@ -13,7 +14,14 @@ def panel(state: RouterState) -> Panel:
     return Panel(
         title="Subnet routes",
         health=health_items(state),
-        rows=(*_advertised(state), *_shared(state), *_translated(state), *_accepted(state), _snat(state)),
+        rows=(
+            *_advertised(state),
+            *_shared(state),
+            *_translated(state),
+            *_limited(state),
+            *_accepted(state),
+            _snat(state),
+        ),
         actions=(_accept_action(state),),
     )
 
@@ -40,6 +48,17 @@ def _translated(state: RouterState) -> tuple[PanelRow, ...]:
     if seen is None:
         return (PanelRow("4via6", "starting", name),)
     return (PanelRow("4via6", f"{seen.to_site} packets in, {seen.to_mesh} out, {seen.senders} senders", name),)
+
+
+def _limited(state: RouterState) -> tuple[PanelRow, ...]:
+    return tuple(
+        PanelRow("Limited", each.target, f"to {rate_text(each.rate_kbit)}/s" + _unknown(state, each))
+        for each in state.config.parsed_limits
+    )
+
+
+def _unknown(state: RouterState, limit: Limit) -> str:
+    return ", no peer has that name now" if limit.is_peer and limit.target not in state.limited else ""
 
 
 def _approval(state: RouterState, prefix: str, waiting: bool) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.api import AttachedPrefix, HostFacts, RouteSelection
+from appliance.api import AttachedPrefix, HostFacts, RouteSelection, TrafficShape
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.rules import automatic_routes, joined, unapproved
+from plugins.subnet_router.shaping import shapes
 from plugins.subnet_router.via import TranslationPlan, TranslationView, lan_of, plan
 
 
@@ -29,6 +30,14 @@ class RouterState:
     withdrawals: int = 0
     translation: TranslationView | None = None
     """How 4via6 is doing; None: nothing is translated."""
+
+    limited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Prefixes of the peers that limits name, by name."""
+
+    @property
+    def shapes(self) -> tuple[TrafficShape, ...]:
+        """The limits that hold now."""
+        return shapes(self.config.parsed_limits, self.limited)
 
     def lan_of(self, route: str) -> str:
         """The network of the site, in its own addresses, that an offered route leads to."""

@@ -127,6 +127,9 @@ def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart 
     _assert_prefixes(part.forwarded)
     _assert_prefixes([each.inside for each in part.translations])
     _assert_prefixes([each.outside for each in part.translations])
+    for shape in part.shapes:
+        assert shape.rate_kbit > 0, f"{shape} lets nothing pass"
+        _assert_prefixes(shape.destinations)
     for each in part.translations:
         inside, outside = ip_network(each.inside), ip_network(each.outside)
         assert (inside.version, inside.prefixlen) == (outside.version, outside.prefixlen), f"{each} is not one to one"

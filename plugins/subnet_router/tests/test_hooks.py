@@ -42,7 +42,7 @@ def test_ok__contributions(router: SubnetRouter) -> None:
     part = check("appliance_contribute_firewall", router)
     assert part.snat is False
     assert part.forwarded == ("192.168.10.0/24",)
-    assert [service.name for service in check("appliance_start", router)] == ["lan-watch"]
+    assert [service.name for service in check("appliance_start", router)] == ["lan-watch", "4via6", "peer-lookup"]
 
 
 def test_ok__verdicts(router: SubnetRouter) -> None:

@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, host: FakeHost) -> None:
         self.host, self.plugin = host, SubnetRouter()
-        (self.service,) = self.plugin.appliance_start(host)
+        self.service, *_ = self.plugin.appliance_start(host)
         self.task: asyncio.Task[None] | None = None
 
     async def start(self, config: SubnetRouterConfig, *attached: AttachedPrefix) -> None:

@@ -34,6 +34,7 @@ from appliance.api.values import (
     NetmapSnapshot,
     NodeInfo,
     OfferedRoute,
+    PacketDevice,
     Panel,
     PanelAction,
     PanelRow,
@@ -43,6 +44,7 @@ from appliance.api.values import (
     PeerState,
     PluginPanel,
     PluginState,
+    PrefixTranslation,
     RefusedRoute,
     RelayOffer,
     RelayRequest,
@@ -50,6 +52,7 @@ from appliance.api.values import (
     RouteState,
     SelfState,
     StatusChange,
+    TrafficShape,
     Transport,
 )
 from appliance.types.errors import Severity
@@ -96,6 +99,9 @@ ANSWER = DnsAnswer("a.example", (("b.example", "192.0.2.1", 60),), (("a.example"
 UPSTREAM = DnsUpstream("9.9.9.9", True)
 DNS = DnsSettings((UPSTREAM,), (UPSTREAM,), {"corp": (UPSTREAM,)}, ("net.example",), True, (("a", "A", "192.0.2.1"),))
 
+TRANSLATION = PrefixTranslation("192.168.1.0/24", "10.0.0.0/24")
+SHAPE = TrafficShape(("10.0.0.0/8",), 500)
+
 EXAMPLES = (
     NODE,
     UPSTREAM,
@@ -109,11 +115,14 @@ EXAMPLES = (
     REFUSED,
     RouteSelection(("10.0.0.0/8",), (REFUSED,), ("10.1.0.0/16",)),
     EgressGuard(lan_access=True),
-    FirewallPart(("10.0.0.0/8",), False, None, ("100.100.100.100",)),
+    FirewallPart(("10.0.0.0/8",), False, None, ("100.100.100.100",), (TRANSLATION,), (SHAPE,)),
+    TRANSLATION,
+    SHAPE,
+    PacketDevice("waypost-x", ("192.0.2.0/24",), ("198.18.0.0/18",)),
     SERVICE,
     HostinfoPart((SERVICE,), ("ssh-ed25519 AAAA",), {"PeerRelay": True}),
     ITEM,
-    HostFacts(True, None, True),
+    HostFacts(True, None, True, 1420),
     ROW,
     ACTION,
     PANEL,

@@ -140,6 +140,8 @@ def test_ok__capability_holders_and_jailed() -> None:
 
 def test_ok__single_overlay_address_beyond_the_own_is_no_route() -> None:
     assert served_routes(node(1, "100.64.0.99/32", str(LAN))) == (LAN,)
+    via_host = "fd7a:115c:a1e0:b1a:0:7:c0a8:105/128"
+    assert served_routes(node(1, via_host)) == (ip_network(via_host),), "one host of a site, not a node"
 
 
 def test_ok__presence_and_endpoints_need_no_routing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.api.dns import DnsAnswer, ResolverWish
-from appliance.api.values import ListenPlace, ListenScope, Right
+from appliance.api.values import ListenPlace, ListenScope, PacketDevice, Right
 from appliance.pluginhost.errors import PluginError
 from appliance.pluginhost.handle import InlineHandle
 
@@ -41,6 +41,8 @@ async def test_ok__outside_the_mesh(backend) -> None:
     await handle.drop_address("192.168.1.254", "eth1")
     assert backend.lines == [("eth1", "hold 192.168.1.254 for 60 s"), ("eth1", "drop 192.168.1.254")]
     assert [each.check for each in await handle.examine()] == ["clock"]
+    assert (await handle.open_device(PacketDevice("waypost-x"))).name == "waypost-x"
+    assert backend.lines[-1] == ("router", "open waypost-x")
 
 
 METHODS = [
@@ -57,6 +59,7 @@ METHODS = [
     "set_resolver",
     "report_answer",
     "wait_answers",
+    "open_device",
 ]
 
 
@@ -66,6 +69,7 @@ async def test_fail__method_without_its_right(backend, method: str) -> None:
     given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
     given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
     given |= {"set_resolver": (ResolverWish(),), "wait_answers": (0,), "report_answer": (DnsAnswer("a.example"),)}
+    given |= {"open_device": (PacketDevice("waypost-x"),)}
     arguments = given.get(method, ())
     with pytest.raises(PluginError, match="lacks the right") as caught:
         await getattr(handle, method)(*arguments)

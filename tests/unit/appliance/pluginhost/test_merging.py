@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.api import EgressGuard, FirewallPart, HostinfoPart, OfferedRoute, RouteSelection
+from appliance.api import (
+    EgressGuard,
+    FirewallPart,
+    HostinfoPart,
+    OfferedRoute,
+    PrefixTranslation,
+    RouteSelection,
+    TrafficShape,
+)
 from appliance.pluginhost.merging import merge_firewall, merge_hostinfo, merge_selections
 
 DEFAULT = "0.0.0.0/0"
@@ -50,3 +58,14 @@ def test_ok__exit_in_use_is_told() -> None:
     parts = [("a", HostinfoPart(exit_node="n8")), ("b", HostinfoPart(exit_node="n9"))]
     assert merge_hostinfo(parts, sink).exit_node == "n8"
     assert sink.found == [("ExitNodeID", "a", "b")]
+
+
+def test_ok__translations_and_limits_of_all_are_joined() -> None:
+    sink, pair = Conflicts(), PrefixTranslation("192.168.1.0/24", "10.7.1.0/24")
+    limits = tuple(TrafficShape((prefix,), 100) for prefix in ("10.8.0.0/16", "10.9.0.0/16"))
+    parts = [("a", FirewallPart(translations=(pair,), shapes=limits[:1])), ("b", FirewallPart(shapes=limits[1:]))]
+    merged = merge_firewall(parts, sink)
+    assert (merged.translations, merged.shapes) == ((pair,), limits)
+    other = PrefixTranslation("192.168.9.0/24", "10.7.1.0/24")
+    assert merge_firewall([parts[0], ("c", FirewallPart(translations=(other,)))], sink).translations == (pair,)
+    assert sink.found == [("10.7.1.0/24", "a", "c")]

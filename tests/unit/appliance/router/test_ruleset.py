@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from appliance.ports.firewall import MemoryFirewall, NftChain, NftSet, render_change, render_create
-from appliance.router.model import RouterModel
+from appliance.router.model import RouterModel, Shape, SideDevice
 from appliance.router.ruleset import compile_filter, render_table
 from appliance.types.addresses import AddrPort
 from appliance.types.netmap import FilterRule, PortRange
@@ -123,3 +123,37 @@ async def test_ok__an_exit_hides_senders_also_where_the_site_does_not():
         "0x00040000 ip daddr != @site4 masquerade",
         "0x00040000 ip6 daddr != @site6 masquerade",
     ]
+
+
+SIDE = SideDevice("waypost-side", (ip_network("192.0.2.0/24"),), (ip_network("198.18.0.0/18"),), 1)
+
+
+async def test_ok__a_side_device_sends_only_answers_into_the_tunnel() -> None:
+    table = compiled(replace(MODEL, devices=(SIDE,), snat=False))
+    await MemoryFirewall().apply(render_create(table))
+    through = chain(table, "through")
+    assert 'iifname "waypost-side" accept' in through
+    answers = 'oifname "waypost0" iifname "waypost-side" ct state != { established, related } counter drop'
+    assert through.index(answers) < through.index('iifname "waypost-side" accept')
+    assert chain(table, "nat_out") == ('oifname "waypost-side" accept', "ip saddr 198.18.0.0/18 masquerade")
+
+
+async def test_ok__prefixes_are_renamed_both_ways() -> None:
+    inside, outside = ip_network("192.168.1.0/24"), ip_network("10.7.1.0/24")
+    table = compiled(replace(MODEL, translations=((inside, outside),)))
+    await MemoryFirewall().apply(render_create(table))
+    assert chain(table, "nat_in") == (f'iifname "waypost0" ip daddr {outside} dnat ip prefix to {inside}',)
+    assert chain(table, "nat_out")[0] == f'oifname "waypost0" ip saddr {inside} snat ip prefix to {outside}'
+    assert chain(compiled(MODEL), "nat_in") is None
+
+
+async def test_ok__what_is_limited_gets_its_class() -> None:
+    shapes = (Shape((ip_network("10.8.1.0/24"), ip_network("fd00::/64")), 500), Shape((ip_network("10.0.0.0/8"),), 9))
+    table = compiled(replace(MODEL, shapes=shapes))
+    await MemoryFirewall().apply(render_create(table))
+    v4, v6, second = chain(table, "shape")
+    assert v4.startswith('oifname "waypost0" ip daddr {')
+    assert v4.endswith("meta priority set 5757:1 accept")
+    assert v6.endswith("meta priority set 5757:1 accept")
+    assert second.endswith("meta priority set 5757:2 accept")
+    assert chain(compiled(MODEL), "shape") is None

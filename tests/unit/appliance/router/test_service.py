@@ -9,9 +9,9 @@ import pytest
 from appliance.ports.clock import VirtualClock
 from appliance.ports.conntrack import Flow, MemoryConntrack
 from appliance.ports.firewall import FirewallError, MemoryFirewall
-from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, PolicyRule, Route
+from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, PolicyRule, Route
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
-from appliance.router.model import ForeignMode, RouterModel
+from appliance.router.model import ForeignMode, RouterModel, Shape, SideDevice
 from appliance.router.service import Router, RouterError
 from appliance.types.netmap import FilterRule, PortRange
 
@@ -298,3 +298,53 @@ def test_ok__inner_port_is_open_beside_the_port():
     assert replace(MODEL, inner_port=50000).udp_ports == (41641, 50000)
     assert MODEL.udp_ports == (41641,)
     assert replace(MODEL, wireguard_port=0).udp_ports == ()
+
+
+SIDE = SideDevice("waypost-side", (ip_network("fd7a:115c:a1e0:b1a:0:7::/96"), ip_network("198.18.0.0/18")), (), 1)
+
+
+async def test_ok__routes_of_side_devices_come_back_with_a_new_device(host):
+    router = host.router()
+    host.netlink.add_link(SIDE.name)
+    await router.apply(replace(MODEL, devices=(SIDE,)))
+    ways = {item for item in host.netlink.route_map.values() if item.interface == SIDE.name}
+    assert {item.destination for item in ways} == set(SIDE.routes)
+    assert host.netlink.link_map[SIDE.name].up
+    assert host.sysctl.values["net/ipv4/ip_forward"] == "1"
+    host.netlink.remove_link(SIDE.name)
+    host.netlink.add_link(SIDE.name)
+    await router.apply(replace(MODEL, devices=(replace(SIDE, serial=2),)))
+    assert {item for item in host.netlink.route_map.values() if item.interface == SIDE.name} == ways
+    host.netlink.remove_link(SIDE.name)
+    await router.apply(MODEL)
+    assert not any(item.interface == SIDE.name for item in host.netlink.route_map.values())
+    await router.close()
+
+
+async def test_ok__limits_come_change_and_go(host):
+    router = host.router()
+    shapes = (Shape((LAN,), 500), Shape((PEER,), 800))
+    await router.apply(replace(MODEL, shapes=shapes))
+    assert host.netlink.rates == {"waypost0": (500, 800)}
+    await router.apply(replace(MODEL, shapes=shapes[:1]))
+    assert host.netlink.rates == {"waypost0": (500,)}
+    await router.apply(MODEL)
+    assert host.netlink.rates == {}
+    await router.apply(replace(MODEL, shapes=shapes))
+    await router.close()
+    assert host.netlink.rates == {}
+
+
+async def test_fail__a_kernel_that_cannot_limit_lets_all_else_go_on(host, monkeypatch):
+    async def refuse(interface, rates):
+        if rates:
+            raise NetlinkError("No such file or directory")
+
+    monkeypatch.setattr(host.netlink, "limit", refuse)
+    router = host.router()
+    await router.apply(replace(MODEL, shapes=(Shape((LAN,), 500),)))
+    assert host.events[-1].code == "traffic-not-limited"
+    assert host.events[-1].text
+    await router.apply(MODEL)
+    assert not host.events[-1].text
+    await router.close()
