@@ -62,7 +62,12 @@ def openings(drop: ForeignDrop, model: RouterModel) -> dict[str, str]:
     """Comment to rule text, for one chain."""
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
     if drop.hook == "forward":
-        return {f"{COMMENT} from tunnel": f"{came} accept", f"{COMMENT} to tunnel": f"{goes} accept"}
+        sides = {
+            f"{COMMENT} {way} {device.name}": f'{key} "{device.name}" accept'
+            for device in model.devices
+            for way, key in (("from", "iifname"), ("to", "oifname"))
+        }
+        return {f"{COMMENT} from tunnel": f"{came} accept", f"{COMMENT} to tunnel": f"{goes} accept", **sides}
     wireguard = {f"{COMMENT} port {port}": f"udp dport {port} accept" for port in model.udp_ports}
     return {f"{COMMENT} from tunnel": f"{came} accept", **wireguard}
 

@@ -373,7 +373,7 @@ _CONTENDED_MEND = "set ManageForeignRoutingPolicyRules=no in networkd.conf"
 
 
 def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
-    return model.foreign, model.interface, model.udp_ports
+    return model.foreign, model.interface, model.udp_ports, tuple(device.name for device in model.devices)
 
 
 def _settings_inputs(model: RouterModel) -> tuple[object, ...]:

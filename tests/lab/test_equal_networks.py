@@ -23,6 +23,7 @@ NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
 NAME = "192-168-1-10-via-8"
 DEVICE = "waypost-4via6"
 MEGABYTES = 12
+MBIT = 40
 
 
 @dataclass
@@ -89,6 +90,7 @@ def test_ok__hosts_of_equal_networks_meet_by_name(lab: Lab, tmp_path: Path) -> N
     assert via == "fd7a:115c:a1e0:b1a:0:8:c0a8:10a"
     _through_4via6(world, a, via)
     _one_to_one(world, a, b)
+    _limited(world, a)
     seen = json.loads(world.gateways["b"].must("plugins", "run", "subnet_router", "translation"))
     assert seen["4via6"] == [
         {"route": f"{via[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}
@@ -124,6 +126,25 @@ def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
     world.gateways["b"].must("set", "--no-snat")
     wait_until(lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page for the sender's address")
     assert "10.7.1.10" in world.web.output(), "the other site's host as its own site does not call it"
+
+
+def _limited(world: World, a: Namespace) -> None:
+    gateway = world.gateways["b"]
+    gateway.must("plugins", "config", "subnet_router", f'limits=["gateway-a {MBIT}mbit"]')
+    wait_until(lambda: "htb" in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0"), 20, "the queue")
+    before = sent_bytes(gateway.host)
+    digest, seconds = fetch_hash(a, "http://10.8.1.10/large.bin", 90)
+    assert digest == world.large_hash
+    assert seconds > 0.8 * MEGABYTES * 8 / MBIT
+    assert sent_bytes(gateway.host) - before > MEGABYTES << 20
+    gateway.must("plugins", "config", "subnet_router", "limits=[]")
+    wait_until(lambda: "htb" not in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0"), 20, "it to be gone")
+
+
+def sent_bytes(host: Namespace) -> int:
+    """What went through the classes of the limits."""
+    classes = json.loads(host.run("tc", "-s", "-j", "class", "show", "dev", "waypost0"))
+    return sum(each["stats"]["bytes"] for each in classes if each["class"] == "htb")
 
 
 def _taken_back(world: World, a: Namespace, via: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.ports.firewall import MemoryFirewall
 from appliance.router.foreign import closing_document, find_drops, opening_document
-from appliance.router.model import RouterModel
+from appliance.router.model import RouterModel, SideDevice
 
 FORWARD_DROP = """add table ip filter
 add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
@@ -58,6 +58,11 @@ async def test_ok__openings_come_once_and_go():
     moved = opening_document(await twin.ruleset(), RouterModel(wireguard_port=5))
     assert moved.count("delete rule") == 1
     assert "udp dport 5 accept" in moved
+    side = RouterModel(wireguard_port=5, devices=(SideDevice("waypost-side"),))
+    with_device = opening_document(await twin.ruleset(), side)
+    assert {'iifname "waypost-side" accept', 'oifname "waypost-side" accept'} <= {
+        line.partition("FORWARD ")[2].partition(" comment")[0] for line in with_device.splitlines()
+    }
     await twin.apply(closing_document(await twin.ruleset()))
     after = [[text for _, text in rules] for table in twin.tables.values() for rules in table.chains.values()]
     assert after == texts
