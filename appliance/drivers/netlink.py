@@ -206,10 +206,9 @@ class LinuxNetlink:
 
 async def _unlimit(client: Any, index: int) -> None:
     """Remove the root queue if it is ours."""
-    async for message in await client.get_qdiscs(index=index):
-        if message["handle"] == QUEUE_MAJOR << 16:
-            await client.tc("del", "htb", index, QUEUE_MAJOR << 16)
-            return
+    found = [message["handle"] async for message in await client.get_qdiscs(index=index)]
+    if QUEUE_MAJOR << 16 in found:
+        await client.tc("del", "htb", index, QUEUE_MAJOR << 16)
 
 
 async def _add_class(client: Any, index: int, number: int, rate_kbit: int) -> None:

@@ -72,7 +72,7 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
 
 def netlink_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `desired` reads of a model, but for `routes`."""
-    return model.interface, model.addresses, model.service_addresses, model.local_routes, model.guard
+    return model.interface, model.addresses, model.service_addresses, model.local_routes, model.guard, model.devices
 
 
 def route_changes(
