@@ -124,8 +124,7 @@ def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
     assert digest == world.large_hash
     assert "10.7.1.10" not in world.web.output()
     world.gateways["b"].must("set", "--no-snat")
-    wait_until(lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page for the sender's address")
-    assert "10.7.1.10" in world.web.output(), "the other site's host as its own site does not call it"
+    wait_until(lambda: fetch(a, f"http://{address}/", 3) and "10.7.1.10" in world.web.output(), 30, "the true sender")
 
 
 def _limited(world: World, a: Namespace) -> None:
