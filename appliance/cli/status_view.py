@@ -12,6 +12,7 @@ from rich.text import Text
 from appliance.localapi.schema import Health, Path, PeerStatus, Status
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
+from appliance.types.via import route_text
 
 EXPIRES_SOON = timedelta(days=7)
 _STATE_STYLE = {BackendState.RUNNING: "green", BackendState.STARTING: "yellow"}
@@ -100,7 +101,7 @@ def _derp(status: Status) -> Text:
 def _served(advertised: tuple[str, ...], approved: tuple[str, ...]) -> Text:
     text = Text()
     for prefix in advertised:
-        text.append(("  " if text else "") + prefix)
+        text.append(("  " if text else "") + route_text(prefix))
         if prefix not in approved:
             text.append(" (waits for approval)", style="yellow")
     return text
@@ -120,7 +121,7 @@ def _peers(peers: tuple[PeerStatus, ...], now: datetime) -> RenderableType:
             latency,
             byte_text(peer.rx_bytes),
             byte_text(peer.tx_bytes),
-            " ".join(peer.routes),
+            " ".join(map(route_text, peer.routes)),
         )
     return table
 

@@ -5,7 +5,7 @@ Bytes 0-7 are the range's, 8-11 the site's number, 12-15 the IPv4 address; a pre
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from appliance.types.addresses import VIA_V6, Prefix
 
@@ -39,6 +39,15 @@ def parse_via_route(text: str) -> IPv6Network | None:
         return via_prefix(number, IPv4Network(network, strict=False))
     except ValueError:
         return None
+
+
+def route_text(text: str) -> str:
+    """A route as people write it: `192.168.1.0/24-via-7` for one in that form, any other as it is."""
+    try:
+        parts = via_parts(ip_network(text))
+    except ValueError:
+        return text
+    return text if parts is None else f"{parts[1]}{_SEPARATOR}{parts[0]}"
 
 
 def via_address(label: str) -> IPv6Address | None:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
 
-from appliance.types.via import parse_via_route, via_address, via_label, via_parts, via_prefix
+from appliance.types.via import parse_via_route, route_text, via_address, via_label, via_parts, via_prefix
 
 ROWS = [
     (7, "10.1.1.0/24", "fd7a:115c:a1e0:b1a:0:7:a01:100/120", "fd7a115ca1e00b1a 00000007 0a010100"),
@@ -22,6 +22,7 @@ def test_ok__rows_of_the_spec(site: int, network: str, prefix: str, wire: str) -
     assert made.network_address.packed.hex() == wire.replace(" ", "")
     assert via_parts(made) == (site, IPv4Network(network))
     assert parse_via_route(f"{network}-via-{site}") == made
+    assert route_text(prefix) == f"{network}-via-{site}"
 
 
 def test_ok__host_bits_and_other_bases() -> None:
@@ -46,6 +47,7 @@ def test_fail__no_via_route(text: str) -> None:
 @pytest.mark.parametrize("text", ["10.0.0.0/8", "fd00::/64", "fd7a:115c:a1e0:b1a::/64", "fd7a:115c:a1e0::/120"])
 def test_fail__prefixes_of_no_site(text: str) -> None:
     assert via_parts(ip_network(text)) is None
+    assert route_text(text) == text
 
 
 def test_ok__names_and_addresses() -> None:
