@@ -1,7 +1,8 @@
 """Datagrams through a gateway's peer relay, against plain forwarding by nftables in the same run.
 
-Sender and receiver are the two bound sides; the relay stands between them in its own namespace, once as the product's
-forwarder on Linux sockets, once as two nftables rules that rewrite addresses. Packets carry a Geneve header.
+Sender and receiver are the two bound sides; the relay stands between them in its own namespace: as the product's
+program in the kernel, as its forwarder on Linux sockets, and as two nftables rules that rewrite addresses. Packets
+carry a Geneve header.
 """
 
 from __future__ import annotations
@@ -61,12 +62,14 @@ except TimeoutError:
 print(json.dumps({"packets": total / size, "bytes": total, "seconds": max(last - start, 0.001)}), flush=True)
 """
 RELAY = """
-import asyncio, resource, signal
+import asyncio, contextlib, resource, signal, sys
+from appliance.drivers.kernel_relay import open_kernel_relay
 from appliance.drivers.udp import open_udp_ports
 from appliance.proto.peer_relay import RelayServer
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import DiscoPublicKey
 from plugins.peer_relay.forwarding import Forwarder
+from plugins.peer_relay.kernel import wanted_pairs
 from plugins.peer_relay.relay import SystemBytes
 async def main():
     server = RelayServer(SystemBytes())
@@ -81,8 +84,22 @@ async def main():
         port.set_reader(lambda port=port: forwarder.readable(port, 0.0))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    kernel = await open_kernel_relay(41642, 0, None) if "kernel" in sys.argv else None
+    if kernel is not None:
+        kernel.keep(wanted_pairs(server))
     print("ready", flush=True)
-    await stop.wait()
+    forwarded = 0
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await stop.wait()
+        if kernel is not None:
+            forwarded += sum(each.packets for each in kernel.keep(wanted_pairs(server)).values())
+    if kernel is not None:
+        kernel.close()
+    seen = sum(forwarder.packets.values())
+    if kernel is not None and seen > forwarded / 1000:
+        sys.exit(f"{seen} packets came to the socket, {forwarded} were forwarded by the kernel")
     used = resource.getrusage(resource.RUSAGE_SELF)
     print("cpu", used.ru_utime + used.ru_stime, flush=True)
 asyncio.run(main())
@@ -125,8 +142,8 @@ class Line:
         receiver.log.unlink()
         return found["packets"] / found["seconds"], found["bytes"] * 8e-9 / found["seconds"]
 
-    def start_relay(self) -> Process:
-        relay = self.relay.start("relay", sys.executable, "-u", "-c", RELAY, env={"PYTHONPATH": str(ROOT)})
+    def start_relay(self, *words: str) -> Process:
+        relay = self.relay.start("relay", sys.executable, "-u", "-c", RELAY, *words, env={"PYTHONPATH": str(ROOT)})
         relay.wait_for_output("ready")
         return relay
 
@@ -139,11 +156,12 @@ def plain(world: Line, size: int) -> tuple[float, float]:
         world.relay.nft("delete table ip plain")
 
 
-def userspace(world: Line, size: int) -> tuple[float, float, float]:
-    """Also the packets per CPU second of the relay process."""
-    relay = world.start_relay()
+def product(world: Line, size: int, *words: str) -> tuple[float, float, float]:
+    """With the word `kernel`: by its program there. Also the packets per CPU second of the relay process."""
+    relay = world.start_relay(*words)
     packets, gbit = world.rate(size)
-    relay.stop()
+    if relay.stop():
+        raise LabError(f"relay: {relay.output()[-300:]}")
     cpu = float(relay.output().split("cpu")[-1]) if "cpu" in relay.output() else 0.0
     relay.log.unlink()
     return packets, gbit, packets * SECONDS / cpu if cpu else 0.0
@@ -153,20 +171,23 @@ def run(directory: Path) -> Iterator[str]:
     with Lab(directory / "logs") as lab:
         world = Line(lab)
         for variant, size in SIZES.items():
-            ours, theirs = [], []
+            ours: dict[str, list[tuple[float, float, float]]] = {"kernel": [], "userspace": []}
+            theirs = []
             for _ in range(RUNS):
-                ours.append(userspace(world, size))
+                ours["kernel"].append(product(world, size, "kernel"))
+                ours["userspace"].append(product(world, size))
                 theirs.append(plain(world, size))
-            packets, gbit, per_cpu = (middle([each[n] for each in ours]) for n in range(3))
             peer_packets, peer_gbit = (middle([each[n] for each in theirs]) for n in range(2))
-            yield line(
-                "peer_relay",
-                packets / 1e3,
-                "thousand packets/s",
-                variant=variant,
-                peer="nftables address rewriting",
-                peer_value=peer_packets / 1e3,
-                gbit_s=round(gbit, 3),
-                peer_gbit_s=round(peer_gbit, 3),
-                thousand_packets_per_cpu_s=round(per_cpu / 1e3, 1),
-            )
+            for form, runs in ours.items():
+                packets, gbit, per_cpu = (middle([each[n] for each in runs]) for n in range(3))
+                yield line(
+                    "peer_relay",
+                    packets / 1e3,
+                    "thousand packets/s",
+                    variant=f"{form}, {variant}",
+                    peer="nftables address rewriting",
+                    peer_value=peer_packets / 1e3,
+                    gbit_s=round(gbit, 3),
+                    peer_gbit_s=round(peer_gbit, 3),
+                    thousand_packets_per_cpu_s=round(per_cpu / 1e3, 1),
+                )

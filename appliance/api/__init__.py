@@ -57,6 +57,9 @@ from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
 from appliance.api.values import TrafficShape as TrafficShape
 from appliance.api.values import Transport as Transport
+from appliance.ports.kernel_relay import KernelRelay as KernelRelay
+from appliance.ports.kernel_relay import PairTraffic as PairTraffic
+from appliance.ports.kernel_relay import RelayPair as RelayPair
 from appliance.ports.packets import Segments as Segments
 from appliance.ports.packets import TunPacket as TunPacket
 from appliance.ports.packets import TunPort as TunPort

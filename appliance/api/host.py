@@ -29,6 +29,7 @@ from appliance.api.values import (
     RefreshKind,
     StatusChange,
 )
+from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 
 MAX_STORE_KEY = 128
@@ -101,6 +102,14 @@ class HostHandle(Protocol):
 
         What they send never goes through the tunnel. Raises `ApplianceError`, code `port_taken` where it is in use,
         and for a plugin in a process of its own.
+        """
+        ...
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        """Have the kernel forward relayed datagrams of UDP `port`, one that `open_udp` gave; the caller closes it.
+
+        Raises `ApplianceError`, whose text says why, where the kernel does not, and for a plugin in a process of its
+        own.
         """
         ...
 

@@ -47,6 +47,7 @@ from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
+from appliance.ports.kernel_relay import KernelRelay, KernelRelayError
 from appliance.ports.netlink import MIN_IPV6_MTU
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
@@ -105,6 +106,8 @@ class PluginBackend:
         self.open_underlay: Callable[[int], Sequence[UdpPort]] = open_udp_ports
         """Opens UDP ports outside the tunnel; given with this host's mark by the wiring."""
         self.tunnel_mtu = MIN_IPV6_MTU
+        self.open_kernel_relay: Callable[[int], Awaitable[KernelRelay]] = _no_kernel_relay
+        """Has the kernel forward for a relay's port; given by the wiring."""
         self.gateway: StatusSource | None = None
         self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
@@ -254,6 +257,9 @@ class PluginBackend:
     def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
         return self.devices.open(plugin, device)
 
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        return await self.open_kernel_relay(port)
+
     def underlay_addresses(self) -> tuple[str, ...]:
         return tuple(str(address) for address in self._links.endpoint_addresses() if not address.is_loopback)
 
@@ -290,6 +296,10 @@ class PluginBackend:
 
     async def store_delete(self, namespace: str, name: str) -> None:
         self._store.delete(namespace, name)
+
+
+async def _no_kernel_relay(port: int) -> KernelRelay:
+    raise KernelRelayError(f"this gateway does not relay UDP port {port} in the kernel")
 
 
 async def _no_findings() -> tuple[Finding, ...]:

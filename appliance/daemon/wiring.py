@@ -23,6 +23,7 @@ from appliance.daemon.firewall_desk import FirewallDesk
 from appliance.daemon.gateway import Gateway
 from appliance.daemon.history import History
 from appliance.daemon.housekeeping import Housekeeper
+from appliance.daemon.kernel_relays import kernel_relays, remove_left_relay
 from appliance.daemon.lifecycle import Lifecycle
 from appliance.daemon.links import MonitoredLinks
 from appliance.daemon.mesh_desk import MeshDesk
@@ -143,6 +144,8 @@ async def start_core(
         # Not before device and port are ours: what is there could belong to a gateway that runs.
         await clean_up(router, config.tunnel.interface)
     stack.push_async_callback(_close_router, router)
+    if not placement.rootless:
+        remove_left_relay()
     links = MonitoredLinks(
         placement.host,
         engine.interface,
@@ -245,6 +248,7 @@ def join_gateway(
     backend.open_underlay = core.open_udp
     backend.tunnel_mtu = core.config.tunnel.mtu
     devices.changed = lambda: applier.refresh(RefreshKind.ROUTER)
+    backend.open_kernel_relay = kernel_relays(helper)
     lifecycle = Lifecycle(core, store, lambda former: gateway.put_back(former))
     gateway = Gateway(core, plugins, applier, situation, history, lifecycle, prefs, core.profile.keys.load())
     gateway.subscribe_to_bus()
@@ -329,6 +333,7 @@ async def clean_up_only(config: Config) -> None:
         log.info("left for the next start: the kernel goes on forwarding", interface=config.tunnel.interface)
         return
     check_privileges(need_tun=False)
+    remove_left_relay()
     if remove_left_device(config.tunnel):
         log.info("removed what a run before left", items=[config.tunnel.interface])
     netlink = ThreadedNetlink(LinuxNetlink())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Sequence
 
 import msgspec
 
+from appliance.bpf.relay_loader import RelayDescriptors
 from appliance.ports.sysctl import SysctlError, SysctlPort
 from appliance.proto.helper.messages import (
     MAX_MESSAGE_BYTES,
     AnyRequest,
+    LoadRelay,
     Reboot,
     Reply,
     SetHostname,
@@ -24,6 +27,7 @@ from appliance.proto.helper.messages import (
 from appliance.types.errors import DecodeError, PrivilegeError
 
 CALL_TIMEOUT_S = 5.0
+_RELAY_DESCRIPTORS = 3
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -62,27 +66,47 @@ class HelperClient:
             raise HelperError(f"this cannot be the host's resolver: {error}", mend="correct the setting") from None
         await self.call(request)
 
+    async def load_relay(self, port: int, mark: int) -> RelayDescriptors:
+        """The relay's program for a UDP port, and its maps; the caller closes them."""
+        descriptors = await self.call(LoadRelay(port=port, mark=mark))
+        if len(descriptors) != _RELAY_DESCRIPTORS:
+            _close(descriptors)
+            raise HelperError("the helper's reply came without its descriptors", mend="update waypost")
+        return RelayDescriptors(*descriptors)
+
     async def reboot(self) -> None:
         await self.call(Reboot())
 
-    async def call(self, request: AnyRequest) -> None:
-        reply = await asyncio.to_thread(self._exchange, encode_message(request))
+    async def call(self, request: AnyRequest) -> list[int]:
+        """Descriptors that came beside the reply."""
+        reply, descriptors = await asyncio.to_thread(self._exchange, encode_message(request))
         if reply.code:
+            _close(descriptors)
             raise HelperError(reply.text, mend=reply.mend, code=reply.code)
+        return descriptors
 
-    def _exchange(self, data: bytes) -> Reply:
+    def _exchange(self, data: bytes) -> tuple[Reply, list[int]]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
                 connection.settimeout(CALL_TIMEOUT_S)
                 connection.connect(self._path)
                 connection.send(data)
-                return parse_reply(connection.recv(MAX_MESSAGE_BYTES))
+                flags = socket.MSG_CMSG_CLOEXEC
+                answer, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, _RELAY_DESCRIPTORS, flags)
         except OSError as error:
             text = f"the helper does not answer on {self._path}: {error.strerror or error}"
             mend = "start it: systemctl start waypost-helper.socket"
             raise HelperError(text, mend=mend, code="helper-away") from error
+        try:
+            return parse_reply(answer), descriptors
         except DecodeError as error:
+            _close(descriptors)
             raise HelperError(f"the helper's reply is no reply: {error.text}", mend="update waypost") from error
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class HelpedSysctl:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from appliance.bpf.relay_loader import RelayDescriptors, load_relay
 from appliance.helper.resolver import ENVIRONMENT, ResolverKeeper, render_resolver, replace_file
 from appliance.proto.helper.messages import SetResolver
 
@@ -28,6 +29,10 @@ class Machine(Protocol):
     def set_hostname(self, name: str) -> None: ...
 
     def set_resolver(self, wish: SetResolver) -> None: ...
+
+    def load_relay(self, port: int, mark: int) -> RelayDescriptors:
+        """Put the relay's program into the kernel; the caller closes the descriptors."""
+        ...
 
     def reboot(self) -> None:
         """Ask for a restart; returns before it happens."""
@@ -54,6 +59,9 @@ class LinuxMachine:
     def set_resolver(self, wish: SetResolver) -> None:
         ResolverKeeper(self._root).apply(wish)
 
+    def load_relay(self, port: int, mark: int) -> RelayDescriptors:
+        return load_relay(port, mark)
+
     def reboot(self) -> None:
         """By the service manager, so that services stop in order and file systems are written out."""
         done = subprocess.run(REBOOT, capture_output=True, timeout=REBOOT_TIMEOUT_S, check=False, env=ENVIRONMENT)
@@ -77,6 +85,12 @@ class MemoryMachine:
 
     def set_resolver(self, wish: SetResolver) -> None:
         self._note("resolver", render_resolver(wish) if wish.nameservers else "")
+
+    def load_relay(self, port: int, mark: int) -> RelayDescriptors:
+        """Descriptors of nothing, so that passing them on is the real thing."""
+        self._note("relay", str(port), str(mark))
+        program, pairs, lease = (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(3))
+        return RelayDescriptors(program, pairs, lease)
 
     def reboot(self) -> None:
         self._note("reboot")

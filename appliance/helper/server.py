@@ -52,7 +52,17 @@ class HelperServer:
         if data:
             known = self._desk.may_call(caller)
             reply = self._desk.answer(caller, data) if known else self._desk.turn_away(caller)
-            connection.send(encode_message(reply))
+            self._send(connection, encode_message(reply))
+
+    def _send(self, connection: socket.socket, reply: bytes) -> None:
+        passed = self._desk.take_descriptors()
+        if passed is None:
+            connection.send(reply)
+            return
+        try:
+            socket.send_fds(connection, [reply], [passed.program, passed.pairs, passed.lease])
+        finally:
+            passed.close()
 
 
 def caller_of(connection: socket.socket) -> Caller:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from appliance.bpf.relay_loader import RelayDescriptors
 from appliance.helper.audit import Audit
 from appliance.helper.machine import Machine
 from appliance.helper.settings import may_set
 from appliance.proto.helper.messages import (
     AnyRequest,
+    LoadRelay,
     Reboot,
     Reply,
     SetHostname,
@@ -45,9 +47,15 @@ class Desk:
         self._machine = machine
         self._audit = audit
         self._uids = uids
+        self._descriptors: RelayDescriptors | None = None
 
     def may_call(self, caller: Caller) -> bool:
         return caller.uid in self._uids
+
+    def take_descriptors(self) -> RelayDescriptors | None:
+        """What goes out beside the answer just given; the caller closes them."""
+        taken, self._descriptors = self._descriptors, None
+        return taken
 
     def turn_away(self, caller: Caller) -> Reply:
         """For a caller whose words are not even parsed."""
@@ -79,6 +87,8 @@ class Desk:
                 self._machine.set_hostname(name)
             case SetResolver():
                 self._machine.set_resolver(request)
+            case LoadRelay(port=port, mark=mark):
+                self._descriptors = self._machine.load_relay(port, mark)
             case Reboot():
                 self._machine.reboot()
 

@@ -25,6 +25,7 @@ from appliance.api.values import (
     RefreshKind,
 )
 from appliance.ports.clock import Clock
+from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 
@@ -116,6 +117,10 @@ class HostBackend(Protocol):
 
     def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
         """With its routes, until it is closed. Raises `ApplianceError`."""
+        ...
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        """Raises `ApplianceError`."""
         ...
 
     def underlay_addresses(self) -> tuple[str, ...]:

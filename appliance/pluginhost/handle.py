@@ -28,6 +28,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
+from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.types.errors import StateError
 
@@ -138,6 +139,10 @@ class InlineHandle:
     async def open_device(self, device: PacketDevice) -> TunPort:
         self._need(Right.PACKETS)
         return self._backend.open_device(self._plugin, device)
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        self._need(Right.UNDERLAY)
+        return await self._backend.relay_in_kernel(port)
 
     async def underlay_addresses(self) -> tuple[str, ...]:
         self._need(Right.UNDERLAY)

@@ -28,6 +28,9 @@ class PeerRelayConfig:
     max_mbit_per_pair: int = 0
     """Megabits a second that one pair may send, both ways together; more is dropped. 0: no limit."""
 
+    kernel: bool = True
+    """Have the kernel forward for pairs that are bound, where it does."""
+
     def __post_init__(self) -> None:
         _check_range("port", self.port, 0, 65535)
         _check_range("max_sessions", self.max_sessions, 1, MAX_SESSIONS)

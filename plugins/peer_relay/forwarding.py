@@ -43,11 +43,17 @@ def runs(batch: Segments) -> Iterator[tuple[bytes, memoryview]]:
 
 
 class Forwarder:
-    """`on_stun` gets answers of STUN servers. `ports` is set while the relay listens."""
+    """`on_stun` gets answers of STUN servers, `on_bound` the VNI of a session one side of which has a new address."""
 
-    def __init__(self, server: RelayServer, on_stun: Callable[[AddrPort, bytes], None]) -> None:
+    def __init__(
+        self,
+        server: RelayServer,
+        on_stun: Callable[[AddrPort, bytes], None],
+        on_bound: Callable[[int], None] = lambda _vni: None,
+    ) -> None:
         self._server = server
         self._on_stun = on_stun
+        self._on_bound = on_bound
         self._ports: dict[bool, UdpPort] = {}
         self.packets: Counter[Transport] = Counter()
         self.bytes: Counter[Transport] = Counter()
@@ -102,7 +108,7 @@ class Forwarder:
             return
         session.packets += count
         session.bytes += length
-        way = _family(port.local), _family(to)
+        way = family(port.local), family(to)
         self.packets[way] += count
         self.bytes[way] += length
         self._queue(to, packets, size)
@@ -141,9 +147,12 @@ class Forwarder:
 
     def _handshake(self, port: UdpPort, source: AddrPort, vni: int, packets: memoryview, size: int, now: float) -> None:
         for at in range(0, len(packets), size):
+            before = self._server.counters["bound"]
             answer = self._server.receive_handshake(vni, bytes(packets[at : at + size]), source, now)
             if answer is not None:
                 self.send(source, answer)
+            if self._server.counters["bound"] != before:
+                self._on_bound(vni)
 
     def _other(self, source: AddrPort, packets: memoryview, size: int) -> None:
         """Neither relayed nor a handshake: STUN, or nothing of ours."""
@@ -153,5 +162,6 @@ class Forwarder:
             self.counters["not_ours"] += -(-len(packets) // size)
 
 
-def _family(address: AddrPort) -> str:
+def family(address: AddrPort) -> str:
+    """As metrics name it."""
     return "udp6" if address.is_v6 else "udp4"

@@ -19,6 +19,7 @@ from appliance.api import (
 )
 from plugins.peer_relay.config import PeerRelayConfig
 from plugins.peer_relay.health import health_items
+from plugins.peer_relay.kernel import KernelService
 from plugins.peer_relay.metrics import metrics
 from plugins.peer_relay.panel import panel, status_text
 from plugins.peer_relay.relay import Relay
@@ -38,7 +39,7 @@ class PeerRelay:
 
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
-        return (RelayService(host, self._relay),)
+        return RelayService(host, self._relay), KernelService(host, self._relay)
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:

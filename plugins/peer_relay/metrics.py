@@ -21,10 +21,16 @@ def _samples(relay: Relay) -> Iterator[Metric]:
     for state, value in states.items():
         yield Metric("waypost_peer_relay_endpoints", value, "Sessions of the peer relay.", labels={"state": state})
     forwarder = relay.forwarder
-    for (way_in, way_out), value in sorted(forwarder.packets.items()):
+    kernel = relay.kernel
+    packets, sizes = forwarder.packets + kernel.packets, forwarder.bytes + kernel.bytes
+    for (way_in, way_out), value in sorted(packets.items()):
         labels = {"transport_in": way_in, "transport_out": way_out}
         yield _counter("forwarded_packets", value, "Packets that the peer relay forwarded.", labels)
-        yield _counter("forwarded_bytes", forwarder.bytes[way_in, way_out], "Bytes that it forwarded.", labels)
+        yield _counter("forwarded_bytes", sizes[way_in, way_out], "Bytes that it forwarded.", labels)
+    yield _counter("kernel_packets", sum(kernel.packets.values()), "Those of them that the kernel forwarded.", {})
+    yield _counter("kernel_bytes", sum(kernel.bytes.values()), "Bytes of them.", {})
+    text = "Sessions of the peer relay that the kernel forwards for."
+    yield Metric("waypost_peer_relay_kernel_sessions", kernel.serving, text)
     for name, value in sorted({**relay.server.counters, **forwarder.counters}.items()):
         yield _counter("events", value, "What happened at the peer relay, and what it dropped.", {"event": name})
 

@@ -24,13 +24,22 @@ def _place(relay: Relay) -> tuple[PanelRow, ...]:
     port = relay.ports[0].port if relay.ports else 0
     addresses = ", ".join(map(str, relay.addresses))
     opened = relay.open_sessions
-    carried = sum(relay.forwarder.bytes.values())
+    packets, carried = relay.forwarded
     return (
         PanelRow("UDP port", str(port) if port else "not open", bad=not port),
         PanelRow("Reached at", addresses or "unknown", bad=not addresses),
         PanelRow("Sessions", str(opened), f"{len(relay.server) - opened} being set up"),
-        PanelRow("Forwarded", f"{carried / 1e6:.1f} MB", f"{sum(relay.forwarder.packets.values())} packets"),
+        PanelRow("Forwarded", f"{carried / 1e6:.1f} MB", f"{packets} packets"),
+        _forwarding(relay),
     )
+
+
+def _forwarding(relay: Relay) -> PanelRow:
+    kernel = relay.kernel
+    if not kernel.is_on:
+        return PanelRow("Forwarding", "in the daemon", f"not in the kernel: {kernel.reason}")
+    carried = sum(kernel.bytes.values())
+    return PanelRow("Forwarding", "in the kernel", f"{kernel.serving} sessions, {carried / 1e6:.1f} MB so far")
 
 
 def _sessions(relay: Relay) -> tuple[PanelRow, ...]:
@@ -47,13 +56,21 @@ def _ends(session: Session) -> str:
 def status(relay: Relay) -> dict[str, Any]:
     """Plain values; what `waypost relay status --json` prints."""
     now = relay.clock()
+    packets, carried = relay.forwarded
     return {
         "listening": [str(port) for port in relay.ports],
         "addresses": [str(address) for address in relay.addresses],
         "server_key": str(relay.server.public_key),
         "sessions": [_session(relay, each, now) for each in relay.server],
-        "forwarded_packets": sum(relay.forwarder.packets.values()),
-        "forwarded_bytes": sum(relay.forwarder.bytes.values()),
+        "forwarded_packets": packets,
+        "forwarded_bytes": carried,
+        "kernel": {
+            "on": relay.kernel.is_on,
+            "reason": relay.kernel.reason,
+            "sessions": relay.kernel.serving,
+            "packets": sum(relay.kernel.packets.values()),
+            "bytes": sum(relay.kernel.bytes.values()),
+        },
         "counters": {**relay.server.counters, **relay.forwarder.counters},
     }
 

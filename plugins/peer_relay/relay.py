@@ -14,6 +14,7 @@ from appliance.types.errors import DecodeError
 from appliance.types.keys import DiscoPublicKey
 from plugins.peer_relay.config import PeerRelayConfig
 from plugins.peer_relay.forwarding import Forwarder
+from plugins.peer_relay.kernel import KernelPath
 
 
 class SystemBytes:
@@ -36,10 +37,11 @@ class Relay:
     stun_answers: list[tuple[AddrPort, bytes]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     """Of nodes, by stable id."""
+    kernel: KernelPath = field(default_factory=KernelPath)
     forwarder: Forwarder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.forwarder = Forwarder(self.server, self._stun)
+        self.forwarder = Forwarder(self.server, self._stun, self.kernel.forget)
 
     def configure(self, config: PeerRelayConfig) -> None:
         self.config = config
@@ -75,6 +77,12 @@ class Relay:
     @property
     def open_sessions(self) -> int:
         return sum(session.is_open for session in self.server)
+
+    @property
+    def forwarded(self) -> tuple[int, int]:
+        """Packets and bytes, by the kernel and by ourselves."""
+        packets = sum(self.forwarder.packets.values()) + sum(self.kernel.packets.values())
+        return packets, sum(self.forwarder.bytes.values()) + sum(self.kernel.bytes.values())
 
     def name_of(self, session: Session) -> str:
         """Of the node that asked for it."""

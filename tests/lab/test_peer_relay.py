@@ -56,15 +56,31 @@ class Relayed:
             gateway.wait_for_path(peer, kind, timeout_s)
 
     def deafen(self, deaf: bool) -> None:
-        """Drop everything at the relay's port."""
-        self.relay.host.nft("add table inet deaf; delete table inet deaf")
-        if deaf:
-            self.relay.host.nft(f"""table inet deaf {{
-                chain input {{
-                    type filter hook input priority -300; policy accept;
-                    udp dport {RELAY_PORT} drop
-                }}
-            }}""")
+        """Drop everything on its way to the relay; at the relay itself the kernel forwards before nftables looks."""
+        for where in (self.sites.site_a, self.sites.site_b):
+            where.router.nft("add table inet deaf; delete table inet deaf")
+            if deaf:
+                where.router.nft(f"""table inet deaf {{
+                    chain forward {{
+                        type filter hook forward priority -10; policy accept;
+                        ip daddr {RELAY_IP} udp dport {RELAY_PORT} drop
+                    }}
+                }}""")
+
+    def wait_for_kernel(self) -> None:
+        """Until the relay's kernel carried a part of a transfer, and the daemon saw no packet of it meanwhile."""
+        first: tuple[int, int] | None = None
+
+        def carried() -> bool:
+            nonlocal first
+            status = self.status()
+            assert status["kernel"]["on"], status["kernel"]["reason"]
+            now = status["kernel"]["bytes"], status["forwarded_packets"] - status["kernel"]["packets"]
+            if first is None or now[1] != first[1]:
+                first = now
+            return now[0] >= first[0] + 20_000
+
+        wait_until(carried, 30, "the kernel to carry the pair's packets, all of them")
 
     def flood(self, seconds: float, during: Any = lambda: None) -> None:
         """Random, cut and mutated packets from a public host; what both sides had stays as it was."""
@@ -100,10 +116,9 @@ def test_ok__symmetric_nats_meet_at_a_granted_relay_under_a_transfer(lab: Lab, t
     made.grant(GRANT)
     made.wait_for("peer-relay")
     assert sites.a.json("ping", "gateway-b", "-c", "1", "--no-until-direct")["path"]["kind"] == "peer-relay"
-    before = made.status()["forwarded_bytes"]
     if transfer.process.running:
         transfer.progress("by the relay")
-        assert made.status()["forwarded_bytes"] > before
+        made.wait_for_kernel()
     made.flood(2.0)
     transfer.finish(sites.large_hash)
     made.wait_for("peer-relay")
@@ -129,6 +144,13 @@ def test_ok__fallback_return_flood_and_upgrade_to_direct_under_one_transfer(lab:
     made.wait_for("peer-relay")
     transfer = Transfer.start(sites.site_a.host, f"{sites.url}/large.bin", 80)
     transfer.progress("by the relay")
+    made.relay.must("plugins", "config", "peer_relay", "kernel=false")
+    wait_until(lambda: not made.status()["kernel"]["on"], 15, "the kernel to let go")
+    assert "switched off" in made.status()["kernel"]["reason"]
+    transfer.progress("by the daemon")
+    made.relay.must("plugins", "config", "peer_relay", "kernel=true")
+    wait_until(lambda: made.status()["kernel"]["on"], 15, "the kernel to take over again")
+    made.wait_for_kernel()
     made.deafen(True)
     made.wait_for("derp")
     transfer.progress("by DERP")

@@ -55,6 +55,7 @@ def network(host: Namespace) -> list[str]:
         ("ip", "route", "show", "table", "all"),
         ("ip", "-6", "route", "show", "table", "all"),
         ("nft", "list", "ruleset"),
+        ("tc", "qdisc", "show"),
         ("sysctl", "-a", "-r", r"^net\.ipv[46]\.(ip_forward|conf\.(all|default|eth0|lo)\.)"),
     )
     return [host.run(*each) for each in commands]
@@ -124,6 +125,18 @@ def test_ok__mesh_without_root(sites: TwoSites) -> None:
     assert settings(gateway.host)[0] == settings(sites.b.host)[0] == "1"
     assert ("net/ipv4/ip_forward", "1", UID) in sysctl_calls(helper)
     assert "ip-forwarding-off" not in json.dumps(gateway.status()["health"])
+
+    # A program for the kernel: from the helper alone.
+    for one in (gateway, sites.b):
+        one.must("plugins", "enable", "peer_relay")
+        wait_until(lambda one=one: one.json("relay", "status")["listening"], 15, "the relay's port")
+    wait_until(lambda: gateway.json("relay", "status")["kernel"]["on"], 15, "the helper's program")
+    assert '"verb":"load-relay"' in helper.output()
+    reason = "the helper does not answer"
+    wait_until(lambda: reason in sites.b.json("relay", "status")["kernel"]["reason"], 15, "the reason at site B")
+    assert "not in the kernel: the helper" in sites.b.run("relay", "status").stdout
+    for one in (gateway, sites.b):
+        one.must("plugins", "disable", "peer_relay")
 
     for one, earlier in ((gateway, before[0]), (sites.b, before[1])):
         one.must("down")

@@ -29,6 +29,7 @@ from appliance.api.values import (
     StatusChange,
     Transport,
 )
+from appliance.ports.kernel_relay import KernelRelay, KernelRelayError, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import StateError
@@ -78,6 +79,10 @@ class FakeHost:
         """Those that the plugin opened, as twins in memory; a port number of 0 becomes 40000."""
         self.devices: list[tuple[PacketDevice, MemoryTunPort]] = []
         """Those that the plugin opened, as twins in memory."""
+        self.kernel_relays: list[MemoryKernelRelay] = []
+        """Those that the plugin opened, as twins in memory."""
+        self.refuse_kernel_relay: KernelRelayError | None = None
+        """Raised by `relay_in_kernel`."""
         self.own_addresses: tuple[str, ...] = ()
         self.stun: tuple[str, ...] = ()
         self.confirms = 0
@@ -169,6 +174,12 @@ class FakeHost:
         port = MemoryTunPort(device.name)
         self.devices.append((device, port))
         return port
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        if self.refuse_kernel_relay is not None:
+            raise self.refuse_kernel_relay
+        self.kernel_relays.append(MemoryKernelRelay(port))
+        return self.kernel_relays[-1]
 
     async def underlay_addresses(self) -> tuple[str, ...]:
         return self.own_addresses

@@ -14,7 +14,17 @@ from appliance.api import hookspecs
 from appliance.api.host import HostHandle
 
 LOCAL_METHODS = frozenset(
-    {"now", "wall_now", "sleep", "changes", "plugin", "request_router_refresh", "open_udp", "open_device"}
+    {
+        "now",
+        "wall_now",
+        "sleep",
+        "changes",
+        "plugin",
+        "request_router_refresh",
+        "open_udp",
+        "open_device",
+        "relay_in_kernel",
+    }
 )
 """Methods of the handle that the plugin's own process answers."""
 SOCKET_METHODS = frozenset({"listen"})

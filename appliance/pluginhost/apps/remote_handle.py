@@ -28,6 +28,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
+from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 
 Ask = Callable[..., Awaitable[Any]]
@@ -84,6 +85,10 @@ class RemoteHandle:
 
     async def open_device(self, device: PacketDevice) -> TunPort:
         text = f"may not open the network device {device.name} from a process of its own"
+        raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        text = f"may not relay UDP port {port} in the kernel from a process of its own"
         raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
 
     async def underlay_addresses(self) -> tuple[str, ...]:

@@ -68,11 +68,21 @@ class SetResolver(Request, frozen=True, tag="set-resolver"):
     interface: InterfaceName = ""
 
 
+class LoadRelay(Request, frozen=True, tag="load-relay"):
+    """Load the relay's program for a UDP port, and hand over program and maps as descriptors beside the reply.
+
+    The program is the helper's own; `mark` goes onto the packets that it sends.
+    """
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    mark: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+
+
 class Reboot(Request, frozen=True, tag="reboot"):
     """Restart the machine."""
 
 
-AnyRequest = SetSysctl | SetHostname | SetResolver | Reboot
+AnyRequest = SetSysctl | SetHostname | SetResolver | LoadRelay | Reboot
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

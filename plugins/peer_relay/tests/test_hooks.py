@@ -45,7 +45,7 @@ def status(plugin):
 def test_ok__idle(plugin):
     assert check("appliance_relay_request", plugin, request=REQUEST) is None
     assert check("appliance_contribute_hostinfo", plugin).flags == {"PeerRelay": True}
-    assert [service.name for service in check("appliance_start", plugin)] == ["relay"]
+    assert [service.name for service in check("appliance_start", plugin)] == ["relay", "kernel"]
     assert codes(plugin) == []
     assert status(plugin)["sessions"] == []
 

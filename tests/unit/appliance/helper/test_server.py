@@ -4,6 +4,7 @@ import io
 import json
 import os
 import socket
+import stat
 import threading
 
 import pytest
@@ -70,6 +71,23 @@ async def test_ok__every_verb_through_the_client(start):
     await client.reboot()
     assert [call[0] for call in running.machine.calls] == ["sysctl", "hostname", "resolver", "reboot"]
     assert running.outcomes() == ["done"] * 4
+
+
+async def test_ok__a_program_comes_as_descriptors_of_the_caller_s_own(start):
+    running = start()
+    passed = await HelperClient(running.path).load_relay(41642, 0x80000)
+    assert running.machine.calls == [("relay", "41642", "524288")]
+    assert all(stat.S_ISCHR(os.fstat(each).st_mode) for each in (passed.program, passed.pairs, passed.lease))
+    assert not os.get_inheritable(passed.program)
+    passed.close()
+
+
+async def test_fail__a_kernel_that_refuses_is_told_and_nothing_is_passed(start):
+    running = start()
+    running.machine.refuse_with = OSError(1, "Operation not permitted")
+    with pytest.raises(HelperError, match=r"load-relay failed.*not permitted") as caught:
+        await HelperClient(running.path).load_relay(41642, 0)
+    assert caught.value.code == "failed"
 
 
 async def test_fail__refusal_reaches_the_caller_with_its_mend(start):

@@ -10,7 +10,15 @@ from appliance.helper.audit import audit_log
 from appliance.helper.machine import MemoryMachine
 from appliance.helper.resolver import HEADER, render_resolver
 from appliance.helper.verbs import Caller, Desk
-from appliance.proto.helper.messages import Reboot, Reply, SetHostname, SetResolver, SetSysctl, encode_message
+from appliance.proto.helper.messages import (
+    LoadRelay,
+    Reboot,
+    Reply,
+    SetHostname,
+    SetResolver,
+    SetSysctl,
+    encode_message,
+)
 
 DAEMON = Caller(pid=10, uid=990, gid=990)
 STRANGER = Caller(pid=11, uid=1000, gid=1000)
@@ -42,12 +50,18 @@ def audit(lines):
         (SetHostname(name="site-1"), ("hostname", "site-1")),
         (SetResolver(nameservers=("10.0.0.1",)), ("resolver", HEADER + "nameserver 10.0.0.1\n")),
         (SetResolver(), ("resolver", "")),
+        (LoadRelay(port=41642, mark=0x80000), ("relay", "41642", "524288")),
         (Reboot(), ("reboot",)),
     ],
 )
 def test_ok__done_and_written_down(desk, machine, lines, request_, call):
     assert desk.answer(DAEMON, encode_message(request_)) == Reply()
     assert machine.calls == [call]
+    passed = desk.take_descriptors()
+    assert (passed is not None) == isinstance(request_, LoadRelay)
+    if passed is not None:
+        passed.close()
+    assert desk.take_descriptors() is None
     (line,) = audit(lines)
     assert line["outcome"] == "done"
     assert line["verb"] == json.loads(encode_message(request_))["verb"]

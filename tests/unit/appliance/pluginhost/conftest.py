@@ -30,6 +30,7 @@ from appliance.api.values import (
     PluginPanel,
     RefreshKind,
 )
+from appliance.ports.kernel_relay import KernelRelay, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.ports.randomness import SeededRandomness
 from appliance.types.addresses import AddrPort
@@ -106,6 +107,9 @@ class MemoryBackend:
 
     def granted(self, stable_id: str) -> tuple[str, ...]:
         return ()
+
+    async def relay_in_kernel(self, port: int) -> KernelRelay:
+        return MemoryKernelRelay(port)
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         return (MemoryUdpPort(AddrPort("0.0.0.0", port)),)

@@ -40,6 +40,7 @@ async def test_ok__outside_the_mesh(backend) -> None:
     await handle.hold_address("192.168.1.254", "eth1", 9999)
     await handle.drop_address("192.168.1.254", "eth1")
     assert backend.lines == [("eth1", "hold 192.168.1.254 for 60 s"), ("eth1", "drop 192.168.1.254")]
+    assert (await handle.relay_in_kernel(41642)).serving == 0
     assert [each.check for each in await handle.examine()] == ["clock"]
     assert (await handle.open_device(PacketDevice("waypost-x"))).name == "waypost-x"
     assert backend.lines[-1] == ("router", "open waypost-x")
@@ -53,6 +54,8 @@ METHODS = [
     "act",
     "confirm",
     "reach",
+    "open_udp",
+    "relay_in_kernel",
     "hold_address",
     "drop_address",
     "examine",
@@ -68,6 +71,7 @@ async def test_fail__method_without_its_right(backend, method: str) -> None:
     handle = InlineHandle("page", backend, dict)
     given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
     given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
+    given |= {"open_udp": (0,), "relay_in_kernel": (41642,)}
     given |= {"set_resolver": (ResolverWish(),), "wait_answers": (0,), "report_answer": (DnsAnswer("a.example"),)}
     given |= {"open_device": (PacketDevice("waypost-x"),)}
     arguments = given.get(method, ())

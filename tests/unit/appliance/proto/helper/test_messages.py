@@ -5,6 +5,7 @@ import pytest
 
 from appliance.proto.helper.messages import (
     MAX_MESSAGE_BYTES,
+    LoadRelay,
     Reboot,
     Reply,
     SetHostname,
@@ -25,6 +26,7 @@ from appliance.types.errors import DecodeError, DecodeReason
         (SetHostname(name="site-1"), "set-hostname"),
         (SetResolver(nameservers=("100.100.100.100", "fd7a:115c:a1e0::53"), search=("mesh.example.",)), "set-resolver"),
         (SetResolver(), "set-resolver"),
+        (LoadRelay(port=41642, mark=0x80000), "load-relay"),
         (Reboot(), "reboot"),
     ],
 )
