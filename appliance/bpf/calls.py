@@ -38,12 +38,12 @@ def create_map(kind: int, key_size: int, value_size: int, entries: int, name: st
 
 
 def load_classifier(code: bytes, name: str) -> int:
-    """A program for tc. Raises `OSError`; when the kernel does not believe the program, with the end of its reason."""
+    """A program for tc. Raises `OSError`: EPERM without the rights, else the reason with the end of the kernel's log."""
     try:
         return _load(code, name, None)
-    except PermissionError:
-        raise
     except OSError as error:
+        if error.errno == errno.EPERM:
+            raise
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(code, name, log)

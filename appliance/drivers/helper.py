@@ -91,8 +91,9 @@ class HelperClient:
                 connection.settimeout(CALL_TIMEOUT_S)
                 connection.connect(self._path)
                 connection.send(data)
-                flags = socket.MSG_CMSG_CLOEXEC
-                answer, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, _RELAY_DESCRIPTORS, flags)
+                answer, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, _RELAY_DESCRIPTORS)
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
         except OSError as error:
             text = f"the helper does not answer on {self._path}: {error.strerror or error}"
             mend = "start it: systemctl start waypost-helper.socket"

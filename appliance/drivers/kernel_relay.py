@@ -40,15 +40,15 @@ async def open_kernel_relay(port: int, mark: int, by_helper: ByHelper | None) ->
     """For the relay at UDP `port`, whose packets carry `mark`. Raises `KernelRelayError`."""
     try:
         descriptors = load_relay(port, mark)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise KernelRelayError(f"the kernel refuses the program: {error.strerror or error}") from error
         if by_helper is None:
             raise KernelRelayError("this process may not load a program into the kernel") from error
         try:
             descriptors = await by_helper(port, mark)
         except HelperError as refused:
             raise KernelRelayError(refused.text, mend=refused.mend) from refused
-    except OSError as error:
-        raise KernelRelayError(f"the kernel refuses the program: {error.strerror or error}") from error
     return LinuxKernelRelay(port, mark, descriptors)
 
 

@@ -48,7 +48,7 @@ class World:
                 host.ip(f"addr add fd88:{number}::{last}/64 dev {interface} nodad")
         self.a.ip("addr add 10.88.1.3/24 dev eth0")
         self.settings = {"sessions": SESSIONS, "bytes_per_s": bytes_per_s}
-        self.process = self.start()
+        self.process = self.start("first")
         self.received = self.b.start("receive", *self.end("receive", [B4, B4_TOO, B6]), env=self.env)
         self.received.wait_for_output("ready")
 
@@ -57,9 +57,9 @@ class World:
     def end(self, *arguments: Any) -> list[str]:
         return [sys.executable, "-u", "-m", "tests.lab.relay_end", arguments[0], json.dumps(arguments[1])]
 
-    def start(self) -> Process:
+    def start(self, name: str) -> Process:
         words = (sys.executable, "-u", "-m", "tests.lab.relay_host", json.dumps(self.settings))
-        process = self.relay.start("host", *words, env=self.env)
+        process = self.relay.start(name, *words, env=self.env)
         process.wait_for_output("{")
         if "refused" in process.output():
             pytest.skip(f"this kernel takes no program from here: {process.output().strip()}")
@@ -145,7 +145,7 @@ def test_ok__bound_sessions_and_nothing_else_by_the_kernel_until_it_ends(lab: La
     world.process.kill()
     assert "waypost_relay" in world.filters("r1"), "a filter outlives its process"
     before = len(world.arrived())
-    world.process = world.start()
+    world.process = world.start("second")
     assert world.told["kernel"] == 0
     world.send(packet(data(ONE)))
     world.wait_for("kernel", 1)
