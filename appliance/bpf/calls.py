@@ -38,7 +38,7 @@ def create_map(kind: int, key_size: int, value_size: int, entries: int, name: st
 
 
 def load_classifier(code: bytes, name: str) -> int:
-    """A program for tc. Raises `OSError`: EPERM without the rights, else the reason with the end of the kernel's log."""
+    """A program for tc. Raises `OSError`: EPERM without the rights, else with the end of the kernel's log."""
     try:
         return _load(code, name, None)
     except OSError as error:
