@@ -20,6 +20,7 @@ BENCHES = (
     "control_nodes",
     "control_fanout",
     "control_reconnect",
+    "control_processes",
     "policy_compile",
     "loop_stall",
     "filter_rules",

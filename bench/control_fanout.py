@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.control_load import SIZES, Fleet, cpu_s, fleet
+from bench.control_load import SIZES, Fleet, fleet
 from bench.report import line
 
 CHANGES = 40
@@ -50,7 +50,7 @@ async def change(made: Fleet) -> tuple[list[float], float, int]:
     cpu = 0.0
     for number in range(WARM_UP + CHANGES):
         if number == WARM_UP:
-            cpu = cpu_s(made.pid)
+            cpu = sum(made.cpu_of_each())
         endpoint = f"192.0.2.{number + 1}:41641"
         for viewer in viewers:
             viewer.wanted, viewer.seen = endpoint.encode(), False
@@ -63,7 +63,7 @@ async def change(made: Fleet) -> tuple[list[float], float, int]:
         if number >= WARM_UP:
             delays.append(time.monotonic() - started)
     changer.close()
-    return delays, cpu_s(made.pid) - cpu, len(viewers)
+    return delays, sum(made.cpu_of_each()) - cpu, len(viewers)
 
 
 def run(directory: Path) -> Iterator[str]:

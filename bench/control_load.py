@@ -23,6 +23,7 @@ from appliance.proto.control.mapstream import KEEP_ALIVE, MapStreamReader
 from appliance.proto.control.tunnel_events import BodyReceived, StreamEnded
 from tests.lab.control_node import ConnectionEnded, ControlNode, server_key
 from tests.lab.control_process import ControlProcess, free_port
+from tests.lab.postgres import running_postgres
 
 AT_ONCE = 32
 FULL = os.environ.get("WAYPOST_BENCH_FULL") == "1"
@@ -114,27 +115,41 @@ class LoadNode(ControlNode):
 
 @dataclass
 class Fleet:
-    """A server and its nodes; `groups` are lists of nodes that see each other only."""
+    """A server and its nodes; `groups` are lists of nodes that see each other only.
+
+    `others` are further processes of the same mesh: the nodes of a group are spread over all of them in turn.
+    """
 
     server: ControlProcess
+    others: tuple[ControlProcess, ...] = ()
     groups: list[list[LoadNode]] = field(default_factory=list)
     joined_s: float = 0.0
 
     @property
     def pid(self) -> int:
-        assert self.server.process is not None
-        return self.server.process.popen.pid
+        return self.pids[0]
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all processes."""
+        return [each.process.popen.pid for each in (self.server, *self.others) if each.process is not None]
+
+    def cpu_of_each(self) -> list[float]:
+        """User and system seconds of each process."""
+        return [cpu_s(pid) for pid in self.pids]
 
     @property
     def nodes(self) -> list[LoadNode]:
         return [node for group in self.groups for node in group]
 
     async def start(self) -> None:
-        await self.server.start(timeout_s=120)
+        for server in (self.server, *self.others):
+            await server.start(timeout_s=120)
         cores = os.sched_getaffinity(0)
         every = os.cpu_count() or 1
         if every > 1 and len(cores) == 1:
-            os.sched_setaffinity(self.pid, set(range(every)) - cores)
+            for pid in self.pids:
+                os.sched_setaffinity(pid, set(range(every)) - cores)
 
     async def join(self, count: int) -> None:
         """Register so many nodes, in groups by user, unless an earlier run left them."""
@@ -148,8 +163,9 @@ class Fleet:
         )
         await self.server.admin("PUT", "/v1/policy", {"text": f'{{"acls":[{rules}]}}'})
         key = await server_key("127.0.0.1", self.server.port)
+        ports = [server.port for server in (self.server, *self.others)]
         self.groups = [
-            [LoadNode("127.0.0.1", self.server.port, key, f"n{group}-{number}") for number in range(size)]
+            [LoadNode("127.0.0.1", ports[number % len(ports)], key, f"n{group}-{number}") for number in range(size)]
             for group, size in enumerate(sizes)
         ]
         places = asyncio.Semaphore(AT_ONCE)
@@ -227,4 +243,23 @@ def fleet(folder: Path, nodes: int, *, fresh: bool = False) -> Iterator[Fleet]:
         _keep(made, nodes)
 
 
-__all__ = ["FULL", "SIZES", "Fleet", "LoadNode", "cpu_s", "fleet", "resident_kib"]
+@contextmanager
+def shared_fleet(folder: Path, nodes: int, processes: int) -> Iterator[Fleet]:
+    """Several processes over a PostgreSQL of their own; not started yet, ends with the block."""
+    more_files(nodes)
+    with running_postgres() as database, own_core():
+        url = database.create()
+        servers = []
+        for number in range(processes):
+            own = folder / str(number)
+            own.mkdir(parents=True)
+            noise = ("--noise-key", str(folder / "0" / "noise.key")) if number else ()
+            servers.append(ControlProcess(own, free_port(), ("--database", url, *noise)))
+        try:
+            yield Fleet(servers[0], tuple(servers[1:]))
+        finally:
+            for server in servers:
+                server.stop()
+
+
+__all__ = ["FULL", "SIZES", "Fleet", "LoadNode", "cpu_s", "fleet", "resident_kib", "shared_fleet"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from appliance.proto.control import messages as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from control.mapper.settings import DnsSettings
 
@@ -15,12 +15,21 @@ _V4_ZONES = [f"{second}.100.in-addr.arpa" for second in range(64, 128)]
 _V6_ZONE = "0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa"
 
 
-def dns_config(domain: str, settings: DnsSettings, cert_domains: Iterable[str] = ()) -> wire.DnsConfig:
-    """MagicDNS for the tailnet's domain and the reverse zones of the overlay, and what the operator adds."""
+def dns_config(
+    domain: str,
+    settings: DnsSettings,
+    cert_domains: Iterable[str] = (),
+    connectors: Mapping[str, list[wire.Resolver]] | None = None,
+) -> wire.DnsConfig:
+    """MagicDNS for the tailnet's domain and the reverse zones of the overlay, what the operator adds, and the names
+    that `connectors` look up: the operator's own resolvers for a suffix come before theirs."""
     config = wire.DnsConfig(
         proxied=settings.magic,
         domains=[domain, *settings.search] if settings.magic else list(settings.search),
-        routes={suffix: _resolvers(found, settings) for suffix, found in settings.split.items()},
+        routes={
+            **(connectors or {}),
+            **{suffix: _resolvers(found, settings) for suffix, found in settings.split.items()},
+        },
         extra_records=[wire.DnsRecord(name=one.name, type=one.type, value=one.value) for one in settings.records],
         exit_node_filtered_set=list(settings.exit_filtered),
         cert_domains=list(cert_domains),

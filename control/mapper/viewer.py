@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from appliance.proto.control import messages as wire
 from control.mapper import wire_values
+from control.mapper.connectors import connector_routes, offers_apps
 from control.mapper.dns import dns_config
 from control.mapper.known import KnownPeers
 from control.mapper.nodes import PeerNodes, changes_own_map, changes_sight, removed_self, self_node
@@ -83,6 +84,7 @@ class Viewer:
         self._sight_due = False
         self._filter_due = False
         self._ssh_due = False
+        self._dns_due = False
         self._ssh_told: wire.SshPolicy | None = None
         self._removed: NodeRecord | None = None
         self.gone = False
@@ -97,7 +99,7 @@ class Viewer:
 
     @property
     def has_pending(self) -> bool:
-        due = self._self_due or self._sight_due or self._filter_due or self._ssh_due
+        due = self._self_due or self._sight_due or self._filter_due or self._ssh_due or self._dns_due
         return due or bool(self._pending or self._users_due)
 
     # the first messages
@@ -146,7 +148,7 @@ class Viewer:
     def _forget_pending(self) -> None:
         self._pending.clear()
         self._users_due.clear()
-        self._self_due = self._sight_due = self._filter_due = self._ssh_due = False
+        self._self_due = self._sight_due = self._filter_due = self._ssh_due = self._dns_due = False
 
     # changes
 
@@ -154,6 +156,7 @@ class Viewer:
         """Remember what of a change this viewer must be told."""
         if change.everything:
             self._sight_due = self._self_due = self._filter_due = self._ssh_due = True
+        self._dns_due = self._dns_due or self._concerns_names(change)
         if self.node_id in change.refiltered:
             self._filter_due = True
         if self.node_id in change.ssh:
@@ -173,6 +176,13 @@ class Viewer:
             else:
                 self._touch(node_id, self._view.nodes.get(node_id)).whole = True
         self._users_due |= change.users & self._users_told
+
+    def _concerns_names(self, change: Change) -> bool:
+        """Whether other connectors may look names up for the viewer now."""
+        connectors = self._view.connectors
+        if any(node_id in connectors for node_id in change.online):
+            return True
+        return any(offers_apps(node.before) or offers_apps(node.after) for node in change.nodes)
 
     def _touch(self, node_id: NodeId, before: NodeRecord | None) -> _Touched:
         """The pending entry; an older one keeps its older `before`: that is what the viewer knows."""
@@ -204,6 +214,8 @@ class Viewer:
         )
         if self._self_due:
             self._add_self(first, record)
+        elif self._dns_due or self._sight_due:
+            self._add_dns(first, record)
         if self._sight_due and self._view.derp_map != self._derp_told:
             first.derp_map = self._derp_map()
         if self._filter_due:
@@ -287,11 +299,9 @@ class Viewer:
     def _add_self(self, response: wire.MapResponse, record: NodeRecord) -> None:
         """The node's own new form, and what follows from it: DNS names, notices, the note on its version."""
         response.node = self_node(self._view, record)
-        cert_domains: list[str] = []
         if self._settings.certificates:
             response.node.cap_map = {**response.node.cap_map, CAP_HTTPS: []}
-            cert_domains.append(self._view.fqdn(record).rstrip("."))
-        self._add_dns(response, cert_domains)
+        self._add_dns(response, record)
         notices = notices_for(record, self._settings)
         add_notices(response, self._version, self._notices_told, notices)
         self._notices_told = notices
@@ -299,8 +309,11 @@ class Viewer:
         if note is not None and note != self._client_told:
             self._client_told = response.client_version = note
 
-    def _add_dns(self, response: wire.MapResponse, cert_domains: list[str]) -> None:
-        config = dns_config(self._view.domain, self._settings.dns, cert_domains)
+    def _add_dns(self, response: wire.MapResponse, record: NodeRecord) -> None:
+        """The DNS configuration, unless the viewer has just this one."""
+        cert_domains = [self._view.fqdn(record).rstrip(".")] if self._settings.certificates else []
+        connectors = connector_routes(self._view, record.id)
+        config = dns_config(self._view.domain, self._settings.dns, cert_domains, connectors)
         digest = blake2b(wire.encode(config), digest_size=16).digest()
         if digest != self._dns_told:
             self._dns_told = digest

@@ -30,14 +30,18 @@ class AttributeTable:
     def of(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
         """The node's own keys, the switches first, then the entries in order; values are null but for connectors."""
         found: dict[str, CapValues] = dict.fromkeys(self._policy.global_attrs)
-        connectors: list[Any] = []
         for mask, entry in self._entries:
             if mask & masks.own:
                 found.update(dict.fromkeys(entry.attributes))
-                connectors += [one for one in entry.connectors if _connects(one, node)]
-        if connectors:
-            found[APP_CONNECTORS] = connectors
+        apps = self.apps(node, masks)
+        if apps:
+            found[APP_CONNECTORS] = apps
         return found
+
+    def apps(self, node: NodeFacts, masks: Masks) -> list[Any]:
+        """What the node is to connect as an app connector, should it offer to."""
+        matching = (entry for mask, entry in self._entries if entry.connectors and mask & masks.own)
+        return [one for entry in matching for one in entry.connectors if _connects(one, node)]
 
     def for_peers(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
         """Keys that peers read: only whether the node, an approved exit node, may be suggested."""

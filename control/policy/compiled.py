@@ -77,7 +77,7 @@ class CompiledPolicy:
             self.table.mask((ssh_test.source, *ssh_test.destinations))
         self.table.mask(asked)
         self.members = Members(self.table, self.rules, services or {})
-        self._filters = FilterBuilder(self.rules, self.members)
+        self._filters = FilterBuilder(self.rules, self.members, lambda entry: bool(self._apps(entry)))
         self._steering = Steering(self.rules, self.members, rank)
         self._usable: dict[tuple[int, int, Prefix], bool] = {}
         for node in nodes:
@@ -114,6 +114,16 @@ class CompiledPolicy:
         if entry is None:
             return {}
         return dict.fromkeys(self._ssh.attributes_of(entry)) | self._attributes.of(entry.node, entry.masks)
+
+    def _apps(self, entry: Entry) -> list[Any]:
+        return self._attributes.apps(entry.node, entry.masks)
+
+    def may_look_up(self, viewer: NodeId, connector: NodeId) -> bool:
+        """Whether the viewer may use the apps of this app connector."""
+        one, other = self.members.entries.get(viewer), self.members.entries.get(connector)
+        if one is None or other is None or viewer == connector:
+            return False
+        return self.policy.allows_all or self._filters.may_look_up(one, other)
 
     def pools_for(self, node: NodeFacts) -> tuple[IPv4Network, ...]:
         """Where a node that is about to join gets its IPv4 address from; () = the whole range."""
@@ -218,7 +228,7 @@ class CompiledPolicy:
             self.members.drop(before)
         after = self.members.add(node)
         refiltered = self._refiltered(before, after)
-        if before is None or _own_filter(before) != _own_filter(after):
+        if before is None or (_own_filter(before), self._apps(before)) != (_own_filter(after), self._apps(after)):
             refiltered.add(node.id)
         viewers = seen | self.visible_peers(node.id) | {node.id}
         return self._delta(viewers, refiltered, before, after)

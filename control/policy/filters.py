@@ -12,19 +12,28 @@ from control.policy.rules import COMPANIONS, bits
 from control.policy.selectors import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from appliance.types.addresses import Prefix
     from control.policy.facts import NodeFacts
     from control.policy.members import Entry, Members
+    from control.policy.model import Destination
     from control.policy.rules import CompiledRule, RuleTable
     from control.policy.selectors import Selector
 
 
+NAMES_PORTS = (PortRange("0.0.0.0", 53, 53), PortRange("2000::", 53, 53))  # noqa: S104  # a rule, nothing listens there
+"""Whoever may send there may have an app connector look names up (apps spec 1.5)."""
+_NAMES_PROTOCOLS = frozenset({6, 17})
+
+
 class FilterBuilder:
-    def __init__(self, rules: RuleTable, members: Members) -> None:
+    """`is_connector`: whether the policy makes the node an app connector."""
+
+    def __init__(self, rules: RuleTable, members: Members, is_connector: Callable[[Entry], bool]) -> None:
         self._rules = rules
         self._members = members
+        self._is_connector = is_connector
 
     def build(self, entry: Entry) -> tuple[FilterRule, ...]:
         """Packet rules with equal sources and protocol are one; capability rules stay apart."""
@@ -45,6 +54,7 @@ class FilterBuilder:
     def _rules_of(self, entry: Entry) -> Iterator[FilterRule]:
         kind = entry.kind
         mask = kind.filtered | kind.companion
+        named: set[tuple[str, ...]] = set()
         if lone_owner(entry.node) is not None:
             mask |= self._rules.self_rules
         for number in bits(mask):
@@ -54,6 +64,7 @@ class FilterBuilder:
                 continue
             if kind.filtered >> number & 1:
                 yield from self._plain(entry, rule)
+                yield from self._names(entry, rule, named)
             if kind.companion >> number & 1:
                 yield from self._companions(entry, rule)
 
@@ -67,6 +78,41 @@ class FilterBuilder:
         ports = tuple(self._ports(entry, rule))
         if ports and sources:
             yield FilterRule(sources, ports, rule.rule.protocol)
+
+    def _names(self, entry: Entry, rule: CompiledRule, named: set[tuple[str, ...]]) -> Iterator[FilterRule]:
+        """Who may look names up at an app connector, unless the rule says that already; once per sources."""
+        sources = self._members.source_text(rule.source)
+        if not sources or sources in named or not self._is_connector(entry) or not self._reaches_apps(entry, rule):
+            return
+        named.add(sources)
+        if not any(_is_everything(destination) for destination in rule.rule.destinations):
+            yield FilterRule(sources, NAMES_PORTS)
+
+    def may_look_up(self, viewer: Entry, connector: Entry) -> bool:
+        """Whether one of the rules that name the viewer lets it use the apps of a connector."""
+        shared = bits(viewer.kind.src & connector.kind.filtered)
+        return any(self._reaches_apps(connector, self._rules.rules[number]) for number in shared)
+
+    def _reaches_apps(self, entry: Entry, rule: CompiledRule) -> bool:
+        """Whether a rule leads to port 53 of a connector or to something behind it."""
+        protocols = rule.rule.protocol
+        if rule.is_app or rule.is_self or (protocols and not _NAMES_PROTOCOLS & set(protocols)):
+            return False
+        routes = (*entry.node.subnet_routes, *entry.node.exit_routes)
+        for destination in rule.rule.destinations:
+            selector = destination.selector
+            if selector.kind in (Kind.ANY, Kind.INTERNET) or any(
+                overlaps(network, route) for network in selector.networks for route in routes
+            ):
+                return True
+            if any(first <= 53 <= last for first, last in destination.ports) and self._is_own(selector, entry):
+                return True
+        return False
+
+    def _is_own(self, selector: Selector, entry: Entry) -> bool:
+        if selector.is_network:
+            return any(overlaps(network, own) for network in selector.networks for own in own_prefixes(entry.node))
+        return selector.kind is not Kind.SERVICE and entry.node.id in self._members.holders(selector)
 
     def _ports(self, entry: Entry, rule: CompiledRule) -> Iterator[PortRange]:
         for destination in rule.rule.destinations:
@@ -136,6 +182,10 @@ class FilterBuilder:
         if entry.kind.self_src >> number & 1:
             everybody = render(*node_ranges(one.node for one in siblings))
             yield from (companion_rule(everybody, own, name) for name in rule.companions)
+
+
+def _is_everything(destination: Destination) -> bool:
+    return destination.selector.kind is Kind.ANY and any(first <= 53 <= last for first, last in destination.ports)
 
 
 def companion_rule(sources: tuple[str, ...], dsts: tuple[Prefix, ...], name: str) -> FilterRule:

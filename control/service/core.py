@@ -218,7 +218,10 @@ class Core:
 
     def show_elsewhere(self, node_id: NodeId) -> None:
         if node_id in self.model.nodes and self.processes is not None:
-            self.show_online(node_id, self.is_served_here(node_id) or self.processes.serve(node_id))
+            elsewhere = self.processes.serve(node_id)
+            if elsewhere and node_id in self._unwell:
+                self.show_health({node_id: True})  # what was found here is older than its stream there
+            self.show_online(node_id, self.is_served_here(node_id) or elsewhere)
 
     def reelect(self, node_ids: Collection[NodeId]) -> None:
         nodes = (self.model.nodes.get(node_id) for node_id in node_ids)
@@ -337,6 +340,12 @@ class Core:
     def contested_routers(self) -> set[NodeId]:
         """Nodes that serve a subnet which another one serves too."""
         return self._advertisers.contested()
+
+    def rivals(self, node_id: NodeId) -> set[NodeId]:
+        """Other nodes that serve a subnet which this one serves."""
+        node = self.model.nodes.get(node_id)
+        routes = () if node is None else node.subnet_routes
+        return {one for route in routes for one in self._advertisers.of(route)} - {node_id}
 
     def router_rank(self, node_id: NodeId) -> int:
         """How good a router it is now: 0 = offline or its key expired, 1 = it does not answer probes, 2 = well, or

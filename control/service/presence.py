@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from control.service.actor import SYSTEM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from appliance.types.ids import NodeId
     from control.service.core import Core
 
@@ -30,6 +32,8 @@ class Presence:
         self._last_flush = core.clock.now()
         self._last_expiry_check = core.clock.now()
         self._expiry_checked = core.clock.wall_now()
+        self.lost: Callable[[NodeId], None] = lambda _: None
+        """Told when the last map stream of a node ends."""
         core.is_served_here = self.holds
 
     def holds(self, node_id: NodeId) -> bool:
@@ -89,6 +93,7 @@ class Presence:
         if self._sessions.pop(node_id, None) is not None and node_id in self._core.model.nodes:
             self._leaving[node_id] = self._core.clock.now() + self._core.settings.online_grace_s
             self._core.touch(node_id, publish=False, last_seen=self._core.clock.wall_now())
+            self.lost(node_id)
 
     async def sweep(self) -> None:
         now = self._core.clock.now()

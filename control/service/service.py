@@ -40,6 +40,7 @@ from control.service.router_probes import RouterProbes
 from control.service.routes import RouteOperations
 from control.service.settings import ServiceSettings
 from control.service.ssh_checks import SshChecks
+from control.service.takeovers import Takeovers
 from control.service.updates import update_node
 from control.service.users import UserOperations
 from control.state.changes import Change, ChangeBus
@@ -98,7 +99,8 @@ class ControlService:
         self.dns_names = DnsNames(core, core.settings.set_dns_command)
         self.id_tokens = IdTokens(core, core.settings.token_audiences, token_key)
         self.reports = NodeReports(core)
-        self.probes = RouterProbes(core, self._presence, self.requests.channel)
+        self.takeovers = Takeovers(core, self._presence, self.requests.channel)
+        self.probes = RouterProbes(core, self._presence, self.requests.channel, self.takeovers)
 
     async def close(self) -> None:
         """Write what is still unwritten and close the database."""
@@ -108,9 +110,10 @@ class ControlService:
             await self._database.close()
 
     async def run(self) -> None:
-        """Probe routers, and work with the other processes of the mesh, until cancelled."""
+        """Watch over routers, and work with the other processes of the mesh, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.probes.run())
+            group.create_task(self.takeovers.run())
             if self._core.processes is None:
                 return
             group.create_task(self._core.notices.run(self._core.processes.farewell))

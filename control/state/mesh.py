@@ -14,6 +14,7 @@ from control.state.records import TAGGED_DEVICES, TAGGED_DEVICES_NAME, NodeRecor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
     from typing import Any
 
@@ -52,6 +53,10 @@ class PolicyView(Protocol):
         """Keys that the policy puts in the node's own CapMap."""
         ...
 
+    def may_look_up(self, viewer: NodeId, connector: NodeId) -> bool:
+        """Whether `viewer` may use the apps of this app connector."""
+        ...
+
     def disables_ipv4(self, node_id: NodeId) -> bool:
         """Whether no map shows an IPv4 address of the node."""
         ...
@@ -71,6 +76,7 @@ class MeshView:
         self._by_machine: dict[MachinePublicKey, set[NodeId]] = {}
         self._by_name: dict[str, NodeId] = {}
         self._online: set[NodeId] = set()
+        self._connectors: set[NodeId] = set()
         self._primaries: dict[Prefix, NodeId] = {}
         self._primaries_of: dict[NodeId, tuple[Prefix, ...]] = {}
         self._derp_map = derp_map
@@ -118,6 +124,11 @@ class MeshView:
     def is_online(self, node_id: NodeId) -> bool:
         """Whether a map stream is open, or closed for less than the grace time."""
         return node_id in self._online
+
+    @property
+    def connectors(self) -> AbstractSet[NodeId]:
+        """Nodes that say that they are app connectors, whatever the policy makes of it."""
+        return self._connectors
 
     @property
     def online_count(self) -> int:
@@ -202,6 +213,8 @@ class MeshModel(MeshView):
         self._by_key[node.node_key] = node.id
         self._by_machine.setdefault(node.machine_key, set()).add(node.id)
         self._by_name[node.given_name] = node.id
+        if node.hostinfo is not None and node.hostinfo.app_connector:
+            self._connectors.add(node.id)
         return before
 
     def remove_node(self, node_id: NodeId) -> NodeRecord | None:
@@ -212,6 +225,7 @@ class MeshModel(MeshView):
         return before
 
     def _unindex(self, node: NodeRecord) -> None:
+        self._connectors.discard(node.id)
         if self._by_key.get(node.node_key) == node.id:
             del self._by_key[node.node_key]
         if self._by_name.get(node.given_name) == node.id:

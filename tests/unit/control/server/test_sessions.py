@@ -46,6 +46,9 @@ class Everybody:
     def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
         return True
 
+    def may_look_up(self, viewer: NodeId, connector: NodeId) -> bool:
+        return True
+
     def disables_ipv4(self, node_id: NodeId) -> bool:
         return False
 
