@@ -114,6 +114,7 @@ def _with_sections(settings: ServerSettings, sections: Mapping[str, Any]) -> Ser
         set_dns_command=command,
         acme=AcmeSettings(directory=tls.pop("acme"), **tls) if tls else None,
         token_audiences=sections.get("id_tokens", {}).get("audiences", ()),
+        country_file=sections.get("posture", {}).get("countries"),
         metrics_listen=metrics.get("listen"),
         metrics_token_file=metrics.get("token_file"),
         map_settings=MapSettings(

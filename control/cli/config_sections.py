@@ -80,6 +80,7 @@ SECTIONS: dict[str, dict[str, Parser]] = {
         "challenge_listen": values.listen,
         "ca_file": values.path,
     },
+    "posture": {"countries": values.path},
     "metrics": {"listen": values.listen, "token_file": values.path},
 }
 LISTS: dict[str, tuple[dict[str, Parser], tuple[str, ...]]] = {

@@ -28,10 +28,7 @@ _FOR_PEERS = ("os", "hostname", "services", "ssh_host_keys", "location", "app_co
 _PATCHABLE = frozenset(
     {"node_key", "key_expiry", "disco_key", "endpoints", "endpoint_types", "home_derp", "capability_version"}
 )
-_UNSEEN = frozenset(
-    {"hostinfo", "hostname", "advertised_routes", "approved_routes", "last_seen", "pre_auth_key_id",
-     "custom_attributes"}
-)  # fmt: skip
+_UNSEEN = frozenset({"hostinfo", "hostname", "advertised_routes", "approved_routes", "last_seen", "pre_auth_key_id"})
 """Fields that peers do not get as they are: compared in their visible form, or not at all."""
 
 
@@ -130,7 +127,8 @@ class PeerNodes:
             online, routes = is_online(node_id), routes_of(node_id)
             if known is None or known[0] is not record or known[1] is not online or known[2] != routes:
                 known = common[node_id] = (record, online, routes, self._made(record))
-            found.append(self._for_viewer(viewer, node_id, known[3]) if record.approved_routes else known[3])
+            apart = record.approved_routes or record.custom_attributes
+            found.append(self._for_viewer(viewer, node_id, known[3]) if apart else known[3])
         return found
 
     def change(self, before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:
@@ -185,9 +183,11 @@ class PeerNodes:
 
     def _for_viewer(self, viewer: NodeId, node_id: NodeId, common: wire.Node) -> wire.Node:
         allowed = self._view.allowed_ips(viewer, node_id)
-        if len(allowed) == len(common.addresses):
+        shown = self._view.shown_attributes(viewer, node_id)
+        if len(allowed) == len(common.addresses) and not shown:
             return common
-        return msgspec.structs.replace(common, allowed_ips=[str(prefix) for prefix in allowed])
+        cap_map = {**(common.cap_map or {}), **shown}
+        return msgspec.structs.replace(common, allowed_ips=[str(prefix) for prefix in allowed], cap_map=cap_map)
 
 
 def peer_change(before: NodeRecord, now: NodeRecord) -> wire.PeerChange | None:

@@ -254,12 +254,13 @@ class Viewer:
         return batch
 
     def _compare_sight(self, batch: _Batch) -> None:
-        """Peers that came into sight or went out of it, and those whose routes the viewer may use or not now."""
+        """Peers that came into sight or went out of it, and those whose routes or attributes may differ."""
         visible = self._view.visible_peers(self.node_id)
         known = self._known.all()
         batch.removed |= known - visible
         batch.added |= visible - known
-        batch.added |= {node_id for node_id in visible & known if self._view.nodes[node_id].served_routes}
+        kept = ((node_id, self._view.nodes[node_id]) for node_id in visible & known)
+        batch.added |= {node_id for node_id, node in kept if node.served_routes or node.custom_attributes}
 
     def _tell(self, node_id: NodeId, touched: _Touched, batch: _Batch) -> None:
         if node_id in batch.added or node_id in batch.removed:

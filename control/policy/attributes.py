@@ -25,6 +25,7 @@ class AttributeTable:
     def __init__(self, policy: Policy, table: SelectorTable) -> None:
         self._policy = policy
         self._entries = [(table.mask(entry.targets), entry) for entry in policy.node_attrs]
+        self._broadcasts = [(name, table.mask(selectors)) for name, selectors in policy.broadcasts.items()]
         self._without_ipv4 = [mask for mask, entry in self._entries if DISABLE_IPV4 in entry.attributes]
 
     def of(self, node: NodeFacts, masks: Masks) -> dict[str, CapValues]:
@@ -50,6 +51,11 @@ class AttributeTable:
         ):
             return {SUGGEST_EXIT_NODE: None}
         return {}
+
+    def shown_to(self, viewer: Masks, node: NodeFacts) -> dict[str, CapValues]:
+        """Custom attributes of `node` that the viewer's maps show, as keys with one value."""
+        attributes = node.attributes if self._broadcasts else {}
+        return {name: [attributes[name]] for name, mask in self._broadcasts if mask & viewer.own and name in attributes}
 
     @property
     def may_disable_ipv4(self) -> bool:

@@ -146,6 +146,11 @@ class CompiledPolicy:
         entry = self.members.entries.get(node_id)
         return {} if entry is None else self._attributes.for_peers(entry.node, entry.masks)
 
+    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> Mapping[str, list[Any] | None]:
+        """Keys of the peer's CapMap in the map of this viewer alone: attributes that `broadcastToPeers` names."""
+        one, other = self.members.entries.get(viewer), self.members.entries.get(peer)
+        return {} if one is None or other is None else self._attributes.shown_to(one.masks, other.node)
+
     def visible_peers(self, node_id: NodeId) -> frozenset[NodeId]:
         entry = self.members.entries.get(node_id)
         if entry is None:

@@ -70,7 +70,7 @@ def _read(reader: Reader, document: Value) -> Policy:
     tests = TestReader(reader)
     acls, grants = sections.get("acls"), sections.get("grants")
     global_attrs = read_global_attrs(reader, sections)
-    attribute_types, node_settable = read_attribute_types(reader, sections.get("attrConfig"))
+    attribute_types, node_settable, broadcasts = read_attribute_types(reader, sections.get("attrConfig"))
     for name, mend in _ELSEWHERE.items():
         if name in sections:
             reader.problem(sections[name].place, f'section "{name}" is not supported', mend)
@@ -89,6 +89,7 @@ def _read(reader: Reader, document: Value) -> Policy:
         ssh_tests=tests.ssh_tests(sections.get("sshTests")),
         attribute_types=attribute_types,
         node_settable=node_settable,
+        broadcasts=broadcasts,
         disable_ipv4="disable-ipv4" in global_attrs,
         user_places=reader.users,
     )

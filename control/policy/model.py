@@ -122,7 +122,8 @@ class SshTest:
 class Policy:
     """A checked document. `acls` and `grants` both None = both sections are absent: everybody reaches everything.
 
-    `node_settable`: custom attributes that nodes may set of themselves.
+    `node_settable`: custom attributes that nodes may set of themselves. `broadcasts`: custom attributes that maps show
+    of peers, and to whom.
     """
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -139,6 +140,7 @@ class Policy:
     ssh_tests: tuple[SshTest, ...] = ()
     attribute_types: Mapping[str, str] = field(default_factory=dict)
     node_settable: frozenset[str] = frozenset()
+    broadcasts: Mapping[str, tuple[Selector, ...]] = field(default_factory=dict)
     disable_ipv4: bool = False
     user_places: Mapping[str, Place] = field(default_factory=dict)
 

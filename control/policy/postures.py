@@ -27,7 +27,7 @@ _ASSERTION = re.compile(
 _LITERAL = re.compile(r"'(?P<text>[^']*)'|(?P<number>-?[0-9]+(?:\.[0-9]+)?)|(?P<word>true|false)", re.IGNORECASE)
 _BUILT_IN = (
     "node:os", "node:osVersion", "node:tsVersion", "node:tsReleaseTrack", "node:tsAutoUpdate",
-    "node:tsStateEncrypted",
+    "node:tsStateEncrypted", "ip:country",
 )  # fmt: skip
 _UNARY = frozenset({"IS SET", "NOT SET"})
 _SETS = frozenset({"IN", "NOT IN"})
@@ -70,7 +70,7 @@ def parse_assertion(text: str) -> Assertion:
     operator = " ".join(match["operator"].upper().split())
     values = _values(operator, match["value"])
     name = match["name"]
-    if name.startswith("node:") and name not in _BUILT_IN:
+    if name.startswith(("node:", "ip:")) and name not in _BUILT_IN:
         raise ValueError(f"unknown attribute {name}; {did_you_mean(name, _BUILT_IN) or ', '.join(_BUILT_IN)}")
     return Assertion(name, operator, values)
 

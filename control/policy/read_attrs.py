@@ -142,10 +142,13 @@ def _is_service(reader: Reader, member: Member) -> bool:
     return good
 
 
-def read_attribute_types(reader: Reader, section: Value | None) -> tuple[dict[str, str], frozenset[str]]:
-    """`attrConfig`: the types of custom attributes, and which of them nodes may set."""
+def read_attribute_types(
+    reader: Reader, section: Value | None
+) -> tuple[dict[str, str], frozenset[str], dict[str, tuple[Selector, ...]]]:
+    """`attrConfig`: the types of custom attributes, which of them nodes may set, and who sees them of peers."""
     types: dict[str, str] = {}
     settable: set[str] = set()
+    broadcasts: dict[str, tuple[Selector, ...]] = {}
     for member in reader.unique_members(section, "attrConfig"):
         what = f'attrConfig["{member.name}"]'
         if not member.name.startswith("custom:") or member.name == "custom:":
@@ -158,9 +161,13 @@ def read_attribute_types(reader: Reader, section: Value | None) -> tuple[dict[st
             reader.problem(place, f'{what}: unknown type "{kind}"', "string, bool or number")
         if reader.flag(fields.get("allowSetByNode"), f"{what}.allowSetByNode"):
             settable.add(member.name)
-        reader.selectors(fields.get("broadcastToPeers"), f"{what}.broadcastToPeers", _TARGETS, APPROVERS_MEND)
+        shown_to = reader.selectors(
+            fields.get("broadcastToPeers"), f"{what}.broadcastToPeers", _TARGETS, APPROVERS_MEND
+        )
+        if shown_to:
+            broadcasts[member.name] = shown_to
         types[member.name] = kind
-    return types, frozenset(settable)
+    return types, frozenset(settable), broadcasts
 
 
 def read_global_attrs(reader: Reader, sections: dict[str, Value]) -> tuple[str, ...]:

@@ -235,6 +235,7 @@ async def _open_service(
         key_expiry=settings.key_expiry,
         set_dns_command=settings.set_dns_command,
         token_audiences=settings.token_audiences,
+        country_file=settings.country_file,
     )
     service = await open_service(
         settings.data_dir, wanted, clock=clock, randomness=randomness, database_text=settings.database

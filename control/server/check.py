@@ -16,6 +16,7 @@ from control.server.app import read_policy
 from control.server.derp_maps import read_derp_file
 from control.server.embedded_derp import relay_host
 from control.server.metrics import read_token
+from control.service.countries import Countries
 from control.tls.identity import ServerTls
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def check_files(settings: ServerSettings) -> list[ApplianceError]:
     if settings.derp_host:
         host = settings.derp_host
         checks.append(lambda: relay_host(host))
+    if settings.country_file is not None:
+        countries = settings.country_file
+        checks.append(lambda: Countries(countries))
     if settings.metrics_token_file is not None:
         token = settings.metrics_token_file
         checks.append(lambda: read_token(token))

@@ -1,4 +1,4 @@
-"""What the server does by the clock: keep-alives, grace times, the watchdog, certificates, DERP maps."""
+"""What the server does by the clock: keep-alives, grace times, the watchdog, certificates and other files, DERP maps."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ async def _refresh(house: Housekeeping) -> None:
     asked = house.reload.is_set()
     house.reload.clear()
     refresh_certificates(house)
+    house.service.refresh_files()
     if asked:
         if house.renewer is not None:
             house.renewer.ask()

@@ -167,6 +167,7 @@ class MachineApi:
             raise RequestError(503, "read the answers that wait for you first")
         if message.stream:
             await self._store_from_stream(node, message)
+            await self._service.seen_at(node, connection.remote_ip)
             await self._open(connection, request, message)
         elif message.omit_peers:
             await self._store(node, message)

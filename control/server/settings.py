@@ -48,6 +48,7 @@ class ServerSettings:
     derp_map_urls, derp_map_files: further regions, asked again every `derp_map_refresh_s`.
     map_settings: DNS, notices and versions that all nodes are told of.
     set_dns_command, token_audiences: see `ServiceSettings`.
+    country_file: see `ServiceSettings`.
     metrics_listen: where Prometheus reads; off loopback only with `metrics_token_file`, whose text it must present.
     """
 
@@ -76,6 +77,7 @@ class ServerSettings:
     map_settings: MapSettings = field(default_factory=MapSettings)
     set_dns_command: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()
+    country_file: Path | None = None
     metrics_listen: AddrPort | None = None
     metrics_token_file: Path | None = None
 

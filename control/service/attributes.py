@@ -2,7 +2,7 @@
 (policy spec 1.9, 7.2).
 
 Postures of the policy look at them. Where `attrConfig` knows an attribute its type holds; with `allowSetByNode` the
-node may set it too.
+node may set it too. `ip:country` is where a node's map streams come from, if the server has a country file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from control.policy.postures import AttributeValue
     from control.service.actor import Actor
     from control.service.core import Core, Draft
+    from control.service.countries import Countries
     from control.service.nodes import NodeOperations
     from control.state.records import NodeRecord
 
@@ -29,14 +30,18 @@ MAX_LETTERS = 50
 """Of a name with its `custom:`, and of a text value."""
 MAX_ATTRIBUTES = 64
 EXPIRY_CHECK_S = 5.0
+COUNTRY = "ip:country"
 _NAME = re.compile(r"custom:[A-Za-z0-9_.-]+")
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "bool": (bool,), "number": (int, float)}
 
 
 class AttributeOperations:
-    def __init__(self, core: Core, nodes: NodeOperations) -> None:
+    """`countries` None: nothing is known of where nodes are."""
+
+    def __init__(self, core: Core, nodes: NodeOperations, countries: Countries | None = None) -> None:
         self._core = core
         self._nodes = nodes
+        self.countries = countries
         self._checked = -math.inf
 
     async def set(
@@ -82,6 +87,18 @@ class AttributeOperations:
                 values = {key: None if one is None else self._checked_value(key, one) for key, one in update.items()}
                 await self._put(draft, current, values, None)
 
+    async def seen_at(self, node: NodeRecord, address: str) -> None:
+        """A map stream of the node comes from this address. An unknown country takes the attribute away."""
+        if self.countries is None:
+            return
+        country = self.countries.country(address)
+        if country == node.attributes.get(COUNTRY):
+            return
+        async with self._core.change(SYSTEM) as draft:
+            current = self._core.model.nodes.get(node.id)
+            if current is not None:
+                await self._put(draft, current, {COUNTRY: country}, None)
+
     def _checked_value(self, name: str, value: AttributeValue) -> AttributeValue:
         if not _NAME.fullmatch(name) or len(name) > MAX_LETTERS:
             mend = f"write custom:name with letters, digits, _ . and -, at most {MAX_LETTERS} in all"
@@ -101,7 +118,7 @@ class AttributeOperations:
         kept = [one for one in node.custom_attributes if one.name not in values]
         added = [CustomAttribute(name, value, expiry) for name, value in values.items() if value is not None]
         after = tuple(sorted((*kept, *added), key=lambda one: one.name))
-        if len(after) > MAX_ATTRIBUTES:
+        if sum(one.name != COUNTRY for one in after) > MAX_ATTRIBUTES:
             raise ServiceError(
                 f"{node.given_name} would have more than {MAX_ATTRIBUTES} attributes", mend="remove some"
             )

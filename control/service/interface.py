@@ -53,6 +53,10 @@ class NodeFacing(Protocol):
         former NetInfo. Publishes only if something differs."""
         ...
 
+    async def seen_at(self, node: NodeRecord, address: str) -> None:
+        """A map stream of the node is about to open from this IP address."""
+        ...
+
     def session_started(self, node_id: NodeId) -> None:
         """A map stream opened: the node is online. Sessions are counted."""
         ...

@@ -98,7 +98,7 @@ def _peer(
         "Name": peer.name,
         "AllowedIPs": [*_addresses(compiled, peer), *(str(route) for route in routes)],
     }
-    attributes = dict(compiled.peer_attributes(peer.id))
+    attributes = {**compiled.peer_attributes(peer.id), **compiled.shown_attributes(viewer.id, peer.id)}
     return {**found, "CapMap": attributes} if attributes else found
 
 

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from appliance.types.ids import NodeId
     from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
     from appliance.types.netmap import DerpMap
+    from control.service.countries import Countries
     from control.service.headscale import HeadscaleTables
     from control.state.mesh import MeshView
     from control.state.records import NodeRecord
@@ -90,7 +91,7 @@ class ControlService:
         self.keys = PreAuthKeyOperations(core, self.users)
         self.nodes = NodeOperations(core)
         self.ssh_checks = SshChecks(core)
-        self.attributes = AttributeOperations(core, self.nodes)
+        self.attributes = AttributeOperations(core, self.nodes, _countries(core.settings.country_file))
         self.requests = NodeRequestOperations(core, self.nodes)
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
@@ -187,6 +188,18 @@ class ControlService:
             capability_version=capability_version,
         )
 
+    async def seen_at(self, node: NodeRecord, address: str) -> None:
+        """See `NodeFacing.seen_at`."""
+        try:
+            await self.attributes.seen_at(node, address)
+        except StateError as error:
+            _log.info("where a node is could not be written", node=node.given_name, error=error.text)
+
+    def refresh_files(self) -> None:
+        """Take up what was replaced beside the settings; call now and then, and when asked to."""
+        if self.attributes.countries is not None:
+            self.attributes.countries.refresh()
+
     def session_started(self, node_id: NodeId) -> None:
         """A map stream of the node opened."""
         self._presence.started(node_id)
@@ -275,6 +288,14 @@ async def _repeat(event: asyncio.Event, wait_s: float, work: Callable[[], Awaita
         except StateError as error:
             _log.info("the database is away, it is tried again", error=error.text)
             await asyncio.sleep(RETRY_S)
+
+
+def _countries(file: Path | None) -> Countries | None:
+    if file is None:
+        return None
+    from control.service.countries import Countries
+
+    return Countries(file)
 
 
 def _report(change: Change, error: Exception) -> None:

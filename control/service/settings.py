@@ -9,6 +9,7 @@ from appliance.types.netmap import DerpMap
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class ServiceSettings:
     random_addresses: new nodes get addresses from a random place of the pool instead of the next ones.
     flush_interval_s: endpoints and last-seen times are written this seldom; identity is written at once.
     set_dns_command: program and arguments that publish a TXT record, name and value follow; () = none.
+    country_file: MaxMind DB that tells the country of addresses, for `ip:country` in postures; None = none.
     token_audiences: for whom nodes may get identity tokens; `*` = anybody, () = no tokens.
     """
 
@@ -35,3 +37,4 @@ class ServiceSettings:
     random_addresses: bool = False
     set_dns_command: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()
+    country_file: Path | None = None

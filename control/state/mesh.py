@@ -65,6 +65,10 @@ class PolicyView(Protocol):
         """Keys that the policy puts in the node's CapMap for its peers."""
         ...
 
+    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> Mapping[str, list[Any] | None]:
+        """Keys that the policy puts in the CapMap of `peer` for this viewer."""
+        ...
+
 
 class MeshView:
     """Read side. `nodes` and `users` are read-only live mappings by id; `revision` grows with every change."""
@@ -150,6 +154,9 @@ class MeshView:
 
     def peer_attributes(self, node_id: NodeId) -> Mapping[str, list[Any] | None]:
         return self._policy.peer_attributes(node_id)
+
+    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> Mapping[str, list[Any] | None]:
+        return self._policy.shown_attributes(viewer, peer)
 
     def visible_peers(self, node_id: NodeId) -> frozenset[NodeId]:
         return self._policy.visible_peers(node_id)

@@ -124,14 +124,7 @@ def test_ok__chosen_names_leave_by_the_connector(world: World) -> None:
     sites = world.sites
     world.say(shop_example=APP, edge_cdn_example=APP, other_example=OTHER, plain_example=OTHER)
     join(sites)
-    peer = next(each for each in sites.a.status()["peers"] if each["name"].startswith("gateway-b"))["addresses"][0]
-    wait_until(lambda: sites.a.json("ping", "gateway-b", "--tsmp", "-c", "1")["peerapi_port"], 40, "the peer API")
-    port = sites.a.json("ping", "gateway-b", "--tsmp", "-c", "1")["peerapi_port"]
-    url = f"http://{peer}:{port}/dns-query"
-    routes = json.dumps({"shop.example": [url], "cdn.example": [url]})
-    sites.a.must("plugins", "config", "magicdns", f"routes={routes}")
-
-    # Before its name was asked for nothing is learned; the first question teaches the connector.
+    # Control tells gateway-a who looks the names up. Before its name was asked for nothing is learned; the first question teaches the connector.
     assert fetch(sites.site_a.host, f"http://{APP}/", 4) == SITE_A
     wait_until(lambda: world.leaves_from("shop.example") == SITE_B, 40, "the app to leave by the connector")
     assert learned(sites) == [f"{APP}/32"]

@@ -65,6 +65,9 @@ class Hidden:
     def peer_attributes(self, node_id: NodeId) -> dict[str, Any]:
         return {}
 
+    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> dict[str, Any]:
+        return {}
+
 
 def key(number: int) -> bytes:
     return number.to_bytes(32, "big")

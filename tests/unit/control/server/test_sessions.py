@@ -64,6 +64,9 @@ class Everybody:
     def peer_attributes(self, node_id: NodeId) -> dict[str, Any]:
         return {}
 
+    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> dict[str, Any]:
+        return {}
+
 
 class Service:
     """What the hub asks of `NodeFacing`, over a real read model."""

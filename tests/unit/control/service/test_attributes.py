@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from control.mapper.nodes import PeerNodes
+from control.mapper.viewer import Viewer
 from control.service.actor import Actor
 from control.service.errors import DeniedError, NotFoundError, ServiceError
 from control.state.records import Role
@@ -121,3 +123,48 @@ async def test_ok__a_node_sets_what_the_policy_leaves_to_it(rig, nodes):
     with pytest.raises(ServiceError, match="must be a number"):
         await rig.service.attributes.set_by_node(nodes[0], {"custom:level": "high"})
     assert rig.service.nodes.find("gw1").custom_attributes == ()
+
+
+SHOWN = """{
+  "tagOwners": {"tag:watch": []},
+  "attrConfig": {
+    "custom:tier": {"type": "string", "broadcastToPeers": ["tag:watch"]},
+    "custom:level": {"type": "number"},
+  },
+}"""
+
+
+async def test_ok__attributes_are_shown_to_those_that_the_policy_names(rig):
+    one, plain = await rig.join(1), await rig.join(2)
+    watch = await rig.join(3, None, {"tags": ["tag:watch"]})
+    view = rig.service.view()
+    viewers = {node.id: Viewer(view, PeerNodes(view), node.id, 130) for node in (plain, watch)}
+    seen: dict[int, dict] = {node_id: {} for node_id in viewers}
+
+    def take(messages, node_id):
+        for message in messages:
+            for peer in (*message.peers, *message.peers_changed):
+                if peer.id == one.id:
+                    seen[node_id] = peer.cap_map
+
+    def tell(change):
+        for node_id, viewer in viewers.items():
+            viewer.note(change)
+            take(viewer.take(rig.clock.wall_now()), node_id)
+
+    for node_id, viewer in viewers.items():
+        take(viewer.full_map(rig.clock.wall_now()), node_id)
+    rig.service.subscribe(tell)
+    await rig.service.policies.set(ADMIN, SHOWN)
+    await rig.service.attributes.set(ADMIN, "gw1", {"custom:tier": "prod", "custom:level": 2})
+    assert seen == {plain.id: {}, watch.id: {"custom:tier": ["prod"]}}
+    await rig.service.attributes.set(ADMIN, "gw1", {"custom:tier": "test"})
+    assert seen[watch.id] == {"custom:tier": ["test"]}
+    await rig.service.policies.set(ADMIN, SHOWN.replace('tag:watch"]', 'alice@"]'))
+    assert seen == {plain.id: {"custom:tier": ["test"]}, watch.id: {}}
+    await rig.service.nodes.tag(ADMIN, "gw2", ["tag:watch"])
+    assert seen[plain.id] == {}
+    await rig.service.policies.set(ADMIN, SHOWN)
+    assert seen == {plain.id: {"custom:tier": ["test"]}, watch.id: {"custom:tier": ["test"]}}
+    await rig.service.attributes.remove(ADMIN, "gw1", ["custom:tier"])
+    assert seen == {plain.id: {}, watch.id: {}}
