@@ -1,4 +1,4 @@
-"""What the server does by the clock: keep-alives, grace times, the watchdog, certificates and other files, DERP maps."""
+"""What the server does by the clock: keep-alives, grace times, the watchdog, certificates, DERP maps, other files."""
 
 from __future__ import annotations
 
