@@ -24,6 +24,7 @@ from appliance.types.errors import DecodeError, DecodeReason
 SEED_SIZE = 48
 """Bytes of randomness for one key and a serial number."""
 
+_ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -49,6 +50,26 @@ class CertificateFacts:
 
 def self_signed(names: Sequence[str], not_before: datetime, not_after: datetime, seed: bytes) -> CertificatePair:
     """ECDSA P-256 server certificate (derp spec 5.4) for IP addresses and DNS names, the first one its CN."""
+    return _self_signed(names, not_before, not_after, seed)
+
+
+def challenge_certificate(
+    name: str, digest: bytes, not_before: datetime, not_after: datetime, seed: bytes
+) -> CertificatePair:
+    """For one name or address, with the 32-byte digest of an authority's challenge (RFC 8737 section 3)."""
+    if len(digest) != 32:
+        raise ValueError("a challenge's digest has 32 bytes")
+    octets = bytes([4, len(digest)]) + digest  # DER: OCTET STRING
+    return _self_signed([name], not_before, not_after, seed, x509.UnrecognizedExtension(_ACME_IDENTIFIER, octets))
+
+
+def _self_signed(
+    names: Sequence[str],
+    not_before: datetime,
+    not_after: datetime,
+    seed: bytes,
+    more: x509.UnrecognizedExtension | None = None,
+) -> CertificatePair:
     if len(seed) != SEED_SIZE or not names:
         raise ValueError("a certificate needs a seed of 48 bytes and a name")
     private = _derive(seed)
@@ -57,7 +78,7 @@ def self_signed(names: Sequence[str], not_before: datetime, not_after: datetime,
         digital_signature=True, key_encipherment=True, content_commitment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -69,8 +90,10 @@ def self_signed(names: Sequence[str], not_before: datetime, not_after: datetime,
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(private, hashes.SHA256())
     )
+    if more is not None:
+        builder = builder.add_extension(more, critical=True)
+    certificate = builder.sign(private, hashes.SHA256())
     return CertificatePair(certificate.public_bytes(Encoding.PEM), _private_pem(private))
 
 

@@ -77,6 +77,7 @@ SECTIONS: dict[str, dict[str, Parser]] = {
         "accept_terms": values.flag,
         "names": values.many(values.host),
         "contact": values.many(values.mail_address),
+        "challenge": values.challenge,
         "challenge_listen": values.listen,
         "ca_file": values.path,
     },

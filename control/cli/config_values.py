@@ -135,6 +135,12 @@ def version(value: Any) -> str:
     return str(value)
 
 
+def challenge(value: Any) -> str:
+    if value not in ("http-01", "tls-alpn-01"):
+        raise ValueError("write http-01 or tls-alpn-01")
+    return str(value)
+
+
 def severity(value: Any) -> str:
     if value not in ("low", "medium", "high"):
         raise ValueError("write low, medium or high")

@@ -1,4 +1,7 @@
-"""ACME beside the front listener: port 80 for the authority's questions (http-01), and renewal in the background."""
+"""ACME beside the front listener: renewal in the background, and answers to the authority's questions.
+
+They come to port 80 (http-01), or to the front listener itself (tls-alpn-01).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from appliance.types.errors import ApplianceError
 from control.derp.endpoints import plain_reply
 from control.server.front import Front
 from control.server.routes import PlainRequest, PlainResponse, Routes
+from control.tls.alpn_challenge import AlpnAnswers
 from control.tls.identity import ServerTls
-from control.tls.order import AcmeFolder, order_certificate
+from control.tls.order import TLS_ALPN, AcmeFolder, order_certificate
 from control.tls.renewal import Renewer
 
 if TYPE_CHECKING:
@@ -78,17 +82,20 @@ class AcmeTls:
         self._clock = clock
         self._randomness = randomness
         self._port: ChallengePort | None = None
+        self.answers = AlpnAnswers(clock, randomness) if acme.challenge == TLS_ALPN else None
         self._renewer: Renewer | None = None
         self.folder = AcmeFolder(settings.data_dir, acme.directory)
         self.tls = ServerTls.issued(self.folder.certificate, self.folder.stand_in, acme.names, clock, randomness)
 
     async def start(self, url: str, spawn: Spawn, renewed: Callable[[], None]) -> Renewer:
-        """Open port 80 and begin to look after the certificate; `renewed` is called when there is a new one."""
-        self._port = ChallengePort(self._acme, url, spawn)
-        try:
-            await self._port.open()
-        except ApplianceError as error:
-            log.error("the authority cannot look at this server; it is tried again", error=error.line())
+        """Begin to look after the certificate, with port 80 open where it is needed; `renewed` is called when there is
+        a new one."""
+        if self.answers is None:
+            self._port = ChallengePort(self._acme, url, spawn)
+            try:
+                await self._port.open()
+            except ApplianceError as error:
+                log.error("the authority cannot look at this server; it is tried again", error=error.line())
         renewer = self._renewer = Renewer(
             self.folder, self._acme.names, self._order, renewed, self._clock, self._randomness
         )
@@ -101,13 +108,19 @@ class AcmeTls:
         return self._renewer.counters if self._renewer is not None else {}
 
     async def _order(self) -> CertificatePair:
-        assert self._port is not None
-        await self._port.open()
+        if self._port is not None:
+            await self._port.open()
         account_key = self.folder.load_account_key(self._randomness)
         try:
-            return await order_certificate(self._acme, account_key, self._randomness, self._port.publish)
+            return await order_certificate(self._acme, account_key, self._randomness, self._publish)
         finally:
-            self._port.publish({})
+            self._publish({})
+
+    def _publish(self, answers: Mapping[str, str]) -> None:
+        if self.answers is not None:
+            self.answers.publish(answers)
+        elif self._port is not None:
+            self._port.publish(answers)
 
     def close(self) -> None:
         if self._port is not None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from control.server.settings import ServerSettings
+    from control.tls.alpn_challenge import AlpnAnswers
 
 log = structlog.get_logger("control.server")
 
@@ -147,7 +148,10 @@ async def running(
         service.counters.add("map", lambda: hub.counters)
         service.counters.add("reports", lambda: service.reports.counters)
         context = front_tls.context if front_tls is not None else None
-        port = await _listen(stack, front, settings, context)
+        if acme is not None and acme.answers is not None:
+            port = _listen_peeking(tasks, front, settings, acme.tls.context, acme.answers)
+        else:
+            port = await _listen(stack, front, settings, context)
         name = _public_name(settings, host)
         fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
@@ -175,6 +179,15 @@ async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings,
         limit_tls_buffers()
     listener = await front.listen(settings.listen.ip, settings.listen.port, context)
     stack.callback(listener.close)
+    return int(listener.sockets[0].getsockname()[1])
+
+
+def _listen_peeking(
+    tasks: RequestTasks, front: Front, settings: ServerSettings, context: ssl.SSLContext, answers: AlpnAnswers
+) -> int:
+    limit_tls_buffers()
+    listener = front.listen_peeking(settings.listen.ip, settings.listen.port, context, answers)
+    tasks.spawn(listener.serve())
     return int(listener.sockets[0].getsockname()[1])
 
 

@@ -29,7 +29,7 @@ from control.server.app import public_url
 from control.server.check import check_files
 from control.server.doctor_host import check_database
 from control.server.embedded_derp import relay_host, relay_text
-from control.tls.order import AcmeFolder
+from control.tls.order import HTTP, AcmeFolder
 from control.tls.renewal import read_status
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ async def _acme(settings: ServerSettings) -> Finding:
     if not status.failures:
         return Finding("acme", "ok", "the last order of a certificate went well")
     names = ", ".join(settings.acme.names)
-    mend = f"let port 80 of {names} lead to {settings.acme.challenge_listen}; then: systemctl reload waypost-control"
+    by_http = settings.acme.challenge == HTTP
+    way = (
+        f"port 80 of {names} lead to {settings.acme.challenge_listen}" if by_http else f"port 443 of {names} lead here"
+    )
+    mend = f"let {way}; then: systemctl reload waypost-control"
     return Finding("acme", "failed", f"{status.failures} orders in a row failed, the last: {status.error}", mend)
 
 

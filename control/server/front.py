@@ -17,12 +17,14 @@ from appliance.drivers.listening import listen_hosts
 from appliance.proto.http1.head import RequestHead, encode_response, parse_request_head
 from appliance.types.errors import ApplianceError, DecodeError, DecodeReason
 from control.noise.upgrade import remote_ip_of
+from control.server.peeking import PeekingListener
 from control.server.routes import MAX_PLAIN_BODY, PlainRequest, PlainResponse, Routes
 
 if TYPE_CHECKING:
     import ssl
 
     from control.noise.connection import Spawn
+    from control.tls.alpn_challenge import AlpnAnswers
 
 log = structlog.get_logger("control.front")
 
@@ -58,12 +60,26 @@ class Front:
                 backlog=BACKLOG,
             )
         except OSError as error:
-            mend = "stop the program that has it, or choose another address with --listen"
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            raise ApplianceError(f"cannot listen on {host}:{port}: {reason}", mend=mend, code="listen") from error
+            raise _cannot_listen(host, port, error) from error
         for listener in server.sockets:
             _notice_dead_peers(listener)
         return server
+
+    def listen_peeking(self, host: str, port: int, own: ssl.SSLContext, answers: AlpnAnswers) -> PeekingListener:
+        """The same with answers to an authority that looks here. Raises `ApplianceError`."""
+        opened: list[socket.socket] = []
+        try:
+            for ip in listen_hosts(host):
+                family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+                opened.append(socket.create_server((ip, port), family=family, backlog=BACKLOG))
+                opened[-1].setblocking(False)
+                _notice_dead_peers(opened[-1])
+                port = int(opened[0].getsockname()[1])
+        except OSError as error:
+            for listener in opened:
+                listener.close()
+            raise _cannot_listen(host, port, error) from error
+        return PeekingListener(opened, lambda: FrontConnection(self), own, answers)
 
     def count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
@@ -198,6 +214,12 @@ class FrontConnection(asyncio.Protocol):
         except Exception:  # a defect in one request must not leave the client without an answer
             log.exception("request failed unexpectedly", path=head.path)
             return PlainResponse(500, b"internal error\n")
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ApplianceError:
+    mend = "stop the program that has it, or choose another address with --listen"
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return ApplianceError(f"cannot listen on {host}:{port}: {reason}", mend=mend, code="listen")
 
 
 def _notice_dead_peers(listener: socket.socket) -> None:

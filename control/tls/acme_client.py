@@ -7,11 +7,12 @@ through these pipes alone.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 from acme import challenges, client, errors, messages
@@ -24,10 +25,32 @@ REQUEST_TIMEOUT_S = 30
 MAX_TEXT = 500
 
 
+@challenges.ChallengeResponse.register
+class TlsAlpnResponse(challenges.KeyAuthorizationChallengeResponse):
+    """RFC 8737, which the library left to others."""
+
+    typ = "tls-alpn-01"
+
+
+@challenges.Challenge.register
+class TlsAlpn(challenges.KeyAuthorizationChallenge):
+    """RFC 8737 section 3."""
+
+    response_cls = TlsAlpnResponse
+    typ = "tls-alpn-01"
+
+    def validation(self, account_key: JWK, **_: Any) -> str:
+        """What the certificate must carry, 64 hex digits."""
+        return hashlib.sha256(self.key_authorization(account_key).encode()).hexdigest()
+
+
 class Order(msgspec.Struct, kw_only=True):
-    """directory: URL. contact: mail addresses. account_key, request: PEM. limit_s: for everything after the answers."""
+    """directory: URL. challenge: http-01 or tls-alpn-01. contact: mail addresses. account_key, request: PEM.
+    limit_s: for everything after the answers.
+    """
 
     directory: str
+    challenge: str
     contact: list[str]
     account_key: str
     request: str
@@ -35,7 +58,9 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class Said(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """publish: path → body that port 80 of the names must show. chain: PEM, leaf first. error: why there is none."""
+    """publish: path → body that port 80 of the names must show, or name → digest for port 443. chain: PEM, leaf first.
+    error: why there is none.
+    """
 
     publish: dict[str, str] | None = None
     chain: str = ""
@@ -49,9 +74,10 @@ def obtain(order: Order, publish: Callable[[dict[str, str]], None]) -> str:
     server = client.ClientV2(client.ClientV2.get_directory(order.directory, network), network)
     _log_in(server, order.contact)
     placed = server.new_order(order.request.encode())
-    waiting = [_by_http(one) for one in placed.authorizations if one.body.status != messages.STATUS_VALID]
-    publish({one.chall.path: one.chall.validation(key) for one in waiting})
-    for one in waiting:
+    open_ones = [one for one in placed.authorizations if one.body.status != messages.STATUS_VALID]
+    waiting = [(one.body.identifier.value, _challenge(one, order.challenge)) for one in open_ones]
+    publish(dict(_answer(name, one.chall, key) for name, one in waiting))
+    for _, one in waiting:
         server.answer_challenge(one, one.chall.response(key))
     deadline = datetime.now() + timedelta(seconds=order.limit_s)  # noqa: DTZ005  # the library compares with naive local time
     return str(server.poll_and_finalize(placed, deadline).fullchain_pem)
@@ -69,11 +95,17 @@ def _log_in(server: client.ClientV2, contact: list[str]) -> None:
         server.net.account = messages.RegistrationResource(body=body, uri=known.location)
 
 
-def _by_http(authorization: messages.AuthorizationResource) -> messages.ChallengeBody:
+def _challenge(authorization: messages.AuthorizationResource, kind: str) -> messages.ChallengeBody:
     for one in authorization.body.challenges:
-        if isinstance(one.chall, challenges.HTTP01):
+        if one.chall.typ == kind:
             return one
-    raise errors.ClientError(f"{authorization.body.identifier.value}: the authority offers no http-01")
+    raise errors.ClientError(f"{authorization.body.identifier.value}: the authority offers no {kind}")
+
+
+def _answer(name: str, challenge: challenges.HTTP01 | TlsAlpn, key: JWK) -> tuple[str, str]:
+    """Where the authority will look, and what it must find there."""
+    place = challenge.path if isinstance(challenge, challenges.HTTP01) else name
+    return place, challenge.validation(key)
 
 
 def reason(error: Exception) -> str:

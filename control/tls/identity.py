@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from appliance.crypto.certificates import SEED_SIZE, CertificateFacts, CertificatePair, bare_certificate, read_pem
 from appliance.proto.derp.frames import PROTOCOL_VERSION
 from appliance.proto.derp.upgrade import META_NAME_PREFIX
+from control.tls.loading import load_pair
 from control.tls.sources import CertificateSource, GivenFiles, Issued, SelfSigned, TlsError
 
 if TYPE_CHECKING:
@@ -134,13 +134,7 @@ class ServerTls:
         return True
 
     def _load(self, pair: CertificatePair) -> None:
-        """The library reads files only: give it one in memory, so that no second copy of the key touches a disk."""
-        chain = pair.certificate_pem.rstrip() + b"\n" + self._meta + pair.private_key_pem
-        descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
         try:
-            os.write(descriptor, chain)
-            self.context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+            load_pair(self.context, pair.certificate_pem.rstrip() + b"\n" + self._meta + pair.private_key_pem)
         except ssl.SSLError as error:
             raise TlsError(f"the TLS library refuses the certificate: {error.reason or error}") from error
-        finally:
-            os.close(descriptor)

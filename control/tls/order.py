@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from appliance.ports.randomness import Randomness
 
 DEFAULT_CHALLENGE_LISTEN = AddrPort("::", 80)
+HTTP, TLS_ALPN = "http-01", "tls-alpn-01"
 PROGRAM = "control.tls.acme_client"
 LIMIT_S = 300.0
 MAX_LINE = 1 << 20
@@ -43,13 +44,15 @@ class AcmeError(ApplianceError):
 class AcmeSettings:
     """directory: the authority's URL. names: DNS names or IP addresses, the first also the account's common one.
 
-    challenge_listen: where the authority looks at port 80 of the names (http-01). ca_file: who vouches for the
+    challenge: http-01 or tls-alpn-01. challenge_listen: where the authority looks at port 80 of the names (http-01); by
+    tls-alpn-01 it looks at port 443, which must lead to the front listener. ca_file: who vouches for the
     directory's own TLS; None = the system's authorities.
     """
 
     directory: str
     names: tuple[str, ...]
     contact: tuple[str, ...] = ()
+    challenge: str = HTTP
     challenge_listen: AddrPort = DEFAULT_CHALLENGE_LISTEN
     ca_file: Path | None = None
 
@@ -101,10 +104,12 @@ async def order_certificate(
     publish: Callable[[Mapping[str, str]], None],
     limit_s: float = LIMIT_S,
 ) -> CertificatePair:
-    """A new key and its chain. `publish`: path → body to be shown at port 80 from now on. Raises `AcmeError`."""
+    """A new key and its chain. `publish`: path → body to be shown at port 80 from now on, or by
+    tls-alpn-01 name → digest for port 443. Raises `AcmeError`."""
     new_key = private_key(randomness.bytes(SEED_SIZE))
     order = {
         "directory": settings.directory,
+        "challenge": settings.challenge,
         "contact": [*settings.contact],
         "account_key": account_key.decode(),
         "request": signing_request(settings.names, new_key).decode(),
