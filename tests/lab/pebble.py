@@ -20,7 +20,7 @@ from tests.lab.processes import Process, wait_until
 
 @dataclass
 class Pebble:
-    """Every name leads to loopback; challenges are asked for at `http_port`. Certificates live `life_s`."""
+    """Every name leads to loopback; challenges are asked for at `http_port` or `tls_port`. Certificates live `life_s`."""
 
     folder: Path
     life_s: int
@@ -28,6 +28,7 @@ class Pebble:
     manage_port: int = field(default_factory=free_port)
     dns_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -54,7 +55,7 @@ class Pebble:
             "certificate": str(self.ca_file),
             "privateKey": str(key_file),
             "httpPort": self.http_port,
-            "tlsPort": free_port(),
+            "tlsPort": self.tls_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
             "certificateValidityPeriod": self.life_s,

@@ -23,7 +23,7 @@ import pytest
 from appliance.types.addresses import AddrPort
 from control.server.doctor import examine
 from control.server.settings import ServerSettings
-from control.tls.order import AcmeFolder, AcmeSettings
+from control.tls.order import HTTP, TLS_ALPN, AcmeFolder, AcmeSettings
 from control.tls.renewal import read_status
 from tests.lab.control_process import ControlProcess, free_port
 from tests.lab.pebble import Pebble, running_pebble
@@ -35,8 +35,8 @@ LIFE_S = 8
 PATIENCE_S = 100.0
 
 
-def make_server(folder: Path, pebble: Pebble) -> tuple[ControlProcess, ServerSettings]:
-    port = free_port()
+def make_server(folder: Path, pebble: Pebble, challenge: str = HTTP) -> tuple[ControlProcess, ServerSettings]:
+    port = free_port() if challenge == HTTP else pebble.tls_port
     config = folder / "waypost-control.toml"
     config.write_text(
         f"""version = 1
@@ -48,6 +48,7 @@ acme = "{pebble.directory}"
 accept_terms = true
 names = ["{NAME}"]
 contact = ["ops@{NAME}"]
+challenge = "{challenge}"
 challenge_listen = "127.0.0.1:{pebble.http_port}"
 ca_file = "{pebble.ca_file}"
 """
@@ -157,6 +158,30 @@ async def test_ok__ordered_renewed_and_kept_when_the_authority_fails(tmp_path: P
             writer.transport.abort()
             counters = await server.admin("GET", "/v1/counters")
             assert counters["acme"]["orders_failed"] >= 1
+        finally:
+            server.stop()
+
+
+@pytest.mark.long
+async def test_ok__validated_at_the_tls_port_itself(tmp_path: Path) -> None:
+    with running_pebble(tmp_path / "pebble", LIFE_S) as pebble:
+        folder = tmp_path / "control"
+        folder.mkdir()
+        server, _ = make_server(folder, pebble, TLS_ALPN)
+        acme = AcmeFolder(folder, pebble.directory)
+        try:
+            await server.start(timeout_s=60)
+            first = await wait_for(lambda: issued(acme, server.port), "the first certificate")
+            reader, writer = await connect(server.port, pebble.root())
+            visitor = Visitor(reader, writer)
+            await visitor.look()
+            await wait_for(lambda: other_leaf(server.port, {first, leaf(writer)}), "a renewed one", visitor)
+            await visitor.look()
+            writer.transport.abort()
+            counters = await server.admin("GET", "/v1/counters")
+            assert counters["acme"]["orders_failed"] == 0
+            with pytest.raises(OSError, match="refused"):
+                await asyncio.open_connection("127.0.0.1", pebble.http_port)
         finally:
             server.stop()
 

@@ -124,7 +124,8 @@ def test_ok__chosen_names_leave_by_the_connector(world: World) -> None:
     sites = world.sites
     world.say(shop_example=APP, edge_cdn_example=APP, other_example=OTHER, plain_example=OTHER)
     join(sites)
-    # Control tells gateway-a who looks the names up. Before its name was asked for nothing is learned; the first question teaches the connector.
+    # Control tells gateway-a who looks the names up. Before a name was asked for nothing is learned; the first question
+    # teaches the connector.
     assert fetch(sites.site_a.host, f"http://{APP}/", 4) == SITE_A
     wait_until(lambda: world.leaves_from("shop.example") == SITE_B, 40, "the app to leave by the connector")
     assert learned(sites) == [f"{APP}/32"]
