@@ -20,7 +20,7 @@ from tests.lab.processes import Process, wait_until
 
 @dataclass
 class Pebble:
-    """Every name leads to loopback; challenges are looked at by `http_port` or `tls_port`. Certificates live `life_s`."""
+    """Every name leads to loopback; it validates at `http_port` or `tls_port`. Certificates live `life_s`."""
 
     folder: Path
     life_s: int
