@@ -288,7 +288,9 @@ async def test_ok__both_agree_who_serves_a_subnet(pair):
     assert one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[1].id
     two._core.show_health({nodes[1].id: False})
     await _until(lambda: one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[0].id)
-    two._core.show_health({nodes[1].id: True})
+    one.session_started(nodes[1].id)
+    await _until(lambda: all(state.well for state in two.routes.list(ADMIN)))
+    one.session_ended(nodes[1].id)
     one.session_ended(nodes[0].id)
     await _until(lambda: one.view().primary_of(ROUTE) == two.view().primary_of(ROUTE) == nodes[1].id)
     two.session_ended(nodes[1].id)
