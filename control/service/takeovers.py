@@ -36,6 +36,8 @@ BLIND_S = 3.0
 """Without anybody who could be asked a router gets this long to come back."""
 STEADY_S = 10.0
 """A substitute must have been connected for so long."""
+PINGS = ("disco", "ICMP")
+"""Of the daemon, and of the host through the tunnel: where the kernel carries the tunnel it outlives the daemon."""
 WITNESSES = 3
 AT_ONCE = 8
 """Routers that are asked about at the same time."""
@@ -149,8 +151,11 @@ async def _reaches(channel: NodeChannel, witness: NodeRecord, target: NodeRecord
     """Whether the witness reaches the target; None: it says nothing at all, so that its silence proves nothing."""
     async with asyncio.TaskGroup() as group:
         alive = group.create_task(_answers(channel, witness, wire.PingRequest(types="")))
-        pong = group.create_task(_answers(channel, witness, wire.PingRequest(types="disco", ip=str(target.ipv4))))
-    if any(_is_success(answer) for answer in pong.result()):
+        pings = [
+            group.create_task(_answers(channel, witness, wire.PingRequest(types=kind, ip=str(target.ipv4))))
+            for kind in PINGS
+        ]
+    if any(_is_success(answer) for ping in pings for answer in ping.result()):
         return True
     return False if alive.result() else None
 

@@ -18,11 +18,16 @@ LAN = ip_network("10.0.0.0/24")
 
 
 class Channel:
-    """Nodes in `mute` answer nothing, addresses in `dead` answer no ping; `during` happens while somebody is asked."""
+    """Nodes in `mute` answer nothing, addresses in `dead` no ping, those in `refused` with an error.
+
+    The kernel of addresses in `kernel` answers alone. `during` happens while somebody is asked.
+    """
 
     def __init__(self) -> None:
         self.mute: set[int] = set()
         self.dead: set[str] = set()
+        self.refused: set[str] = set()
+        self.kernel: set[str] = set()
         self.away: set[int] = set()
         self.asked: list[tuple[int, str]] = []
         self.during = lambda: None
@@ -39,8 +44,9 @@ class Channel:
             return []
         if not request.types:
             return [b""]
-        assert (request.types, answers, limit_s) == ("disco", 1, ANSWER_S)
-        return [wire.encode(wire.PingResponse(type="disco", ip=request.ip))]
+        assert (answers, limit_s) == (1, ANSWER_S)
+        refused = request.ip in self.refused or (request.ip in self.kernel and request.types != "ICMP")
+        return [wire.encode(wire.PingResponse(type=request.types, ip=request.ip, err="no" if refused else ""))]
 
 
 @pytest.fixture
@@ -84,10 +90,19 @@ async def test_ok__a_router_that_others_reach_keeps_its_subnet(rig, channel, pai
     assert not await rig.service.takeovers.look(one.id, 0.0)
     assert not await rig.service.takeovers.look(one.id, BLIND_S)
     assert _primary(rig) == one.id
-    assert set(channel.asked) == {(two.id, ""), (two.id, "disco")}
+    assert set(channel.asked) == {(two.id, kind) for kind in ("", "disco", "ICMP")}
     rig.clock.advance(10)
     await rig.service.sweep()
     assert _primary(rig) == two.id, "offline in the end"
+
+
+async def test_ok__a_kernel_that_forwards_without_its_daemon_keeps_the_subnet(rig, channel, pair):
+    one, _ = pair
+    rig.service.session_ended(one.id)
+    channel.kernel = {str(one.ipv4)}
+    assert await rig.service.takeovers.ask(one.id) is Verdict.LIVES
+    channel.refused = {str(one.ipv4)}
+    assert await rig.service.takeovers.ask(one.id) is Verdict.GONE
 
 
 @pytest.mark.parametrize("case", ["silent witness", "witness away", "back meanwhile", "young substitute", "no channel"])
@@ -141,7 +156,7 @@ async def test_ok__a_few_are_asked_rivals_first(rig, channel, pair):
     rig.service.session_ended(one.id)
     assert await rig.service.takeovers.ask(one.id) is Verdict.GONE
     assert {node_id for node_id, _ in channel.asked} == {two.id, others[0].id, others[1].id}
-    assert len(channel.asked) == 2 * WITNESSES
+    assert len(channel.asked) == 3 * WITNESSES
     channel.mute |= {others[1].id}
     assert await rig.service.takeovers.ask(one.id) is Verdict.SILENT
 
@@ -193,4 +208,4 @@ async def test_ok__the_end_of_the_last_stream_is_enough(rig, channel, pair):
         async with asyncio.timeout(5):
             while _primary(rig) != two.id:
                 await asyncio.sleep(0.001)
-    assert {(two.id, ""), (two.id, "disco")} == set(channel.asked)
+    assert {node_id for node_id, _ in channel.asked} == {two.id}
