@@ -71,9 +71,15 @@ class World:
         }
 
     def put(self, record: NodeRecord) -> None:
+        policy = self.model.policy
+        assert isinstance(policy, CompiledPolicy)
+        filters = {node_id: policy.filter_rules(node_id) for node_id in self.model.nodes}
         before = self.model.put_node(record)
-        assert isinstance(self.model.policy, CompiledPolicy)
-        self.model.policy.put_node(record)
+        refiltered = policy.put_node(record).refiltered
+        fresh = self._compiled(self.model.nodes.values())
+        for node_id in self.model.nodes:
+            assert policy.filter_rules(node_id) == fresh.filter_rules(node_id)
+            assert node_id in refiltered or filters.get(node_id) == fresh.filter_rules(node_id)
         self.publish(nodes=(NodeChange(before, record),))
 
     def set_online(self, number: int, online: bool) -> None:
