@@ -149,7 +149,7 @@ async def running(
         service.counters.add("reports", lambda: service.reports.counters)
         context = front_tls.context if front_tls is not None else None
         if acme is not None and acme.answers is not None:
-            port = _listen_peeking(tasks, front, settings, acme.tls.context, acme.answers)
+            port = _listen_peeking(stack, tasks, front, settings, acme.tls.context, acme.answers)
         else:
             port = await _listen(stack, front, settings, context)
         name = _public_name(settings, host)
@@ -183,10 +183,16 @@ async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings,
 
 
 def _listen_peeking(
-    tasks: RequestTasks, front: Front, settings: ServerSettings, context: ssl.SSLContext, answers: AlpnAnswers
+    stack: AsyncExitStack,
+    tasks: RequestTasks,
+    front: Front,
+    settings: ServerSettings,
+    context: ssl.SSLContext,
+    answers: AlpnAnswers,
 ) -> int:
     limit_tls_buffers()
     listener = front.listen_peeking(settings.listen.ip, settings.listen.port, context, answers)
+    stack.callback(listener.close)
     tasks.spawn(listener.serve())
     return int(listener.sockets[0].getsockname()[1])
 

@@ -43,16 +43,24 @@ class PeekingListener:
         self._own = own
         self._answers = answers
         self._gate = asyncio.Semaphore(MAX_PEEKING)
+        self._is_serving = False
+
+    def close(self) -> None:
+        """Free the port; while it is served that is done by who serves it."""
+        if not self._is_serving:
+            for listener in self.sockets:
+                listener.close()
 
     async def serve(self) -> None:
         """Until cancelled; then the port is free."""
+        self._is_serving = True
         try:
             async with asyncio.TaskGroup() as group:
                 for listener in self.sockets:
                     group.create_task(self._accept(listener, group))
         finally:
-            for listener in self.sockets:
-                listener.close()
+            self._is_serving = False
+            self.close()
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         if self._at + size > len(self._data):
-            raise DecodeError(DecodeReason.TRUNCATED, "client hello")
+            raise DecodeError(DecodeReason.TOO_SHORT, "client hello")
         self._at += size
         return self._data[self._at - size : self._at]
 

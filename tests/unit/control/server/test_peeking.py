@@ -35,7 +35,10 @@ async def listening(folder):
         front = Front(Routes({("GET", "/"): _hello}), tasks.spawn)
         listener = front.listen_peeking("127.0.0.1", 0, tls.context, answers)
         tasks.spawn(listener.serve())
-        yield listener.sockets[0].getsockname()[1], answers, tls, front
+        try:
+            yield listener.sockets[0].getsockname()[1], answers, tls, front
+        finally:
+            listener.close()
 
 
 def _context(*protocols: str) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ NETWORKS = {
     "192.0.2.0/24": {"country": {"iso_code": "DE"}, "continent": {"code": "EU"}},
     "198.51.100.0/25": {"country_code": "at"},
     "198.51.100.128/25": {"country": "FR"},
-    "203.0.113.0/24": {"country": {"iso_code": 7}},
+    "203.0.113.0/24": {"country": {"iso_code": (5, 7)}},  # a number
     "203.0.114.0/24": "text",
     "203.0.115.0/24": {"country": "Atlantis"},
     "2001:db8::/32": {"country": {"iso_code": "CH"}},
