@@ -23,7 +23,7 @@ from tests.lab.sites import TwoSites, two_sites
 if TYPE_CHECKING:
     from tests.lab.namespaces import Lab, Namespace
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 NAMES_IP = "203.0.113.53"
 APP, OTHER, MOVED = "203.0.113.61", "203.0.113.62", "203.0.113.63"
