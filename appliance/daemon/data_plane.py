@@ -16,6 +16,7 @@ from appliance.daemon.parts import DataPlane
 from appliance.daemon.placement import Placement
 from appliance.drivers.loopback import LinuxLoopbackPort, LinuxMeshPort
 from appliance.drivers.nftables import apply_now
+from appliance.drivers.raw_udp import open_raw_udp_ports
 from appliance.drivers.streams import BYPASS_MARK
 from appliance.drivers.wireguard_device import DeviceInUseError, NetlinkWireGuardDevice
 from appliance.engine.kernel import KernelEngine
@@ -86,6 +87,7 @@ async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Mem
         lambda: LinuxLoopbackPort(BYPASS_MARK),
         lambda: LinuxMeshPort(tunnel.interface),
         placement.open_udp,
+        lambda port: open_raw_udp_ports(port, mark=BYPASS_MARK, ignored=("lo", tunnel.interface)),
         apply_now,
         clock,
         port=tunnel.port,
@@ -94,6 +96,9 @@ async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Mem
     )
     await engine.start()
     reason = "chosen in the configuration" if tunnel.engine == "kernel" else "the kernel has WireGuard"
+    if engine.steering_refused:
+        reason += f"; raw sockets share its port: {engine.steering_refused}"
+        log.warning("raw sockets share the port of WireGuard", because=engine.steering_refused)
     return StartedEngine(engine, reason, adopted=engine.adopted)
 
 

@@ -15,12 +15,13 @@ import asyncio
 import errno
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
+from appliance.drivers.udp_packets import ip_packet
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
 
@@ -38,8 +39,6 @@ _MAX_SEGMENTS = 64
 _TSMP = 99
 _IPV6_LIST = Path("/proc/net/if_inet6")
 """Only where the kernel has IPv6."""
-_HOME_FOR_S = 5.0
-_MAX_HOMES = 4096
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 _HOME = {4: "127.0.0.1", 6: "::1"}
 
@@ -69,9 +68,7 @@ class LinuxLoopbackPort:
     """
 
     def __init__(self, mark: int = 0, sockets: OpenSocket = open_socket) -> None:
-        self._mark = mark
-        self._sockets = sockets
-        self._homes: dict[str, tuple[str, float]] = {}
+        self._homes = SourceAddresses(mark, sockets)
         self._socket = sockets(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._raw: dict[int, socket.socket] = {}
         self.dropped = 0
@@ -139,26 +136,11 @@ class LinuxLoopbackPort:
                 self.dropped += 1
 
     def _home_toward(self, far: str) -> str:
-        """The address from which this host sends there, asked of the routes again after a while."""
-        now = time.monotonic()
-        home, until = self._homes.get(far, ("", 0.0))
-        if now >= until:
-            home = self._source_toward(far)
-            if len(self._homes) >= _MAX_HOMES:
-                self._homes.clear()
-            self._homes[far] = home, now + _HOME_FOR_S
-        return home
-
-    def _source_toward(self, far: str) -> str:
-        """By a socket that sends nothing; ::1 where there is no route."""
-        with self._sockets(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
-            try:
-                if self._mark:
-                    asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
-                asking.connect((far, 9))
-            except OSError:
-                return _HOME[6]
-            return str(asking.getsockname()[0])
+        """The address from which this host sends there; ::1 where there is no route."""
+        try:
+            return self._homes.toward(far)
+        except OSError:
+            return _HOME[6]
 
     def close(self) -> None:
         if hasattr(self, "_reader"):
@@ -181,23 +163,6 @@ def runs(packets: Sequence[bytes]) -> Iterable[list[bytes]]:
         size += len(packet)
     if run:
         yield run
-
-
-def ip_packet(source: AddrPort, to: AddrPort, payload: bytes) -> bytes:
-    """A whole UDP packet. IPv4: no UDP checksum, and the kernel fills the header's own."""
-    length = 8 + len(payload)
-    if not source.is_v6:
-        addresses = socket.inet_pton(socket.AF_INET, source.ip) + socket.inet_pton(socket.AF_INET, to.ip)
-        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0) + addresses
-        return header + struct.pack(">HHHH", source.port, to.port, length, 0) + payload
-    addresses = socket.inet_pton(socket.AF_INET6, source.ip) + socket.inet_pton(socket.AF_INET6, to.ip)
-    checked = (
-        addresses + struct.pack(">II", length, 17) + struct.pack(">HHHH", source.port, to.port, length, 0) + payload
-    )
-    total = int.from_bytes(checked + bytes(len(checked) % 2), "big") % 0xFFFF
-    checksum = 0xFFFF - total or 0xFFFF
-    header = struct.pack(">IHBB", 0x60000000, length, 17, 64) + addresses
-    return header + struct.pack(">HHHH", source.port, to.port, length, checksum) + payload
 
 
 def _raw_socket(family: socket.AddressFamily, sockets: OpenSocket = open_socket) -> socket.socket:

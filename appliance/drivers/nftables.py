@@ -78,7 +78,7 @@ def _error(errors: str, document: str) -> FirewallError:
         return FirewallError(f"nft refused the rules: {first[:_SHOWN]}", mend=_mend(first))
     commands = document.splitlines()
     number = int(found[1])
-    line = commands[number - 1][:_SHOWN] if 0 < number <= len(commands) else ""
+    line = commands[number - 1].strip()[:_SHOWN] if 0 < number <= len(commands) else ""
     where = f" in: {line}" if line else ""
     return FirewallError(f"nft refused the rules: {found[2]}{where}", mend=_mend(first))
 

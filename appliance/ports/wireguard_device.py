@@ -2,7 +2,8 @@
 
 `WireGuardDevice` is the device and its peers. `LoopbackPort` is where the device's packets for peers without a direct
 address arrive: each peer owns an address of 127.64.0.0/10 (`index` counts from its start), so that the destination
-names the peer. `MeshPort` carries packets of IP protocol 99 through the tunnel. All calls are quick and never block.
+names the peer. `MeshPort` carries packets of IP protocol 99 through the tunnel. `CopyPort` sees copies of what comes to
+the device's UDP port and is not WireGuard, and sends from that port. All calls are quick and never block.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from appliance.ports.packets import MemoryUdpPort, UdpPort
 from appliance.types.addresses import AddrPort, Prefix
 from appliance.types.keys import NodePrivateKey, NodePublicKey, PresharedKey
 
@@ -106,6 +108,14 @@ class MeshPort(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class CopyPort(UdpPort, Protocol):
+    """`local` names the device's port."""
+
+    def move(self, port: int) -> None:
+        """The device has another port now. Raises OSError."""
+        ...
 
 
 @dataclass
@@ -223,3 +233,10 @@ class MemoryMeshPort:
 
     def close(self) -> None:
         self._reader = None
+
+
+class MemoryCopyPort(MemoryUdpPort):
+    """The twin of `CopyPort`."""
+
+    def move(self, port: int) -> None:
+        self._local = AddrPort(self._local.ip, port)

@@ -43,6 +43,7 @@ def kernel(world: World) -> Subject:
         MemoryLoopbackPort,
         MemoryMeshPort,
         lambda port: [MemoryUdpPort(AddrPort(host, port or 50000), _lost) for host in ("0.0.0.0", "::")],
+        lambda port: [],
         lambda document: None,
         world.clock,
         port=41641,

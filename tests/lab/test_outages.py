@@ -25,7 +25,7 @@ BYTES = MEGABYTES << 20
 TRANSFER = """
 import hashlib, sys, time, urllib.request
 rate = int(sys.argv[2])
-with urllib.request.urlopen(sys.argv[1], timeout=30) as page:
+with urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[3])) as page:
     digest, total, started = hashlib.sha256(), 0, time.monotonic()
     while data := page.read(16384):
         digest.update(data)
@@ -34,7 +34,10 @@ with urllib.request.urlopen(sys.argv[1], timeout=30) as page:
         time.sleep(max(0, started + total / rate - time.monotonic()))
 print("done", digest.hexdigest(), flush=True)
 """
-"""Takes a page at `rate` bytes/s over one TCP connection, so that it still runs when something happens to it."""
+"""Takes a page at a rate (bytes/s) over one TCP connection, so that it still runs when something happens to it.
+
+Arguments: URL, rate, seconds without a byte after which it gives up.
+"""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Transfer:
 
     @classmethod
     def start(cls, host: Namespace, url: str, seconds: float) -> Transfer:
-        return cls(host.start("transfer", sys.executable, "-c", TRANSFER, url, str(int(BYTES / seconds))))
+        return cls(host.start("transfer", sys.executable, "-c", TRANSFER, url, str(int(BYTES / seconds)), "30"))
 
     @property
     def received(self) -> int:

@@ -94,8 +94,8 @@ class Relayed:
         assert sum(n for name, n in self.status()["counters"].items() if name not in ("bound", "allocated")) > 0
 
 
-def relayed(lab: Lab, directory: Path, kind: NatKind) -> Relayed:
-    sites = two_sites(lab, directory, kind, kind, MEGABYTES)
+def relayed(lab: Lab, directory: Path, kind: NatKind, megabytes: int = MEGABYTES) -> Relayed:
+    sites = two_sites(lab, directory, kind, kind, megabytes)
     relay = Gateway(sites.internet.server("relay", 30), directory / "relay")
     relay.start()
     relay.up(sites.control.pre_auth_key("relay"), "--hostname", "relay")

@@ -1,7 +1,7 @@
 """`KernelEngine`: all seams, `Engine`, `Underlay`, `TsmpPort`, over the kernel's WireGuard device.
 
-Data of a direct path never passes this process. The rest does: disco and STUN through the inner port, which nftables
-joins to the WireGuard port; packets of parked and relayed peers through loopback addresses.
+Data of a direct path never passes this process. The rest does: disco and STUN through sockets beside the WireGuard
+port; packets of parked and relayed peers through loopback addresses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from appliance.engine.kernel.peers import MAX_RELAYS, KernelPeer, PeerTable, proxied
 from appliance.engine.kernel.proxy import Proxy
-from appliance.engine.kernel.steering import steering_document, unsteering_document
+from appliance.engine.kernel.split import PortSplit
 from appliance.engine.kernel.watch import DeviceWatch
 from appliance.engine.userspace.engine import Alarm, TimerLoop
 from appliance.engine.userspace.sender import Sender
@@ -23,7 +23,7 @@ from appliance.ports.engine import EngineDiff, EnginePeer, PeerStatistics
 from appliance.ports.packets import UdpPort, one
 from appliance.ports.tsmp import TsmpHandler
 from appliance.ports.underlay import PeerPath, UnderlaySink
-from appliance.ports.wireguard_device import DevicePeer, LoopbackPort, MeshPort, PeerSetting, WireGuardDevice
+from appliance.ports.wireguard_device import CopyPort, DevicePeer, LoopbackPort, MeshPort, PeerSetting, WireGuardDevice
 from appliance.proto.disco.demux import PacketKind, classify
 from appliance.proto.geneve import HEADER_SIZE, parse_header
 from appliance.proto.wireguard.timestamp import ZERO, encode_tai64n
@@ -49,6 +49,7 @@ class KernelEngine:
         open_loopback: Callable[[], LoopbackPort],
         open_mesh: Callable[[], MeshPort],
         open_udp: Callable[[int], Sequence[UdpPort]],
+        open_copies: Callable[[int], Sequence[CopyPort]],
         steer: Callable[[str], None],
         clock: Clock,
         *,
@@ -60,7 +61,7 @@ class KernelEngine:
         self._device = device
         self._open_loopback = open_loopback
         self._open_mesh = open_mesh
-        self._steer = steer
+        self._split = PortSplit(open_udp, open_copies, steer, device.name)
         self._clock = clock
         self._port = port
         self._mark = mark
@@ -70,7 +71,7 @@ class KernelEngine:
         self._peers = PeerTable()
         self._geneve: dict[tuple[AddrPort, int], KernelPeer] = {}
         self._watch = DeviceWatch(self._peers)
-        self._sender = Sender(open_udp, self._udp_readable, self._counters)
+        self._sender = Sender(lambda _: self._split.ports, self._udp_readable, self._counters)
         self._loopback: LoopbackPort | None = None
         self._mesh: MeshPort | None = None
         self._proxy: Proxy | None = None
@@ -87,8 +88,13 @@ class KernelEngine:
 
     @property
     def inner_port(self) -> int:
-        """UDP port at which this host's firewall sees what is not WireGuard."""
-        return next((port.port for port in self._sender.local_ports()), 0)
+        """UDP port at which this host's firewall sees what is not WireGuard; 0: at that of WireGuard."""
+        return self._split.inner_port
+
+    @property
+    def steering_refused(self) -> str:
+        """Why nftables does not split the port, so that raw sockets do; empty while it does."""
+        return self._split.refused
 
     @property
     def last_timestamp(self) -> bytes:
@@ -110,7 +116,8 @@ class KernelEngine:
         try:
             self._port = self._device.listen_port()
             self._open_sockets()
-            await asyncio.to_thread(self._steer, self._steering())
+            await self._split.open(self._port)
+            self._sender.open(0)
             self._take_over(found)
         except BaseException:
             await self.close()
@@ -123,12 +130,8 @@ class KernelEngine:
         self._proxy = Proxy(
             self._loopback, self._peers, self._sender, self._counters, lambda: self._port, self._move_to_wish
         )
-        self._sender.open(0)
         self._loopback.set_reader(self._loopback_readable)
         self._mesh.set_reader(self._mesh_readable)
-
-    def _steering(self) -> str:
-        return steering_document(self._port, self.inner_port, self._device.name)
 
     def _take_over(self, found: bool) -> None:
         """What a run before left: peers with direct addresses go on undisturbed, the others are parked anew."""
@@ -226,9 +229,7 @@ class KernelEngine:
                 port.set_reader(None)
                 port.close()
         self._device.close()
-        try:
-            await asyncio.to_thread(self._steer, unsteering_document())
-        except ApplianceError:  # without the device the rules steer nothing; the next start removes them
+        if not await self._split.close():
             self._counters["unsteer_failed"] += 1
 
     # TsmpPort
@@ -328,7 +329,7 @@ class KernelEngine:
             return
         former, self._port = self._port, port
         try:
-            self._steer(self._steering())
+            self._split.move(port)
         except ApplianceError:
             self._counters["rebind_refused"] += 1
             self._port = former

@@ -18,12 +18,15 @@ from ipaddress import ip_network
 
 from appliance.crypto.x25519 import clamp, public_key
 from appliance.drivers.loopback import LinuxLoopbackPort, LinuxMeshPort
+from appliance.drivers.raw_udp import RawUdpPort, open_raw_udp_ports
 from appliance.drivers.sockets import open_socket
 from appliance.drivers.udp import open_udp_ports
 from appliance.drivers.wireguard_device import NetlinkWireGuardDevice
 from appliance.engine.kernel import KernelEngine
+from appliance.engine.kernel.steering import unsteering_document
 from appliance.ports.clock import SystemClock
 from appliance.ports.engine import EngineDiff, EnginePeer
+from appliance.ports.firewall import FirewallError
 from appliance.ports.underlay import PARKED, PeerActivity, PeerPath
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey
@@ -84,6 +87,8 @@ def _base64(key: NodePublicKey) -> str:
 
 
 class Node:
+    """`steers`: nftables takes the three rules, so that no raw sockets are needed."""
+
     def __init__(self, world: World, host: Namespace, number: int) -> None:
         self.world, self.host, self.number = world, host, number
         self.private = NodePrivateKey(clamp(bytes((number,)) * 32))
@@ -91,6 +96,7 @@ class Node:
         self.v4, self.v6 = f"100.64.0.{number}", f"fd7a:115c:a1e0::{number}"
         self.addr = AddrPort(f"192.0.2.{number}", PORT)
         self.addr6 = AddrPort(f"2001:db8::{number}", PORT)
+        self.steers = True
         self.engine = self.make()
 
     def make(self, *, adopt: bool = False) -> KernelEngine:
@@ -101,7 +107,8 @@ class Node:
             lambda: LinuxLoopbackPort(MARK, self._open_socket),
             lambda: LinuxMeshPort("waypost0"),
             lambda port: open_udp_ports(port, mark=MARK),
-            self.host.nft,
+            self._open_copies,
+            self._steer,
             SystemClock(),
             port=PORT,
             mark=MARK,
@@ -114,6 +121,16 @@ class Node:
         """Also when the engine runs: it asks for routes now and then."""
         with inside(self.host):
             return open_socket(family, kind, protocol)
+
+    def _open_copies(self, port: int) -> Sequence[RawUdpPort]:
+        ignored = ("lo", "waypost0")
+        with inside(self.host):
+            return open_raw_udp_ports(port, mark=MARK, ignored=ignored, sockets=self._open_socket)
+
+    def _steer(self, document: str) -> None:
+        if not self.steers and document != unsteering_document():
+            raise FirewallError("this kernel has no fib")
+        self.host.nft(document)
 
     async def start(self, *others: Node) -> None:
         with inside(self.host):

@@ -71,6 +71,22 @@ async def test_ok__auto_falls_back_and_says_why(
         await choose("kernel")
 
 
+class SplitByRawSockets(TwinEngine):
+    """A kernel engine whose rules nftables refused."""
+
+    steering_refused = "no fib"
+    adopted = False
+
+    async def start(self) -> None:
+        """Nothing to make."""
+
+
+async def test_ok__raw_sockets_beside_the_kernel_s_port_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_plane, "KernelEngine", lambda *_, **__: SplitByRawSockets())
+    assert await choose("auto") == "the kernel has WireGuard; raw sockets share its port: no fib"
+    assert await choose("kernel") == "chosen in the configuration; raw sockets share its port: no fib"
+
+
 async def test_ok__rootless_gateway_has_its_own_engine(userspace: None) -> None:
     placement = Placement(True, MemoryNetlink(), open_socket, _none, _none, _none)
     started = await start_engine(TunnelSection(), placement, MEMORY, SystemClock(), SystemRandomness())

@@ -10,9 +10,16 @@ import pytest
 
 from appliance.engine.kernel import KernelEngine
 from appliance.ports.engine import EngineDiff, EnginePeer
+from appliance.ports.firewall import FirewallError
 from appliance.ports.packets import MemoryUdpPort, Segments
-from appliance.ports.wireguard_device import MemoryLoopbackPort, MemoryMeshPort, MemoryWireGuardDevice
+from appliance.ports.wireguard_device import (
+    MemoryCopyPort,
+    MemoryLoopbackPort,
+    MemoryMeshPort,
+    MemoryWireGuardDevice,
+)
 from appliance.types.addresses import AddrPort
+from appliance.types.errors import UnderlayError
 from appliance.types.keys import NodePublicKey
 from tests.contract.world import RecordingSink, World
 
@@ -22,7 +29,7 @@ PORT = 41641
 
 
 class Bench:
-    """`sent` is what left by the inner port; `documents` what nftables was given."""
+    """`sent` is what left by path finding's sockets; `documents` what nftables took while it does not `refuse`."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -31,7 +38,9 @@ class Bench:
         self.mesh = MemoryMeshPort()
         self.documents: list[str] = []
         self.sent: list[tuple[AddrPort, bytes]] = []
+        self.refuse = self.refuse_copies = False
         self.udp: list[MemoryUdpPort] = []
+        self.copies: list[MemoryCopyPort] = []
         self.sink = RecordingSink(lambda peer, packets: None, clock=self.world.clock)
         self.engine = self.make()
 
@@ -41,7 +50,8 @@ class Bench:
             lambda: self.loopback,
             lambda: self.mesh,
             self._open,
-            self.documents.append,
+            self._open_copies,
+            self._steer,
             self.world.clock,
             port=PORT,
             adopt=adopt,
@@ -53,6 +63,17 @@ class Bench:
     def _open(self, port: int) -> Sequence[MemoryUdpPort]:
         self.udp = [MemoryUdpPort(AddrPort(host, port or 50000), self._send) for host in ("0.0.0.0", "::")]
         return self.udp
+
+    def _open_copies(self, port: int) -> Sequence[MemoryCopyPort]:
+        if self.refuse_copies:
+            raise UnderlayError("no raw sockets")
+        self.copies = [MemoryCopyPort(AddrPort(host, port), self._send) for host in ("0.0.0.0", "::")]
+        return self.copies
+
+    def _steer(self, document: str) -> None:
+        if self.refuse:
+            raise FirewallError("no fib")
+        self.documents.append(document)
 
     def _send(self, local: AddrPort, to: AddrPort, batch: Segments) -> None:
         self.sent += [(to, bytes(packet)) for packet in batch]

@@ -31,15 +31,30 @@ async def test_ok__start_steers_and_close_removes_it(bench: Bench) -> None:
 async def test_fail__start_that_fails_leaves_nothing() -> None:
     bench = Bench()
 
-    def refuse(document: str) -> None:
-        if document != unsteering_document():
-            raise UnderlayError("no nftables")
-
-    bench.engine._steer = refuse
-    with pytest.raises(UnderlayError, match="no nftables"):
+    bench.refuse = bench.refuse_copies = True
+    with pytest.raises(UnderlayError, match="no raw sockets"):
         await bench.engine.start()
     assert not bench.device.opened
+    assert bench.loopback.closed
     assert all(port.closed for port in bench.udp)
+
+
+async def test_ok__raw_sockets_where_nftables_refuses() -> None:
+    bench = Bench()
+    bench.refuse = True
+    await bench.start()
+    assert bench.engine.steering_refused == "no fib"
+    assert bench.engine.inner_port == 0
+    assert [str(port) for port in bench.engine.local_ports()] == [f"0.0.0.0:{PORT}", f"[::]:{PORT}"]
+    bench.copies[0].deliver(FAR, one(DISCO))
+    assert bench.sink.datagrams == [(FAR, DISCO)]
+    bench.engine.send_datagrams([(FAR, DISCO)])
+    assert bench.sent == [(FAR, DISCO)]
+    bench.engine.rebind(1234)
+    assert bench.device.port == bench.copies[1].local.port == bench.engine.local_ports()[1].port == 1234
+    await bench.engine.close()
+    assert all(port.closed for port in (*bench.udp, *bench.copies))
+    assert bench.engine.counters().get("unsteer_failed", 0) == 0
 
 
 async def test_ok__device_of_a_killed_run_is_taken_over() -> None:
@@ -165,10 +180,7 @@ async def test_ok__rebind_moves_port_and_rules(bench: Bench) -> None:
 
 
 async def test_fail__rebind_without_its_rules_goes_back(bench: Bench) -> None:
-    def refuse(document: str) -> None:
-        raise UnderlayError("no nftables")
-
-    bench.engine._steer = refuse
+    bench.refuse = True
     bench.engine.rebind(1234)
     assert bench.device.port == PORT
     assert bench.engine.local_ports()[0].port == PORT

@@ -1,0 +1,156 @@
+"""`CopyPort` on Linux: raw sockets beside a UDP port that is another's (magicsock-disco spec 6.3, 6.4; raw(7)).
+
+They get a copy of what comes to the port and is not WireGuard, chosen by the kernel before it wakes anybody, and they
+send from that port. What the host's firewall drops on arrival comes to neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Callable, Sequence
+
+from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.source_addresses import SourceAddresses
+from appliance.drivers.udp import enlarge_buffers
+from appliance.drivers.udp_packets import parse_datagram, udp_datagram
+from appliance.ports.packets import Segments, one
+from appliance.proto.disco.socket_filter import port_filter
+from appliance.types.addresses import AddrPort
+from appliance.types.errors import PrivilegeError, UnderlayError
+
+_SO_ATTACH_FILTER = 26
+_INSTRUCTION_BYTES = 8
+_IP_PKTINFO, _IPV6_CHECKSUM = 8, 7
+_PKTINFO = struct.Struct("=I4s4s")
+_CHECKSUM_AT = 6
+_MAX_DATAGRAM = 65535
+_DRAIN = 1024
+_FULL = (errno.EAGAIN, errno.ENOBUFS)
+_ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+class RawUdpPort:
+    """One raw socket. `ignored` are numbers of interfaces; `dropped` counts packets that a full buffer refused."""
+
+    def __init__(self, sock: socket.socket, port: int, ignored: Sequence[int], sources: SourceAddresses) -> None:
+        self._socket = sock
+        self._version = 6 if sock.family == socket.AF_INET6 else 4
+        self._port = port
+        self._ignored = ignored
+        self._sources = sources
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.dropped = 0
+        if self._version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _CHECKSUM_AT)
+        self.move(port)
+
+    @property
+    def local(self) -> AddrPort:
+        return AddrPort("::" if self._version == 6 else "0.0.0.0", self._port)  # noqa: S104  # an underlay port
+
+    def move(self, port: int) -> None:
+        program = port_filter(self._version, port, self._ignored)
+        held = ctypes.create_string_buffer(program, len(program))
+        described = struct.pack("@HP", len(program) // _INSTRUCTION_BYTES, ctypes.addressof(held))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        self._port = port
+        for _ in range(_DRAIN):  # what came before the filter
+            try:
+                self._socket.recv(1)
+            except OSError:
+                break
+
+    def set_reader(self, callback: Callable[[], None] | None) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop = None
+        if callback is not None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._socket, callback)
+
+    def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
+        batches: list[tuple[AddrPort, Segments]] = []
+        for _ in range(limit):
+            try:
+                packet, source = self._socket.recvfrom(_MAX_DATAGRAM)
+            except BlockingIOError:
+                break
+            except (ConnectionRefusedError, InterruptedError):
+                continue
+            found = parse_datagram(packet, (packet[0] & 15) * 4 if self._version == 4 and packet else 0)
+            if found is not None and found[1] == self._port and found[2]:
+                batches.append((AddrPort(source[0], found[0]), one(found[2])))
+        return batches
+
+    def send(self, to: AddrPort, batch: Segments) -> None:
+        for packet in batch:
+            try:
+                self._send_one(to, bytes(packet))
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self.dropped += 1
+
+    def _send_one(self, to: AddrPort, packet: bytes) -> None:
+        """IPv4: the checksum covers the source, so it is chosen here. IPv6: the kernel does both."""
+        if self._version == 6:
+            header = struct.pack(">HHHH", self._port, to.port, 8 + len(packet), 0)
+            self._socket.sendto(header + packet, (to.ip, 0))
+            return
+        source = self._sources.toward(to.ip)
+        info = _PKTINFO.pack(0, socket.inet_aton(source), bytes(4))
+        datagram = udp_datagram(AddrPort(source, self._port), to, packet)
+        self._socket.sendmsg((datagram,), [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (to.ip, 0))
+
+    def close(self) -> None:
+        self.set_reader(None)
+        self._socket.close()
+
+
+def open_raw_udp_ports(
+    port: int, *, mark: int = 0, ignored: Sequence[str] = (), sockets: OpenSocket = open_socket
+) -> Sequence[RawUdpPort]:
+    """For IPv4 and IPv6, as far as the kernel has them. `ignored` names interfaces that nothing is taken from.
+
+    Raises `PrivilegeError`, `UnderlayError`.
+    """
+    made: list[RawUdpPort] = []
+    try:
+        numbers = [socket.if_nametoindex(name) for name in ignored]
+        sources = SourceAddresses(mark, sockets)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                made.append(_open(family, port, mark, numbers, sources, sockets))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+    except OSError as error:
+        for each in made:
+            each.close()
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError("may not open raw sockets", mend="run as root, or with CAP_NET_RAW") from error
+        raise UnderlayError(f"cannot open raw sockets beside UDP port {port}: {error.strerror}") from error
+    return made
+
+
+def _open(
+    family: socket.AddressFamily,
+    port: int,
+    mark: int,
+    ignored: Sequence[int],
+    sources: SourceAddresses,
+    sockets: OpenSocket,
+) -> RawUdpPort:
+    sock = sockets(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
+    try:
+        if mark:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        enlarge_buffers(sock)
+        return RawUdpPort(sock, port, ignored, sources)
+    except BaseException:
+        sock.close()
+        raise
