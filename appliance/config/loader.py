@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from appliance.config.lines import line_numbers
 from appliance.config.schema import SECTIONS, VERSION, Config
 from appliance.types.errors import ConfigError
 
@@ -44,14 +45,16 @@ class InvalidConfigError(ConfigError):
 
 
 class _Table:
-    """The merged settings with the file that each came from."""
+    """The merged settings with the file and line that each came from."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.origin: dict[str, str] = {}
 
-    def merge(self, incoming: Mapping[str, Any], file: str) -> None:
+    def merge(self, incoming: Mapping[str, Any], file: str, lines: Mapping[str, int]) -> None:
+        """`lines` are those of the file's keys; a key's place is "file:line"."""
         self._merge(self.values, incoming, file, "")
+        self.origin.update({key: f"{file}:{number}" for key, number in lines.items()})
 
     def _merge(self, into: dict[str, Any], incoming: Mapping[str, Any], file: str, path: str) -> None:
         for name, value in incoming.items():
@@ -64,6 +67,8 @@ class _Table:
                 self._merge(into[name], value, file, f"{key}.")
             else:
                 into[name] = value
+                for entry in [known for known in self.origin if known.startswith(f"{key}[")]:
+                    del self.origin[entry]  # of the list that this one replaces
 
 
 def load_config(path: Path, *, must_exist: bool = False) -> Config:
@@ -74,9 +79,9 @@ def load_config(path: Path, *, must_exist: bool = False) -> Config:
     table = _Table()
     sources = [*_main_file(path, must_exist), *_drop_ins(path)]
     for source in sources:
-        content = _read(source)
-        _check_version(content, str(source))
-        table.merge({name: value for name, value in content.items() if name != "version"}, str(source))
+        content, lines = _read(source)
+        _check_version(content, f"{source}:{lines['version']}" if "version" in lines else str(source))
+        table.merge({name: value for name, value in content.items() if name != "version"}, str(source), lines)
     return build_config(table.values, table.origin, tuple(str(source) for source in sources))
 
 
@@ -93,7 +98,8 @@ def _drop_ins(path: Path) -> list[Path]:
     return sorted(folder.glob("*.toml")) if folder.is_dir() else []
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The settings, and on which lines they stand."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
@@ -103,7 +109,8 @@ def _read(path: Path) -> dict[str, Any]:
     if len(data) > _MAX_FILE_BYTES:
         raise InvalidConfigError([Problem(str(path), "", "is larger than 1 MiB", "is it the right file?")])
     try:
-        return tomllib.loads(data.decode())
+        text = data.decode()
+        return tomllib.loads(text), line_numbers(text)
     except UnicodeDecodeError:
         raise InvalidConfigError([Problem(str(path), "", "is not UTF-8 text", "save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
@@ -123,7 +130,7 @@ def _check_version(content: Mapping[str, Any], file: str) -> None:
 def build_config(
     values: Mapping[str, Any], origin: Mapping[str, str] | None = None, sources: tuple[str, ...] = ()
 ) -> Config:
-    """Check merged settings and make the dataclasses. `origin` maps a dotted key to its file."""
+    """Check merged settings and make the dataclasses. `origin` maps a dotted key to its file and line."""
     origin = origin or {}
     problems: list[Problem] = []
     sections: dict[str, Any] = {}
@@ -144,7 +151,7 @@ def build_config(
     if problems:
         raise InvalidConfigError(problems)
     made = {name: SECTIONS[name](**_frozen(value)) for name, value in sections.items()}
-    return Config(**made, plugins=plugins, sources=sources)
+    return Config(**made, plugins=plugins, sources=sources, places=origin)
 
 
 def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:

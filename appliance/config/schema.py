@@ -183,7 +183,8 @@ class DaemonSection:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole file. `plugins` maps a plugin's name to its raw table; `sources` are the files read, in order."""
+    """The whole file. `plugins` maps a plugin's name to its raw table; `sources` are the files read, in order;
+    `places` maps a dotted key to its file and line."""
 
     node: NodeSection = field(default_factory=NodeSection)
     control: ControlSection = field(default_factory=ControlSection)
@@ -194,6 +195,7 @@ class Config:
     daemon: DaemonSection = field(default_factory=DaemonSection)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 SECTIONS: Mapping[str, type] = {

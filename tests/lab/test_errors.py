@@ -117,4 +117,8 @@ def test_fail__bad_config_names_file_key_and_mend(internet: Internet, tmp_path: 
     config = tmp_path / "waypost.toml"
     config.write_text("version = 1\n[tunnel]\nprot = 41641\n")
     host = internet.server("gateway", 50)
-    one_line(command(host, *daemon(tmp_path), "--config", str(config), timeout_s=20), "waypost.toml", "prot")
+    one_line(command(host, *daemon(tmp_path), "--config", str(config), timeout_s=20), "waypost.toml:3:", "prot")
+    config.write_text('[plugins.subnet_router]\nadvertise_routes = [\n  "10.0.0.0/8",\n  "x",\n]\n')
+    refused = command(host, *daemon(tmp_path), "--config", str(config), timeout_s=20)
+    assert refused.code == 2, refused
+    assert "waypost.toml:4: plugins.subnet_router.advertise_routes[1]" in refused.stderr

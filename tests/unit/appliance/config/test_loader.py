@@ -54,7 +54,7 @@ def test_fail__unknown_key_names_the_nearest_and_the_file(tmp_path: Path) -> Non
     path = write(tmp_path, "[tunnel]\nport = 1\n")
     drop_in = write(tmp_path / "waypost.d", "[tunnel]\nprot = 5\n", "a.toml")
     error = refused(path)
-    assert error.text == f"{drop_in}: tunnel.prot is not a known setting"
+    assert error.text == f"{drop_in}:2: tunnel.prot is not a known setting"
     assert error.mend == "did you mean port?"
 
 
@@ -85,7 +85,8 @@ def test_fail__unknown_section(tmp_path: Path) -> None:
 def test_fail__wrong_value_names_file_and_key(tmp_path: Path, text: str, key: str, words: str) -> None:
     path = write(tmp_path, text)
     error = refused(path)
-    assert error.text.startswith(f"{path}: {key} {words}")
+    line = 1 + text.count("\n", 0, text.index(key.rpartition(".")[2]))
+    assert error.text.startswith(f"{path}:{line}: {key} {words}")
     assert error.mend
 
 

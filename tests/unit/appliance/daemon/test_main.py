@@ -36,7 +36,7 @@ def test_fail__bad_config_is_one_line_with_the_mend(tmp_path: Path) -> None:
     path.write_text("[tunnel]\nprot = 1\n")
     done = run("--config", str(path), "--state-dir", str(tmp_path / "s"), "--socket", str(tmp_path / "x"))
     assert done.returncode == 2
-    assert done.stderr == f"waypostd: {path}: tunnel.prot is not a known setting → did you mean port?\n"
+    assert done.stderr == f"waypostd: {path}:2: tunnel.prot is not a known setting → did you mean port?\n"
 
 
 def test_fail__unknown_option_is_usage(tmp_path: Path) -> None:
