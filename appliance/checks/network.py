@@ -21,6 +21,20 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
+class DnsFacts:
+    """The gateway's own resolver. `listening`: where it answers; `refused`: where it cannot, with the reason;
+    `upstreams`: by name what is wrong with it, "" nothing; `looping`: those whose questions come back here; `answers`:
+    whether it knew this node's own name just now; `host_error`: why the host's programs do not ask it."""
+
+    listening: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    looping: tuple[str, ...] = ()
+    answers: bool | None = None
+    host_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkFacts:
     """`forwards`: IP versions that must be forwarded. `strict`: uplinks with a strict reverse-path filter that does not
     honour marks, while the tunnel serves the Internet. `large_packets`: by peer, whether large packets pass where small
@@ -44,6 +58,8 @@ class NetworkFacts:
     connected: bool = False
     control_error: str = ""
     relay: str = ""
+    dns: DnsFacts | None = None
+    """None: no resolver runs here."""
 
 
 def control(facts: NetworkFacts) -> Finding:
@@ -133,6 +149,32 @@ def overlaps(facts: NetworkFacts) -> Finding:
         mend = "give the interfaces different networks"
         return Finding("overlaps", WARNING, f"attached networks overlap: {_listed(pairs)}", mend)
     return Finding("overlaps", OK, "no networks overlap")
+
+
+def dns(facts: NetworkFacts) -> Finding:
+    found = facts.dns
+    if found is None:
+        return Finding("dns", SKIPPED, "no resolver runs here; see: waypost plugins list")
+    if found.looping:
+        text = f"DNS loop: questions to {_listed(found.looping)} come back to this gateway"
+        return Finding("dns", FAILED, text, "give that resolver another upstream than this gateway")
+    if found.refused:
+        text = f"the resolver cannot listen: {_listed([f'{at}: {why}' for at, why in found.refused.items()])}"
+        return Finding("dns", FAILED, text, "end the program that has the port; see: waypost dns status")
+    if found.answers is False:
+        mend = "is 100.100.100.100 closed by another firewall? see: waypost dns status"
+        return Finding("dns", FAILED, "the resolver does not answer with this node's own name", mend)
+    broken = [f"{name} ({error})" for name, error in found.upstreams.items() if error]
+    if broken and len(broken) == len(found.upstreams):
+        mend = "check the way to the Internet, or set plugins.magicdns.upstreams"
+        return Finding("dns", FAILED, f"no resolver answers: {_listed(broken)}", mend)
+    if broken:
+        mend = "look at that resolver, or take it out: waypost dns status"
+        return Finding("dns", WARNING, f"some resolvers do not answer: {_listed(broken)}", mend)
+    if found.host_error:
+        mend = "set plugins.magicdns.os to another way, or to off"
+        return Finding("dns", WARNING, f"this host's programs do not ask here: {found.host_error}", mend)
+    return Finding("dns", OK, "names are answered, and no question comes back")
 
 
 def approvals(facts: NetworkFacts) -> Finding:

@@ -11,10 +11,13 @@ from appliance.checks import machine, network
 from appliance.checks.network import NetworkFacts
 from appliance.checks.runner import Look, examine
 from appliance.daemon.applier import ChangeApplier, Situation
+from appliance.daemon.dns_facts import dns_facts
 from appliance.daemon.overlay import served_routes
 from appliance.daemon.parts import Core
 from appliance.drivers.icmp import IcmpPinger
+from appliance.drivers.streams import SocketDialer
 from appliance.localapi.schema import Status
+from appliance.peerapi.names import resolver_of
 from appliance.router.forwarding import reaches_outside
 from appliance.router.model import RouterModel
 from appliance.types.events import PathKind
@@ -29,6 +32,7 @@ CHECKS = (
     network.mtu,
     network.forwarding,
     network.rp_filter,
+    network.dns,
     network.overlaps,
     network.approvals,
 )
@@ -62,6 +66,7 @@ class DoctorDesk:
         self._proc = proc
         self._devices = devices
         self._ping = IcmpPinger(core.clock, core.randomness, core.sockets)
+        self._lookup = resolver_of(SocketDialer(mark=0, sockets=core.sockets))
 
     async def examine(self) -> tuple[Finding, ...]:
         """Every look, in a fixed order; takes a few seconds."""
@@ -84,7 +89,9 @@ class DoctorDesk:
         view = self._situation.view
         own = view.self_node if view is not None else None
         uplinks = tuple(self._core.links.uplink_names())
-        advertised = self._applier.plugins.hooks.contribute_routes()
+        plugins = self._applier.plugins
+        advertised = plugins.hooks.contribute_routes()
+        own_name = own.name if own is not None and view is not None and view.dns.proxied else ""
         return NetworkFacts(
             forwards=model.forwards,
             forwarding={4: self._is_on("ipv4/ip_forward"), 6: self._is_on("ipv6/conf/all/forwarding")},
@@ -102,6 +109,7 @@ class DoctorDesk:
             key_expiry=own.key_expiry if own is not None else None,
             connected=status.control.connected,
             control_error=status.control.error,
+            dns=await dns_facts(plugins, self._lookup, own_name),
             relay=status.derp.name or status.derp.region if status.derp.connected else "",
         )
 

@@ -8,7 +8,7 @@ from appliance.api import Finding, HealthItem
 from appliance.types.errors import Severity
 from appliance.types.findings import FAILED, OK, WARNING
 
-SAID_ELSEWHERE = frozenset({"control", "relay", "firewall", "approvals"})
+SAID_ELSEWHERE = frozenset({"control", "relay", "firewall", "approvals", "dns"})
 """Core or other plugins raise health items of their own for these."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.checks import network
-from appliance.checks.network import NetworkFacts
+from appliance.checks.network import DnsFacts, NetworkFacts
 from appliance.types.findings import FAILED, OK, SKIPPED, WARNING, Finding
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -32,6 +32,14 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
         (network.nat, {"router_address": "8.8.8.8", "seen_address": "8.8.8.8"}, OK, "one NAT"),
         (network.nat, {"mapping_varies": True}, WARNING, "another port"),
         (network.nat, {"mapping_varies": False}, OK, "one NAT"),
+        (network.dns, {}, SKIPPED, "no resolver"),
+        (network.dns, {"dns": DnsFacts(("100.100.100.100",), {}, {"9.9.9.9": ""}, answers=True)}, OK, "comes back"),
+        (network.dns, {"dns": DnsFacts(looping=("192.168.1.1",), answers=True)}, FAILED, "192.168.1.1 come back"),
+        (network.dns, {"dns": DnsFacts(refused={"192.168.1.2:53": "in use"})}, FAILED, "192.168.1.2:53: in use"),
+        (network.dns, {"dns": DnsFacts(("100.100.100.100",), answers=False)}, FAILED, "own name"),
+        (network.dns, {"dns": DnsFacts(upstreams={"a": "timed out", "b": "refused"})}, FAILED, "b (refused)"),
+        (network.dns, {"dns": DnsFacts(upstreams={"a": "timed out", "b": ""})}, WARNING, "a (timed out)"),
+        (network.dns, {"dns": DnsFacts(host_error="no such bus")}, WARNING, "no such bus"),
         (network.mtu, {}, OK, "no peer to measure"),
         (network.mtu, {"large_packets": {"paris": True}}, OK, "paris"),
         (network.mtu, {"large_packets": {"paris": True, "oslo": False}}, FAILED, "oslo"),
