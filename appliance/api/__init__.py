@@ -30,6 +30,7 @@ from appliance.api.values import ListenScope as ListenScope
 from appliance.api.values import LogLevel as LogLevel
 from appliance.api.values import Metric as Metric
 from appliance.api.values import MetricKind as MetricKind
+from appliance.api.values import Neighbour as Neighbour
 from appliance.api.values import NetmapChange as NetmapChange
 from appliance.api.values import NetmapSnapshot as NetmapSnapshot
 from appliance.api.values import NodeInfo as NodeInfo
@@ -57,6 +58,7 @@ from appliance.api.values import SelfState as SelfState
 from appliance.api.values import StatusChange as StatusChange
 from appliance.api.values import TrafficShape as TrafficShape
 from appliance.api.values import Transport as Transport
+from appliance.api.values import WakeReport as WakeReport
 from appliance.ports.kernel_relay import KernelRelay as KernelRelay
 from appliance.ports.kernel_relay import PairTraffic as PairTraffic
 from appliance.ports.kernel_relay import RelayPair as RelayPair

@@ -22,12 +22,14 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
     PluginPanel,
     RefreshKind,
     StatusChange,
+    WakeReport,
 )
 from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
@@ -85,6 +87,28 @@ class HostHandle(Protocol):
 
     async def drop_address(self, address: str, interface: str) -> None:
         """Give such an address up now. Unknown ones are ignored. Raises `ApplianceError`."""
+        ...
+
+    async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
+        """Wake a host by Wake-on-LAN: one magic packet on each attached network, or on that of `interface` (right
+        `lan`).
+
+        `via` names the gateway at whose site the host is, by name or address; "": here. Raises `ApplianceError`, code
+        `wake-rate` where too many were woken just now.
+        """
+        ...
+
+    async def neighbours(self) -> tuple[Neighbour, ...]:
+        """IPv4 hosts of attached networks whose hardware address this host knows now (right `lan`)."""
+        ...
+
+    async def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        """A non-blocking UDP socket that hears and speaks on a link-local multicast group of one attached network
+        (right `lan`); the caller closes it.
+
+        It shares the port with other programs of the host; what it sends leaves with TTL 255 and comes back to
+        itself, too. Raises `ApplianceError`.
+        """
         ...
 
     async def examine(self) -> tuple[Finding, ...]:
@@ -196,7 +220,7 @@ class HostHandle(Protocol):
     async def act(self, plugin: str, label: str) -> None:
         """Press the button `label` of a plugin's panel as it is now (right `act`). Raises `ApplianceError`.
 
-        The change is on trial: it goes back after a minute unless `confirm` comes before.
+        A change of settings is on trial: it goes back after a minute unless `confirm` comes before.
         """
         ...
 

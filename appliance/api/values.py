@@ -25,6 +25,7 @@ from appliance.api.status_values import RouteState as RouteState
 from appliance.api.status_values import SelfState as SelfState
 from appliance.types.errors import Severity
 from appliance.types.findings import Finding as Finding
+from appliance.types.wake import WakeReport as WakeReport
 
 API_VERSION = 1
 """Version of the plugin API. Grows when something is removed or changes its meaning; additions do not count."""
@@ -71,6 +72,8 @@ class Right(StrEnum):
     """Let this host hold one more address on an attached network."""
     PACKETS = "packets"
     """A network device of its own, whose packets it handles; for plugins inside `waypostd` only."""
+    LAN = "lan"
+    """Broadcast and multicast on attached networks: wake hosts, join groups."""
 
 
 class LogLevel(StrEnum):
@@ -168,6 +171,15 @@ class AttachedPrefix:
     interface: str
     address: str = ""
     up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A host of an attached network that this one spoke with lately; `mac` as "00:1a:2b:3c:4d:5e"."""
+
+    address: str
+    mac: str
+    interface: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +333,12 @@ class PanelRow:
 
 @dataclass(frozen=True, slots=True)
 class PanelAction:
-    """A button. `settings` are the plugin's settings that pressing it sets."""
+    """A button. `settings` are the plugin's settings that pressing it sets; with `command` it runs one of the plugin's
+    commands with its arguments instead, and sets nothing."""
 
     label: str
     settings: dict[str, JsonValue] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +439,7 @@ VALUE_TYPES: tuple[type, ...] = (
     NetmapSnapshot,
     NetmapChange,
     AttachedPrefix,
+    Neighbour,
     OfferedRoute,
     RefusedRoute,
     RouteSelection,
@@ -460,5 +475,6 @@ VALUE_TYPES: tuple[type, ...] = (
     PluginPanel,
     StatusChange,
     Finding,
+    WakeReport,
 )
 """Every type that may cross the process border."""

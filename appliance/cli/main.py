@@ -38,6 +38,8 @@ COMMANDS = {
     "exit": ("appliance.cli.exits:exits", "Leave to the Internet through a peer, or be that peer."),
     "doctor": ("appliance.cli.doctor:doctor", "Look for what is wrong around this gateway, with the mend."),
     "dns": ("appliance.cli.dns:dns", "Show what the resolver does, and ask it."),
+    "mdns": ("appliance.cli.mdns:mdns", "Show which services of other sites hosts find here."),
+    "wake": ("appliance.cli.wake:wake", "Wake a sleeping host of this site, or of another."),
     "plugins": ("appliance.cli.plugins:plugins", "List, switch, set and check plugins."),
     "version": ("appliance.cli.version:version", "Print the versions of CLI and daemon."),
     "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),

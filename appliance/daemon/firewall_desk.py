@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from appliance.daemon.queries import NoSuchPeerError, NotConnectedError, find_peer
+from appliance.daemon.peer_lookup import NoSuchPeerError, NotConnectedError, find_peer
 from appliance.localapi.firewall_schema import FirewallQuery, FirewallVerdict
 from appliance.netmap.store import NetmapView
 from appliance.router.explain import Packet, explain

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from appliance.daemon.firewall_desk import addresses_of
-from appliance.daemon.queries import NoSuchPeerError, NotConnectedError
+from appliance.daemon.peer_lookup import NoSuchPeerError, NotConnectedError
 from appliance.drivers.listeners import open_listener
 from appliance.drivers.sockets import OpenSocket
 from appliance.drivers.streams import SocketDialer

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from appliance.api.values import Metric
 from appliance.c2n.routes import node_routes
 from appliance.c2n.table import C2nTable
+from appliance.c2n.wake import add_wake as add_control_wake
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.peer_pings import PeerPinger
 from appliance.daemon.refusals import RefusalDesk
 from appliance.daemon.status import plain_netmap
 from appliance.daemon.tsmp import TsmpService
+from appliance.daemon.wake_desk import WakeDesk
 from appliance.drivers.icmp import IcmpPinger
 from appliance.drivers.listeners import open_listener
 from appliance.drivers.streams import SocketDialer
@@ -23,6 +25,7 @@ from appliance.peerapi.names import add_names, resolver_of
 from appliance.peerapi.pages import add_pages
 from appliance.peerapi.routes import PeerRoutes
 from appliance.peerapi.server import PeerApiServer
+from appliance.peerapi.wake import add_wake
 from appliance.proto.control import messages as wire
 from appliance.proto.peerapi import PROTO
 from appliance.types.addresses import AddrPort, is_single
@@ -72,6 +75,8 @@ class MeshServices:
             lambda: situation.view,
             core.clock,
         )
+        overlay = SocketDialer(mark=0, sockets=core.sockets)
+        self.waker = WakeDesk(core.links.lans, lambda: situation.view, overlay, core.clock)
         self.c2n: C2nTable = node_routes(self)
         self.plugin_metrics: Callable[[], Collection[Metric]] = tuple
         """Given once the plugins are there."""
@@ -80,8 +85,9 @@ class MeshServices:
         self.offers_names: Callable[[], bool] = lambda: False
         """Whether peers may have names looked up here; given once the plugins are there."""
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
-        lookup = resolver_of(SocketDialer(mark=0, sockets=core.sockets))
-        add_names(self.peer_routes, lookup, lambda: self.offers_names(), self._filtered)
+        add_names(self.peer_routes, resolver_of(overlay), lambda: self.offers_names(), self._filtered)
+        add_wake(self.peer_routes, self.waker.here)
+        add_control_wake(self.c2n, self.waker.here)
 
     # the peer API
 

@@ -17,6 +17,7 @@ from appliance.api.changes import ChangeFeed
 from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
+    CommandReply,
     Finding,
     GatewayStatus,
     HealthItem,
@@ -24,10 +25,13 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
+    PanelAction,
     PluginPanel,
+    WakeReport,
 )
 from appliance.api.values import RefreshKind as Kind
 from appliance.daemon.applier import Situation
@@ -40,6 +44,8 @@ from appliance.daemon.stun_servers import stun_servers
 from appliance.drivers import shared_address
 from appliance.drivers.helper import HelperClient
 from appliance.drivers.icmp import IcmpPinger
+from appliance.drivers.lan_datagrams import open_group
+from appliance.drivers.neighbours import read_neighbours
 from appliance.drivers.sockets import OpenSocket, bypassing_socket, open_socket
 from appliance.drivers.tun import open_tun
 from appliance.drivers.udp import open_udp_ports
@@ -53,7 +59,7 @@ from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.proto.peerapi.location import peer_endpoint
 from appliance.types.addresses import Address
-from appliance.types.errors import ApplianceError
+from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.ids import StableNodeId
 
 _FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
@@ -62,6 +68,10 @@ DNS_PROXY, DNS_PROXY_VERSION = "peerapi-dns-proxy", 26
 """Exits look names up when they say so, or from this capability version on (apps spec 1.1)."""
 TRIAL_S = 60.0
 """Seconds in which a button's change must be confirmed: it may cut off the very page that it was pressed on."""
+
+
+LOCAL_GROUPS = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
+"""Multicast that no router forwards."""
 
 
 class StatusSource(Protocol):
@@ -111,6 +121,9 @@ class PluginBackend:
         self.gateway: StatusSource | None = None
         self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
+        self.wake_host: Callable[[str, str, str], Awaitable[WakeReport]] = _no_wake
+        """Hardware address, interface, gateway; given once the mesh services are there."""
+        self.run_command: Callable[[str, str, tuple[str, ...]], Awaitable[CommandReply]] = _no_command
         self.feed = ChangeFeed()
         self.answers = AnswerFeed()
         self.exit_in_use: Callable[[], str] = lambda: ""
@@ -164,11 +177,19 @@ class PluginBackend:
         for shown in await self.all_panels():
             for action in shown.panel.actions:
                 if (shown.plugin, action.label) == (plugin, label):
-                    patch = PrefsPatch(plugins={plugin: dict(action.settings)}, confirm_within_s=TRIAL_S)
-                    await self._gateway().set_prefs(patch)
+                    await self._press(plugin, action)
                     return
         text = f"the panel of {plugin} has no button {label!r} now"
         raise ApplianceError(text, mend="look at the page again", code="no-such-action")
+
+    async def _press(self, plugin: str, action: PanelAction) -> None:
+        if not action.command:
+            patch = PrefsPatch(plugins={plugin: dict(action.settings)}, confirm_within_s=TRIAL_S)
+            await self._gateway().set_prefs(patch)
+            return
+        reply = await self.run_command(plugin, action.command[0], action.command[1:])
+        if not reply.ok:
+            raise ApplianceError(reply.text, code="action-refused")
 
     async def confirm(self) -> None:
         await self._gateway().confirm()
@@ -206,7 +227,7 @@ class PluginBackend:
 
     def _gateway(self) -> StatusSource:
         if self.gateway is None:
-            raise ApplianceError("the gateway is still starting", mend="try again in a second", code="starting")
+            raise _starting()
         return self.gateway
 
     def _own_addresses(self) -> Sequence[Address]:
@@ -238,6 +259,22 @@ class PluginBackend:
             mend = "give another address of the LAN that no host has"
             raise ApplianceError(f"{address} cannot be shared on {interface}", mend=mend, code="shared-address")
         return found
+
+    async def wake(self, mac: str, interface: str, via: str) -> WakeReport:
+        return await self.wake_host(mac, interface, via)
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        attached = {lan.interface for lan in self._links.lans()}
+        return tuple(Neighbour(*each) for each in read_neighbours() if each[2] in attached)
+
+    def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        if interface not in {lan.interface for lan in self._links.lans()}:
+            names = ", ".join(sorted({lan.interface for lan in self._links.lans()})) or "none"
+            raise ConfigError(f"no network is attached by {interface[:32]!r}", mend=f"attached are: {names}")
+        if not _is_local_group(group):
+            mend = f"give one of {LOCAL_GROUPS[0]} or {LOCAL_GROUPS[1]}"
+            raise ConfigError(f"{group[:48]!r} is no group of one network", mend=mend)
+        return open_group(interface, group, port)
 
     async def examine(self) -> tuple[Finding, ...]:
         return await self.examination()
@@ -308,6 +345,26 @@ async def _no_findings() -> tuple[Finding, ...]:
 
 async def _no_panels() -> tuple[PluginPanel, ...]:
     return ()
+
+
+async def _no_wake(_mac: str, _interface: str, _via: str) -> WakeReport:
+    raise _starting()
+
+
+async def _no_command(_plugin: str, _command: str, _arguments: tuple[str, ...]) -> CommandReply:
+    raise _starting()
+
+
+def _starting() -> ApplianceError:
+    return ApplianceError("the gateway is still starting", mend="try again in a second", code="starting")
+
+
+def _is_local_group(text: str) -> bool:
+    try:
+        group = ip_address(text)
+    except ValueError:
+        return False
+    return any(group in groups for groups in LOCAL_GROUPS)
 
 
 def _is_on(setting: Path) -> bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.mesh_services import MeshServices
 from appliance.daemon.parts import Core
 from appliance.daemon.path_reasons import reasons_of
+from appliance.daemon.peer_lookup import NotConnectedError, find_peer
 from appliance.daemon.peer_pings import EchoFailedError
 from appliance.daemon.status import netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
@@ -27,19 +27,6 @@ from appliance.types.errors import ApplianceError
 from appliance.types.netmap import Node
 
 MAX_PING_S = 60.0
-
-
-class NotConnectedError(ApplianceError):
-    """There is no netmap to look in."""
-
-    code = "not-connected"
-
-    def __init__(self) -> None:
-        super().__init__("this gateway is not connected to a mesh", mend="run: waypost up")
-
-
-class NoSuchPeerError(ApplianceError):
-    code = "no-such-peer"
 
 
 class Queries:
@@ -119,23 +106,3 @@ class Queries:
         if view is None or view.self_node is None:
             raise NotConnectedError
         return view
-
-
-def find_peer(view: NetmapView, target: str) -> Node:
-    """By overlay address, FQDN or its first label. Raises `NoSuchPeerError`."""
-    found: Node | None = None
-    try:
-        found = view.peer_by_address(ip_address(target))
-    except ValueError:
-        wanted = target.rstrip(".").lower()
-        for node in view.peers.values():
-            name = node.name.rstrip(".").lower()
-            if wanted in (name, name.partition(".")[0]):
-                found = node
-                break
-    if found is not None:
-        return found
-    own = view.self_node
-    if own is not None and target in (own.short_name, own.name, *(str(p.network_address) for p in own.addresses)):
-        raise NoSuchPeerError(f"{target} is this gateway itself", mend="ping one of its peers")
-    raise NoSuchPeerError(f"no peer is named {target}", mend="waypost status lists them")

@@ -15,6 +15,7 @@ import structlog
 
 from appliance.api.values import RefreshKind
 from appliance.c2n.settings import add_settings
+from appliance.config.lines import placed
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
 from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
@@ -254,6 +255,8 @@ def join_gateway(
     gateway.subscribe_to_bus()
     add_settings(mesh.c2n, RemoteSettingsDesk(gateway, allowed=core.config.control.remote_settings))
     backend.gateway = gateway
+    backend.wake_host = mesh.waker.wake
+    backend.run_command = plugins.run_command
     backend.exit_in_use = lambda: plugins.hooks.contribute_hostinfo().exit_node
     backend.examination = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False)).examine
     backend.all_panels = plugins.panels
@@ -287,7 +290,10 @@ def load_plugins(core: Core, backend: PluginBackend, prefs: Prefs) -> PluginHost
         plugins.load()
     except ConfigError as error:
         plugins = make_plugin_host(core, backend, core.config.plugins)
-        plugins.load()
+        try:
+            plugins.load()
+        except ConfigError as wrong:
+            raise placed(wrong, core.config.places) from None
         mend = "correct it with: waypost set"
         core.health.set(PREFERENCES_HEALTH, f"plugin preferences are ignored: {error.text}", mend=mend)
     return plugins

@@ -18,11 +18,13 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    WakeReport,
 )
 from appliance.ports.clock import Clock
 from appliance.ports.kernel_relay import KernelRelay
@@ -101,6 +103,18 @@ class HostBackend(Protocol):
 
     def drop_address(self, address: str, interface: str) -> None:
         """Give it up. Raises `ApplianceError`."""
+        ...
+
+    async def wake(self, mac: str, interface: str, via: str) -> WakeReport:
+        """Raises `ApplianceError`."""
+        ...
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """IPv4 hosts of attached networks whose hardware address this host knows now."""
+        ...
+
+    def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        """Raises `ApplianceError`."""
         ...
 
     async def examine(self) -> tuple[Finding, ...]:

@@ -18,6 +18,7 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
@@ -25,6 +26,7 @@ from appliance.api.values import (
     RefreshKind,
     Right,
     StatusChange,
+    WakeReport,
 )
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
@@ -124,6 +126,18 @@ class InlineHandle:
     async def drop_address(self, address: str, interface: str) -> None:
         self._need(Right.ADDRESSES)
         self._backend.drop_address(address, interface)
+
+    async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
+        self._need(Right.LAN)
+        return await self._backend.wake(mac, interface, via)
+
+    async def neighbours(self) -> tuple[Neighbour, ...]:
+        self._need(Right.LAN)
+        return self._backend.neighbours()
+
+    async def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        self._need(Right.LAN)
+        return self._backend.join_group(interface, group, port)
 
     async def examine(self) -> tuple[Finding, ...]:
         self._need(Right.STATUS)

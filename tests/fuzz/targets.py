@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import control_targets, local_targets, native_targets, relay_targets, udp_targets
+from tests.fuzz import control_targets, lan_targets, local_targets, native_targets, relay_targets, udp_targets
 from tests.fuzz.corpus import findings
 from tests.fuzz.runner import Target
 
@@ -12,6 +12,7 @@ _ALL = (
     *local_targets.TARGETS,
     *native_targets.TARGETS,
     *relay_targets.TARGETS,
+    *lan_targets.TARGETS,
 )
 
 TARGETS: dict[str, Target] = {

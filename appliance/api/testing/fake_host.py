@@ -21,6 +21,7 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
@@ -28,6 +29,7 @@ from appliance.api.values import (
     RefreshKind,
     StatusChange,
     Transport,
+    WakeReport,
 )
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
@@ -62,6 +64,12 @@ class FakeHost:
         self.findings: tuple[Finding, ...] = ()
         self.held: dict[str, str] = {}
         """Interfaces of the addresses that the plugin holds, whatever time it gave."""
+        self.woken: list[tuple[str, str, str]] = []
+        """Hardware address, interface and gateway of each host that the plugin had woken."""
+        self.known_neighbours: tuple[Neighbour, ...] = ()
+        self.refuse_wake: Exception | None = None
+        self.groups: list[tuple[str, str, int]] = []
+        """Interface, group and port of each that the plugin joined; its sockets are real, on 127.0.0.1."""
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
@@ -158,6 +166,22 @@ class FakeHost:
 
     async def drop_address(self, address: str, interface: str) -> None:
         self.held.pop(address, None)
+
+    async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
+        if self.refuse_wake is not None:
+            raise self.refuse_wake
+        self.woken.append((mac, interface, via))
+        return WakeReport(sent=(interface or "lan0",))
+
+    async def neighbours(self) -> tuple[Neighbour, ...]:
+        return self.known_neighbours
+
+    async def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        self.groups.append((interface, group, port))
+        member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        member.bind(("127.0.0.1", 0))
+        member.setblocking(False)
+        return member
 
     async def examine(self) -> tuple[Finding, ...]:
         return self.findings

@@ -27,7 +27,7 @@ LOCAL_METHODS = frozenset(
     }
 )
 """Methods of the handle that the plugin's own process answers."""
-SOCKET_METHODS = frozenset({"listen"})
+SOCKET_METHODS = frozenset({"listen", "join_group"})
 """Methods that answer with a descriptor."""
 _OWN_WAY = frozenset({"appliance_configure", "appliance_start"})
 """Hooks whose arguments or results stay on one side of the border."""

@@ -19,12 +19,14 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
     PluginPanel,
     RefreshKind,
     StatusChange,
+    WakeReport,
 )
 from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
@@ -70,6 +72,19 @@ class RemoteHandle:
 
     async def drop_address(self, address: str, interface: str) -> None:
         await self._ask("drop_address", address, interface)
+
+    async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
+        found: WakeReport = await self._ask("wake", mac, interface, via)
+        return found
+
+    async def neighbours(self) -> tuple[Neighbour, ...]:
+        found: tuple[Neighbour, ...] = await self._ask("neighbours")
+        return found
+
+    async def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        member = socket.socket(fileno=await self._ask("join_group", interface, group, port))
+        member.setblocking(False)
+        return member
 
     async def examine(self) -> tuple[Finding, ...]:
         found: tuple[Finding, ...] = await self._ask("examine")

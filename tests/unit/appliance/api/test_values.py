@@ -30,6 +30,7 @@ from appliance.api.values import (
     ListenScope,
     Metric,
     MetricKind,
+    Neighbour,
     NetmapChange,
     NetmapSnapshot,
     NodeInfo,
@@ -54,6 +55,7 @@ from appliance.api.values import (
     StatusChange,
     TrafficShape,
     Transport,
+    WakeReport,
 )
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
@@ -111,6 +113,8 @@ EXAMPLES = (
     NetmapSnapshot(NODE, (NODE,), "net.example", DNS),
     NetmapChange(True, NODE, (NODE,), ("n2",), DNS),
     AttachedPrefix("192.168.1.0/24", "eth0", "192.168.1.1"),
+    Neighbour("192.168.1.9", "00:1a:2b:3c:4d:5e", "eth0"),
+    WakeReport(("eth0",), ("eth1: no link",)),
     OfferedRoute("10.0.0.0/8", "n2"),
     REFUSED,
     RouteSelection(("10.0.0.0/8",), (REFUSED,), ("10.1.0.0/16",)),

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from appliance.daemon.firewall_desk import FirewallDesk
-from appliance.daemon.queries import NoSuchPeerError, NotConnectedError
+from appliance.daemon.peer_lookup import NoSuchPeerError, NotConnectedError
 from appliance.localapi.firewall_schema import FirewallQuery, FirewallVerdict
 from appliance.netmap.store import NetmapStore
 from appliance.proto.control import messages as wire

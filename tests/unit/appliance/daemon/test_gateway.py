@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from appliance.daemon.queries import NoSuchPeerError, NotConnectedError
+from appliance.daemon.peer_lookup import NoSuchPeerError, NotConnectedError
 from appliance.localapi.schema import PingRequest, PrefsPatch, UpRequest
 from appliance.netmap.errors import BadControlUrl
 from appliance.types.errors import ConfigError

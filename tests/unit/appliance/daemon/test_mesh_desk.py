@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.daemon.mesh_desk import DialError, MeshDesk
-from appliance.daemon.queries import NoSuchPeerError, NotConnectedError
+from appliance.daemon.peer_lookup import NoSuchPeerError, NotConnectedError
 from appliance.drivers.sockets import open_socket
 from appliance.localapi.mesh_schema import DialRequest, ListenRequest
 from appliance.netmap.store import NetmapStore

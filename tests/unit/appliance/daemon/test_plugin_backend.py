@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from appliance.api.values import ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
+from appliance.api.values import CommandReply, ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import Lan
 from appliance.daemon.plugin_backend import PluginBackend
@@ -18,7 +18,7 @@ from appliance.localapi.schema import Health, Path, PeerStatus, PrefsPatch, Pref
 from appliance.ports.clock import VirtualClock
 from appliance.ports.events import EventBus
 from appliance.ports.randomness import SeededRandomness
-from appliance.types.errors import ApplianceError, Severity
+from appliance.types.errors import ApplianceError, ConfigError, Severity
 from appliance.types.events import BackendState, PathKind
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import NodePublicKey
@@ -78,6 +78,39 @@ async def test_ok__button_sets_what_the_panel_says(backend: PluginBackend) -> No
     for wrong in (("subnet_router", "Stop"), ("other", "Use")):
         with pytest.raises(ApplianceError, match="no button"):
             await backend.act(*wrong)
+
+
+async def test_ok__button_that_runs_a_command(backend: PluginBackend) -> None:
+    gateway = backend.gateway = MemoryBackend(STATUS, view())
+    ran: list[tuple[str, str, tuple[str, ...]]] = []
+
+    async def panels() -> tuple[PluginPanel, ...]:
+        return (PluginPanel("wake_on_lan", Panel("t", actions=(PanelAction("Wake nas", command=("wake", "nas")),))),)
+
+    async def run(plugin: str, command: str, arguments: tuple[str, ...]) -> CommandReply:
+        ran.append((plugin, command, arguments))
+        return CommandReply("too many wishes wait", ok=len(ran) == 1)
+
+    with pytest.raises(ApplianceError, match="starting"):
+        await backend.run_command("wake_on_lan", "wake", ())
+    backend.all_panels, backend.run_command = panels, run
+    await backend.act("wake_on_lan", "Wake nas")
+    assert ran == [("wake_on_lan", "wake", ("nas",))]
+    assert gateway.asked == [], "no setting is on trial"
+    with pytest.raises(ApplianceError, match="too many wishes"):
+        await backend.act("wake_on_lan", "Wake nas")
+
+
+async def test_fail__group_that_is_not_of_one_network(backend: PluginBackend) -> None:
+    backend._links = SimpleNamespace(lans=lambda: (Lan("lan0", "192.168.10.0/24", "192.168.10.1"),))  # type: ignore[assignment]  # enough of it
+    with pytest.raises(ConfigError, match="no network") as caught:
+        backend.join_group("waypost0", "224.0.0.251", 5353)
+    assert caught.value.mend == "attached are: lan0"
+    for group in ("239.255.255.250", "ff05::2", "192.0.2.1", "x"):
+        with pytest.raises(ConfigError, match="no group of one network"):
+            backend.join_group("lan0", group, 5353)
+    with pytest.raises(ApplianceError, match="starting"):
+        await backend.wake("00:1a:2b:3c:4d:5e", "", "")
 
 
 def test_fail__before_the_gateway_stands(backend: PluginBackend) -> None:

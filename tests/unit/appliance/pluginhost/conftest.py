@@ -24,11 +24,13 @@ from appliance.api.values import (
     JsonValue,
     ListenPlace,
     LogLevel,
+    Neighbour,
     NetmapSnapshot,
     NodeInfo,
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    WakeReport,
 )
 from appliance.ports.kernel_relay import KernelRelay, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
@@ -101,6 +103,17 @@ class MemoryBackend:
 
     def drop_address(self, address: str, interface: str) -> None:
         self.lines.append((interface, f"drop {address}"))
+
+    async def wake(self, mac: str, interface: str, via: str) -> WakeReport:
+        self.lines.append((interface, f"wake {mac} at {via or 'home'}"))
+        return WakeReport((interface,))
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        return (Neighbour("192.168.1.9", "00:1a:2b:3c:4d:5e", "eth1"),)
+
+    def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        self.lines.append((interface, f"join {group}"))
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     async def examine(self) -> tuple[Finding, ...]:
         return (Finding("clock", "ok", "kept"),)

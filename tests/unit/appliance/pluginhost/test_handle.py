@@ -46,6 +46,14 @@ async def test_ok__outside_the_mesh(backend) -> None:
     assert backend.lines[-1] == ("router", "open waypost-x")
 
 
+async def test_ok__on_the_lan(backend) -> None:
+    handle = InlineHandle("reflector", backend, dict, (Right.LAN,))
+    assert (await handle.wake("00:1a:2b:3c:4d:5e", "eth1", "gateway-b")).sent == ("eth1",)
+    assert [each.address for each in await handle.neighbours()] == ["192.168.1.9"]
+    (await handle.join_group("eth1", "224.0.0.251", 5353)).close()
+    assert backend.lines == [("eth1", "wake 00:1a:2b:3c:4d:5e at gateway-b"), ("eth1", "join 224.0.0.251")]
+
+
 METHODS = [
     "listen",
     "status",
@@ -58,6 +66,9 @@ METHODS = [
     "relay_in_kernel",
     "hold_address",
     "drop_address",
+    "wake",
+    "neighbours",
+    "join_group",
     "examine",
     "set_resolver",
     "report_answer",
@@ -72,6 +83,7 @@ async def test_fail__method_without_its_right(backend, method: str) -> None:
     given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
     given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
     given |= {"open_udp": (0,), "relay_in_kernel": (41642,)}
+    given |= {"wake": ("00:1a:2b:3c:4d:5e",), "join_group": ("eth0", "224.0.0.251", 5353)}
     given |= {"set_resolver": (ResolverWish(),), "wait_answers": (0,), "report_answer": (DnsAnswer("a.example"),)}
     given |= {"open_device": (PacketDevice("waypost-x"),)}
     arguments = given.get(method, ())

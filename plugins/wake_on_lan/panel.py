@@ -1,0 +1,29 @@
+"""Pure: the plugin's state as a panel of the status page. A button wakes its host."""
+
+from __future__ import annotations
+
+from appliance.api import Panel, PanelAction, PanelRow
+from plugins.wake_on_lan.rules import Target
+from plugins.wake_on_lan.state import Outcome, WakeState
+
+SHOWN = 50
+
+
+def panel(state: WakeState) -> Panel | None:
+    """None while no host is set: most sites wake nobody."""
+    if not state.hosts:
+        return None
+    hosts = [state.hosts[name] for name in sorted(state.hosts)][:SHOWN]
+    rows = tuple(_row(each, state.last.get(each.name)) for each in hosts)
+    actions = tuple(PanelAction(f"Wake {each.name}", command=("wake", each.name)) for each in hosts)
+    return Panel("Wake-on-LAN", rows=rows, actions=actions)
+
+
+def _row(target: Target, outcome: Outcome | None) -> PanelRow:
+    place = f"{target.mac} at {target.via}" if target.via else target.mac
+    if outcome is None:
+        return PanelRow(target.name, place)
+    at = f"{outcome.at:%Y-%m-%d %H:%M} UTC"
+    if outcome.error:
+        return PanelRow(target.name, place, f"{at}: {outcome.error}", bad=True)
+    return PanelRow(target.name, place, f"{at}: called on {', '.join(outcome.sent)}")
