@@ -34,7 +34,7 @@ def engine_path(peer: PeerPaths, now: float) -> PeerPath:
         return PeerPath(relay=True) if relay else PARKED
     if peer.best.socket:
         return PeerPath(relay=True)  # the driver sends by the side socket
-    return PeerPath(peer.best.addr_port, relay and not peer.sure(now), peer.best.vni)
+    return PeerPath(peer.best.addr_port, relay and not peer.belief.sure(now), peer.best.vni)
 
 
 def path_kind(peer: PeerPaths, now: float) -> PathKind:
@@ -86,7 +86,7 @@ def path_status(peer: PeerPaths, now: float) -> PathStatus:
         region=peer.relay_region or None,
         latency_s=_latency(peer, kind),
         derp_latency_s=peer.derp_latency_s,
-        trusted_for_s=max(0.0, peer.trust_until - now) if peer.best is not None else 0.0,
+        trusted_for_s=max(0.0, peer.belief.trust_until - now) if peer.best is not None else 0.0,
         candidates=candidates,
         why="its login has expired"
         if peer.node.expired

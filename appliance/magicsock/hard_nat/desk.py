@@ -108,7 +108,7 @@ class HardNatDesk:
         best = peer.best
         if best is None or not best.socket:
             return None
-        return SideRoute(best.socket, best.addr_port, bool(peer.relay_region) and not peer.sure(now))
+        return SideRoute(best.socket, best.addr_port, bool(peer.relay_region) and not peer.belief.sure(now))
 
     # Events
 
@@ -183,8 +183,8 @@ class HardNatDesk:
             return
         if not peer.settled(now):
             peer.probe(source, now, socket)
-        elif used and used != socket and now - used_at > FOLLOW_S and peer.best is not None:
-            peer.best = replace(peer.best, socket=socket)
+        elif used and used != socket and now - used_at > FOLLOW_S:
+            peer.use_socket(socket)
 
     def receive(self, peer: PeerPaths, message: HardNat, now: float) -> None:
         """The peer's word, authenticated."""

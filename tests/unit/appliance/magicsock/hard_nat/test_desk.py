@@ -103,7 +103,7 @@ def test_ok__route_by_a_side_socket(story):
     a, b = story.nodes
     peer = a.machine._peers.get(b.key)
     assert a.machine.side_route(b.key, story.world.now) is None
-    peer._set_best(ProvenPath(PUBLIC, 0.02, socket=5))
+    peer.belief.set(ProvenPath(PUBLIC, 0.02, socket=5))
     assert a.machine.side_route(b.key, story.world.now) == SideRoute(5, PUBLIC, True), "not trusted yet: mirrored"
 
 
@@ -112,8 +112,8 @@ def test_ok__the_way_that_the_peer_uses_is_taken(story):
     desk, now = a.machine.hard_nat, story.world.now
     peer = a.machine._peers.get(b.key)
     desk.shelf.opened(b.key, [SideSocket(5, 50005), SideSocket(6, 50006)])
-    peer._set_best(ProvenPath(PUBLIC, 0.02, socket=5))
-    peer.trust_until = now + 100
+    peer.belief.set(ProvenPath(PUBLIC, 0.02, socket=5))
+    peer.belief.trust_until = now + 100
     desk.pinged(peer, PUBLIC, 5, now)
     desk.pinged(peer, PUBLIC, 6, now + 1)
     assert peer.best.socket == 5, "heartbeats come by ours"
