@@ -79,6 +79,8 @@ def explanation(reply: PingReply) -> list[str]:
         lines.append(reasons.why)
     if reasons.relay_latency_s:
         lines.append(f"through DERP it takes {reasons.relay_latency_s * 1000:.1f} ms")
+    if reasons.survives_s is not None:
+        lines.append(_survives_words(reasons.survives_s))
     width = max((len(candidate.endpoint) for candidate in reasons.candidates), default=0)
     return lines + [_candidate_line(candidate, width) for candidate in reasons.candidates]
 
@@ -87,8 +89,13 @@ def _candidate_line(candidate: PathCandidate, width: int) -> str:
     mark = "*" if candidate.in_use else " "
     latency = f"{candidate.latency_s * 1000:.1f} ms" if candidate.latency_s else "-"
     loss = f", {candidate.loss:.0%} lost" if candidate.loss else ""
+    loss += "" if candidate.mtu is None else f", MTU {candidate.mtu or 'under 1280'}"
     known = f" (from {', '.join(candidate.sources)})" if candidate.sources else ""
     return f"{mark} {candidate.endpoint:<{width}}  {latency:>9}{loss}  {candidate.why}{known}"
+
+
+def _survives_words(seconds: float) -> str:
+    return f"idle, the path survives {seconds:.0f} s of silence" if seconds else "idle, the path dies within 10 s"
 
 
 def _line(reply: PingReply) -> str:

@@ -143,6 +143,8 @@ class PathsSection:
     `uplinks`: two or more interfaces that lead to the Internet, the preferred first; measured, and the better one used
     for the mesh. `uplink_policy`: `order` takes the first that works, `fastest` that with the least latency.
     `hard_nat_sockets`: sockets that an attempt to cross a NAT with changing ports may open, 0: none is made.
+    `path_mtu`: find out how large packets may be on a path. `idle_paths`: keep direct paths for a while after their
+    traffic, with as few packets as the NATs allow. Both `auto`: where control says so.
     """
 
     port_mapping: str = _checked("auto", _one_of("auto", "off", "pcp", "nat-pmp", "upnp"))
@@ -150,6 +152,8 @@ class PathsSection:
     uplinks: tuple[str, ...] = _checked((), _uplinks_problem)
     uplink_policy: str = _checked("order", _one_of("order", "fastest"))
     hard_nat_sockets: int = _checked(256, _between(0, 512))
+    path_mtu: str = _checked("auto", _one_of("auto", "on", "off"))
+    idle_paths: str = _checked("auto", _one_of("auto", "on", "off"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import structlog
 from appliance.api.values import AttachedPrefix, FirewallPart, NetmapChange, RefreshKind, RouteSelection
 from appliance.daemon.overlay import OverlayPeers, routing_changed
 from appliance.daemon.parts import Core
+from appliance.daemon.path_probes import ProbeDesk
 from appliance.daemon.relay_desk import RelayDesk
 from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
@@ -68,6 +69,7 @@ class ChangeApplier:
         self._devices = devices
         self._overlay = OverlayPeers(core.magicsock.disco_key_of)
         self._relays = RelayDesk(core.magicsock, situation, plugins.hooks.relay_request)
+        self._probes = ProbeDesk(core.magicsock, core.config.paths)
         self._diffs: deque[NetmapDiff] = deque()
         self._refresh: set[RefreshKind] = set()
         self._repairs: set[bool] = set()
@@ -154,6 +156,7 @@ class ChangeApplier:
             await self._core.engine.apply(EngineDiff(replace=True))
             self._core.magicsock.apply(NetmapDiff(full=True))
             self._relays.clear()
+            self._probes.apply(None)
             self._core.magicsock.set_derp_map(DerpMap())
             self._core.magicsock.set_private_key(None)
             self._plugins.netmap_changed(NetmapChange(full=True))
@@ -191,6 +194,8 @@ class ChangeApplier:
         await self._core.engine.apply(self._overlay.apply(diff))
         self._core.magicsock.apply(diff, view.self_node if diff.self_changed or diff.full else None)
         self._relays.apply(diff)
+        if diff.full or diff.self_changed:
+            self._probes.apply(view.self_node)
         self._plugins.netmap_changed(snapshots.change(diff, view.self_node, view.users, view.dns))
         return routing_changed(diff)
 

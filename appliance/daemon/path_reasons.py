@@ -15,6 +15,7 @@ def reasons_of(status: PathStatus) -> PathReasons:
     return PathReasons(
         why=status.why,
         relay_latency_s=status.derp_latency_s or 0.0,
+        survives_s=status.survives_s,
         candidates=tuple(_shown(candidate) for candidate in ordered),
     )
 
@@ -31,5 +32,6 @@ def _shown(candidate: CandidateStatus) -> PathCandidate:
         in_use=candidate.best,
         latency_s=candidate.latency_s or 0.0,
         loss=candidate.loss,
+        mtu=candidate.mtu,
         why=candidate.why,
     )

@@ -16,7 +16,7 @@ from appliance.daemon.parts import Core
 from appliance.daemon.path_reasons import reasons_of
 from appliance.daemon.peer_lookup import NotConnectedError, find_peer
 from appliance.daemon.peer_pings import EchoFailedError
-from appliance.daemon.status import netcheck_report, path_of, plain_netmap
+from appliance.daemon.status import current_path, netcheck_report, path_of, plain_netmap
 from appliance.localapi.schema import NetcheckReport, PingReply, PingRequest, VersionReply
 from appliance.magicsock.errors import PingTimeoutError
 from appliance.netmap.store import NetmapView
@@ -57,7 +57,7 @@ class Queries:
         status = self._core.magicsock.status(node.key) if request.explain else None
         if status is None:
             return reply
-        current = path_of(view.derp_map, status.kind, status.endpoint, status.region, status.latency_s)
+        current = current_path(view.derp_map, status)
         return msgspec.structs.replace(reply, reasons=reasons_of(status), current=current)
 
     async def _ping(self, view: NetmapView, node: Node, request: PingRequest) -> PingReply:

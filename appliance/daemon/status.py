@@ -30,6 +30,7 @@ from appliance.localapi.schema import (
     UplinkStatus,
 )
 from appliance.magicsock.netcheck.report import Report
+from appliance.magicsock.status import PathStatus
 from appliance.netmap.client import ControlClient
 from appliance.netmap.store import NetmapView
 from appliance.pluginhost.host import PluginHost
@@ -164,7 +165,7 @@ class StatusBuilder:
             tags=node.tags,
             online=node.online,
             last_seen=node.last_seen,
-            path=path_of(view.derp_map, path.kind, path.endpoint, path.region, path.latency_s) if path else Path(),
+            path=current_path(view.derp_map, path) if path else Path(),
             home_region=region_code(view.derp_map, node.home_derp),
             tx_bytes=numbers.tx_bytes,
             rx_bytes=numbers.rx_bytes,
@@ -209,6 +210,12 @@ def waiting_text(client: ControlClient, control_url: str, saved: SavedState | No
 def summary_line(state: BackendState, waiting: str, view: NetmapView | None) -> str:
     """One line about all."""
     return f"{state}: {waiting}" if waiting else f"{state}, {len(view.peers) if view is not None else 0} peers"
+
+
+def current_path(derp_map: DerpMap, status: PathStatus) -> Path:
+    """Where the peer's packets go now, in the words of the local API."""
+    path = path_of(derp_map, status.kind, status.endpoint, status.region, status.latency_s)
+    return msgspec.structs.replace(path, mtu=status.mtu)
 
 
 def path_of(derp_map: DerpMap, kind: Any, endpoint: object, region: RegionId | None, latency_s: float | None) -> Path:

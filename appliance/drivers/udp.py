@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 
-from appliance.ports.packets import Segments
+from appliance.ports.packets import Buffer, Segments
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
 
@@ -27,6 +27,10 @@ _MAX_DATAGRAM = 65535
 _MAX_SEGMENTED = 65000
 _MAX_SEGMENTS = 64
 _SMALL = 8192
+_MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER (ip(7), ipv6(7))."""
+_PMTUDISC_PROBE = 3
+"""Don't fragment, and do not heed what the kernel learned of the way: the way is being measured."""
 _CONTROL_BYTES = socket.CMSG_SPACE(4)
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 
@@ -93,6 +97,15 @@ class LinuxUdpPort:
         step = batch.size * max(1, min(_MAX_SEGMENTS, _MAX_SEGMENTED // batch.size))
         for start in range(0, len(view), step):
             self._send_many(view[start : start + step], batch.size, to)
+
+    def send_whole(self, to: AddrPort, packet: Buffer) -> None:
+        level, option = _MTU_DISCOVER[self._socket.family]
+        usual = self._socket.getsockopt(level, option)
+        self._socket.setsockopt(level, option, _PMTUDISC_PROBE)
+        try:
+            self._send_one(memoryview(packet), to)
+        finally:
+            self._socket.setsockopt(level, option, usual)
 
     def _send_many(self, view: memoryview, size: int, to: AddrPort) -> None:
         if self._segmenting and len(view) > size:

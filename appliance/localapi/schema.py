@@ -45,18 +45,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
-    """How packets reach a peer. `endpoint` ip:port of a direct path; `region` of a relayed one; latency 0 = unknown."""
+    """How packets reach a peer. `endpoint` ip:port of a direct path; `region` of a relayed one; latency 0 = unknown.
+
+    `mtu`: the largest IP packet known to pass on a direct path, None = not measured.
+    """
 
     kind: PathKind = PathKind.NONE
     endpoint: str = ""
     region: str = ""
     latency_s: float = 0.0
+    mtu: int | None = None
 
 
 class PathCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """One address of a peer. `sources`: where it was learned. Latency of the last answer, 0 = none yet.
 
-    `loss`: share of pings lost, None while unknown. `why`: why it is used or not.
+    `loss`: share of pings lost, None while unknown. `mtu`: the largest IP packet known to pass, 0 = not even one of
+    1280 bytes, None = not measured. `why`: why it is used or not.
     """
 
     endpoint: str
@@ -64,14 +69,19 @@ class PathCandidate(msgspec.Struct, frozen=True, kw_only=True):
     in_use: bool = False
     latency_s: float = 0.0
     loss: float | None = None
+    mtu: int | None = None
     why: str = ""
 
 
 class PathReasons(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a peer's path is the one it is. `relay_latency_s` through DERP where it was measured, 0 = unknown."""
+    """Why a peer's path is the one it is. `relay_latency_s` through DERP where it was measured, 0 = unknown.
+
+    `survives_s`: silence that the direct path is known to survive, 0 = less than ten seconds, None = not measured.
+    """
 
     why: str = ""
     relay_latency_s: float = 0.0
+    survives_s: float | None = None
     candidates: tuple[PathCandidate, ...] = ()
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from appliance.magicsock.loss import LossRecord
-from appliance.magicsock.scoring import PRIVATE_V4, PRIVATE_V6, ProvenPath
+from appliance.magicsock.path_mtu import PathMtu
+from appliance.magicsock.scoring import DEFAULT_WIRE_MTU, PRIVATE_V4, PRIVATE_V6, ProvenPath
 from appliance.magicsock.timing import (
     HEARTBEAT_INTERVAL,
     MAX_CANDIDATES,
@@ -50,6 +51,7 @@ class Candidate:
     call_me_maybe_at: float = NEVER
     pongs: deque[PongRecord] = field(default_factory=lambda: deque(maxlen=MAX_PONGS))
     loss: LossRecord = field(default_factory=LossRecord)
+    mtu: PathMtu = field(default_factory=PathMtu)
 
     def deletable(self, now: float) -> bool:
         """Not from call-me-maybe, and gone from the netmap or learned from a ping too long ago."""
@@ -66,13 +68,15 @@ class Candidate:
         self.last_ping_back = NEVER
         self.pongs.clear()
         self.loss.clear()
+        self.mtu.clear()
 
     def measured(self, latency_s: float, best: ProvenPath | None, socket: int = 0) -> ProvenPath:
         """The path that a pong proved. While its own loss is unknown it is taken to lose like the path in use."""
         loss = self.loss.share
         if loss is None:
             loss = best.loss if best is not None else 0.0
-        return ProvenPath(self.addr_port, latency_s, loss=loss, socket=socket)
+        wire_mtu = max(self.mtu.known or 0, DEFAULT_WIRE_MTU)
+        return ProvenPath(self.addr_port, latency_s, wire_mtu, loss=loss, socket=socket)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class PathContext:
     """Shared by every `PeerPaths`. `generation` counts major link changes: what was proven before is void.
 
     `path_left`: a proven path died since the owner looked; our own network may have changed unnoticed.
+    `asks_sizes`: whether the size of packets that pass is asked for; `keeps_idle`: whether idle paths are kept (3.10).
     `side_pings`: (peer, source, side socket) of pings that came aside; `hard_nat_words`: what peers said of hard NATs.
     """
 
@@ -32,6 +33,8 @@ class PathContext:
         self.proven: dict[AddrPort, NodePublicKey] = {}
         self.call_me_maybe_wanted: list[NodePublicKey] = []
         self.path_left = False
+        self.asks_sizes = False
+        self.keeps_idle = False
         self.side_pings: list[tuple[NodePublicKey, AddrPort, int]] = []
         self.hard_nat_words: list[tuple[NodePublicKey, HardNat]] = []
         self._overlay: Counter[Address] = Counter()

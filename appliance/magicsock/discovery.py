@@ -101,6 +101,14 @@ class Discovery:
         counted = path.direct and self.candidates.answers(path.addr_port, now)
         self.pings.send(self.node, SentPing(b"", path.addr_port, now, token, path.vni, counted, path.socket))
 
+    def ask_sizes(self, path: ProvenPath, now: float) -> None:
+        """Padded pings that show how large packets may be, when it is time for them (3.10)."""
+        candidate = self.candidates.get(path.addr_port)
+        if not self._context.asks_sizes or not path.direct or path.socket or candidate is None:
+            return
+        for size in candidate.mtu.due(now):
+            self.pings.send(self.node, SentPing(b"", path.addr_port, now, size=size))
+
     def probe(self, to: AddrPort, now: float, socket: int = 0) -> None:
         """Ping a guessed address, or from a side socket (hard NATs, 4.3)."""
         if self.usable and self._context.acceptable(to):

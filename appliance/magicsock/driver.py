@@ -216,6 +216,9 @@ class Driver:
             self._underlay.send_datagrams(batch)
 
     def _send_datagram(self, action: SendDatagram) -> None:
+        if action.whole and not action.socket:
+            self._underlay.send_whole(action.to, action.data)
+            return
         if not action.socket:
             self._datagrams.append((action.to, action.data))
             return

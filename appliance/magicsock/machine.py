@@ -115,6 +115,10 @@ class Magicsock:
         self.locator.restun(now)
         self._settle(now)
 
+    def set_probes(self, *, sizes: bool, lifetimes: bool) -> None:
+        """Which optional measurements are made (3.10): how large packets may be, how long an idle path lives."""
+        self._context.asks_sizes, self._context.keeps_idle = sizes, lifetimes
+
     def set_relays(self, servers: frozenset[NodePublicKey], *, enabled: bool, now: float) -> None:
         """Peers that the policy lets us use as relays; `enabled` False: none may be used, whoever offers one."""
         self._relays.servers, self._relays.enabled = servers, enabled

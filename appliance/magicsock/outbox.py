@@ -18,11 +18,12 @@ from appliance.types.netmap import Node
 
 @dataclass(frozen=True, slots=True)
 class SendDatagram:
-    """From the WireGuard port, or from the side socket of that number."""
+    """From the WireGuard port, or from the side socket of that number. `whole`: nobody on the way may fragment it."""
 
     to: AddrPort
     data: bytes
     socket: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,13 @@ class Outbox:
     def emit(self, action: Action) -> None:
         self._actions.append(action)
 
-    def disco(self, to: AddrPort, peer: DiscoPublicKey, message: Message, socket: int = 0) -> None:
+    def disco(
+        self, to: AddrPort, peer: DiscoPublicKey, message: Message, socket: int = 0, *, whole: bool = False
+    ) -> None:
         """Seal and send by UDP. A peer whose disco key is of low order gets nothing."""
         data = self._seal(peer, message)
         if data is not None:
-            self.emit(SendDatagram(to, data, socket))
+            self.emit(SendDatagram(to, data, socket, whole))
 
     def disco_via(
         self, to: AddrPort, vni: int, peer: DiscoPublicKey, message: Message, *, control: bool = False

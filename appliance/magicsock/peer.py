@@ -1,6 +1,6 @@
 """Path finding toward one peer: which address its packets take (magicsock-disco spec 3.1 to 3.9).
 
-It joins what is looked for (`discovery`) with what is proven (`belief`), on the events of engine, netmap, disco and time.
+It joins what is looked for (`discovery`) with what is proven (`belief`), on the events of engine, netmap, disco, time.
 
 No IO and no clock: `now` is monotonic seconds. Actions go to the outbox of the shared context. Beyond the spec: a
 path that goes silent under traffic is probed quickly and left after three misses (design 4), and a ping from a
@@ -15,6 +15,7 @@ from appliance.magicsock.belief import Belief
 from appliance.magicsock.candidates import NEVER, CandidateTable, PongRecord
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.discovery import NO_REGION, Discovery
+from appliance.magicsock.idle_path import Idle, IdlePath
 from appliance.magicsock.outbox import PingAnswered, Publish, SetPath
 from appliance.magicsock.scoring import ProvenPath
 from appliance.magicsock.timing import (
@@ -48,6 +49,7 @@ class PeerPaths:
         self._discovery = Discovery(node, context, self.belief)
         self._last_active = NEVER
         self._heartbeat_at: float | None = None
+        self.idle = IdlePath()
         self._pushed: PeerPath = PARKED
         self._told = PathChanged(node.key, PathKind.NONE)
         self._discovery.take_netmap_endpoints(now)
@@ -124,6 +126,7 @@ class PeerPaths:
     def _forget_proofs(self) -> None:
         self._generation = self._context.generation
         self.belief.set(None)
+        self.idle.forget()
         self._discovery.forget()
 
     def remove(self) -> None:
@@ -140,6 +143,7 @@ class PeerPaths:
     def _activate(self, now: float) -> None:
         woken = not self.active(now)
         self._last_active = now
+        self.idle.stop()
         if not self.usable:
             return
         if self._generation != self._context.generation:
@@ -209,6 +213,7 @@ class PeerPaths:
         self._push(now)
         if self.best is not None and self.trusted(now):
             self._discovery.ping_path(self.best, now, token)
+            self._discovery.ask_sizes(self.best, now)
         else:
             self._discovery.ping_everything(token, now)
 
@@ -236,6 +241,8 @@ class PeerPaths:
         if candidate is None:
             return
         candidate.last_got_ping = now
+        if self.belief.is_direct(source):
+            self.idle.heard(now)
         wants = self.active(now) and (not self.settled(now) or self.belief.doubt.running)
         if wants and now - candidate.last_ping_back >= PING_BACK_INTERVAL - _EPSILON:
             candidate.last_ping_back = now
@@ -267,7 +274,9 @@ class PeerPaths:
             self._proven(ProvenPath(sent.to, latency, vni=sent.vni), now)
             return True
         candidate = self._discovery.learn(sent.to, now) if sent.probe else self.candidates.get(sent.to)
-        if candidate is not None:
+        if candidate is not None and sent.size:
+            candidate.mtu.answered(sent.size)
+        elif candidate is not None:
             candidate.pongs.append(PongRecord(latency, now, pong.source))
             if sent.counted:
                 candidate.loss.note(True)
@@ -278,6 +287,7 @@ class PeerPaths:
         if self.belief.prove(path, now):
             if path.direct:
                 self._discovery.search.stop()
+                self.idle.answered(now)
             self._push(now)
 
     def relay_proven(self, path: ProvenPath, now: float, *, same_relay: bool) -> bool:
@@ -329,7 +339,7 @@ class PeerPaths:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` has work, None = never."""
-        deadlines = [self._discovery.pings.next_timeout()]
+        deadlines = [self._discovery.pings.next_timeout(), self.idle.next_at]
         if self._pushed != PARKED or self._heartbeat_at is not None:
             deadlines += [self._heartbeat_at, self.belief.answer_due, self.belief.doubt.next_at]
             deadlines += [self._discovery.search.next_at, self._discovery.survey.next_at]
@@ -343,6 +353,7 @@ class PeerPaths:
         self._expire_pings(now)
         if not self.active(now):
             self._park(now)
+            self._keep_idle(now)
             return
         if self.belief.answer_overdue(now):
             self._raise_doubt(now)
@@ -363,7 +374,7 @@ class PeerPaths:
         for ping in self._discovery.pings.expire(now):
             if ping.counted:
                 self.candidates.note_lost(ping.to)
-            if self.best is None or self.trusted(now):
+            if self.best is None or self.trusted(now) or ping.size:
                 continue
             if (ping.to, ping.vni) == (self.best.addr_port, self.best.vni):
                 self.belief.set(None)
@@ -375,6 +386,27 @@ class PeerPaths:
         self.belief.rest()
         self._push(now)
 
+    def _keep_idle(self, now: float) -> None:
+        """Unless it is our part to keep the direct path that the session leaves behind (3.10)."""
+        if self.best is None:
+            self.idle.stop()
+            return
+        if self._keeps_idle and self.settled(now) and not self.best.socket:
+            self.idle.begin(self.best.addr_port, self.belief.proven_at, now)
+        match self.idle.step(now):
+            case Idle.PING:
+                self._discovery.ping_path(self.best, now)
+            case Idle.DEAD:
+                self._outbox.count("idle_path_died")
+                self.belief.set(None)
+                self._push(now)
+
+    @property
+    def _keeps_idle(self) -> bool:
+        """One of the two does it, the one with the lower disco key."""
+        theirs = self.node.disco_key
+        return self._context.keeps_idle and theirs is not None and self._outbox.keys.public < theirs
+
     def _heartbeat(self, now: float) -> None:
         self._heartbeat_at = now + HEARTBEAT_INTERVAL
         if self.best is not None:
@@ -382,3 +414,4 @@ class PeerPaths:
             self.belief.expect_answer(now)
         if self.settled(now) and self.best is not None:
             self._discovery.look_for_better(self.best, now)
+            self._discovery.ask_sizes(self.best, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from appliance.magicsock.context import PathContext
+from appliance.magicsock.path_mtu import padding_of
 from appliance.magicsock.timing import MAX_SENT_PINGS, PING_TIMEOUT
 from appliance.proto.disco import Ping
 from appliance.types.addresses import AddrPort
@@ -18,7 +19,7 @@ class SentPing:
     """`to` None: by DERP; `vni`: through the peer relay at `to`. `token` names the person's request that it serves.
 
     `counted`: its loss says something. `socket`: the side socket that it left by, 0 = the main one. `probe`: sent to a
-    guessed address.
+    guessed address. `size`: of the IP packet that it was padded to, which nobody may fragment; 0 = not padded.
     """
 
     tx_id: bytes
@@ -29,6 +30,7 @@ class SentPing:
     counted: bool = False
     socket: int = 0
     probe: bool = False
+    size: int = 0
 
 
 class Pings:
@@ -42,9 +44,9 @@ class Pings:
         """By UDP; with `vni` through the peer relay there. The transaction id is chosen here."""
         if node.disco_key is None or self._context.node_key is None or ping.to is None:
             return
-        message = self._note(ping)
+        message = self._note(ping, padding_of(ping.size, ping.to) if ping.size else 0)
         if ping.vni is None:
-            self._context.outbox.disco(ping.to, node.disco_key, message, ping.socket)
+            self._context.outbox.disco(ping.to, node.disco_key, message, ping.socket, whole=bool(ping.size))
         else:
             self._context.outbox.disco_via(ping.to, ping.vni, node.disco_key, message)
 
@@ -53,12 +55,12 @@ class Pings:
             ping = self._note(SentPing(b"", None, now, token))
             self._context.outbox.disco_by_derp(node.key, node.home_derp, node.disco_key, ping)
 
-    def _note(self, ping: SentPing) -> Ping:
+    def _note(self, ping: SentPing, padding: int = 0) -> Ping:
         if len(self._sent) >= MAX_SENT_PINGS:
             del self._sent[next(iter(self._sent))]
         tx_id = self._context.outbox.randomness.bytes(TX_ID_SIZE)
         self._sent[tx_id] = replace(ping, tx_id=tx_id)
-        return Ping(tx_id, self._context.node_key)
+        return Ping(tx_id, self._context.node_key, padding)
 
     def take(self, tx_id: bytes, by_derp: bool, vni: int | None = None) -> SentPing | None:
         """The ping that a pong answers, once; the pong must have come the way that the ping went."""

@@ -178,6 +178,10 @@ class MagicsockService:
         self._machine.set_static_endpoints(endpoints, self._clock.now())
         self._drain()
 
+    def set_probes(self, *, sizes: bool, lifetimes: bool) -> None:
+        """Which optional measurements are made: how large packets may be on a path, how long an idle one lives."""
+        self._machine.set_probes(sizes=sizes, lifetimes=lifetimes)
+
     def set_relays(self, servers: frozenset[NodePublicKey], *, enabled: bool) -> None:
         """Peers that the policy lets this node use as relays."""
         self._machine.set_relays(servers, enabled=enabled, now=self._clock.now())

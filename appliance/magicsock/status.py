@@ -15,7 +15,8 @@ from appliance.types.keys import NodePublicKey
 class CandidateStatus:
     """One address of a peer. `latency_s` of the last pong; ages in seconds, None = never. `points` as scoring gives.
 
-    `loss`: share of pings, None while unknown. `why`: in words, why it is used or not.
+    `loss`: share of pings, None while unknown. `mtu`: the largest IP packet known to pass, 0 = not even one of 1280
+    bytes, None = unknown. `why`: in words, why it is used or not.
     """
 
     endpoint: AddrPort
@@ -26,6 +27,7 @@ class CandidateStatus:
     pong_age_s: float | None = None
     ping_age_s: float | None = None
     loss: float | None = None
+    mtu: int | None = None
     why: str = ""
 
     @property
@@ -42,8 +44,9 @@ class CandidateStatus:
 class PathStatus:
     """A peer's path now. `active` = traffic within 45 s; an idle peer has kind NONE.
 
-    `trusted_for_s` is how long the direct path is still believed without a new pong, 0 when it is not. `why`: in
-    words, why this kind of path.
+    `mtu` of a direct path as in its candidate. `survives_s`: the silence that it is known to survive, 0 = none, None =
+    unknown. `trusted_for_s` is how long the direct path is still believed without a new pong, 0 when it is not. `why`:
+    in words, why this kind of path.
     """
 
     peer: NodePublicKey
@@ -53,6 +56,8 @@ class PathStatus:
     region: RegionId | None = None
     latency_s: float | None = None
     derp_latency_s: float | None = None
+    mtu: int | None = None
+    survives_s: float | None = None
     trusted_for_s: float = 0.0
     candidates: tuple[CandidateStatus, ...] = ()
     why: str = ""

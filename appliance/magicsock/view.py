@@ -86,6 +86,8 @@ def path_status(peer: PeerPaths, now: float) -> PathStatus:
         region=peer.relay_region or None,
         latency_s=_latency(peer, kind),
         derp_latency_s=peer.derp_latency_s,
+        mtu=next((each.mtu for each in candidates if each.best), None),
+        survives_s=peer.idle.survives_s if peer.best is not None and peer.best.direct else None,
         trusted_for_s=max(0.0, peer.belief.trust_until - now) if peer.best is not None else 0.0,
         candidates=candidates,
         why="its login has expired"
@@ -104,10 +106,11 @@ def _candidate_status(candidate: Candidate, best: ProvenPath | None, now: float)
         endpoint=candidate.addr_port,
         sources=candidate.sources,
         points=address_points(candidate.addr_port.ip),
-        best=best is not None and best.addr_port == candidate.addr_port,
+        best=best is not None and best.direct and best.addr_port == candidate.addr_port,
         latency_s=last.latency_s if last else None,
         pong_age_s=pong_age_s,
         ping_age_s=ping_age_s,
         loss=loss,
+        mtu=candidate.mtu.known,
         why=candidate_words(path, best, pong_age_s, ping_age_s),
     )

@@ -56,6 +56,10 @@ class UdpPort(Protocol):
         """Send every segment. A full socket buffer drops (it is UDP); other failures raise OSError."""
         ...
 
+    def send_whole(self, to: AddrPort, packet: Buffer) -> None:
+        """Send one packet that must not be fragmented. Raises OSError, EMSGSIZE where the device takes no such size."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -132,6 +136,9 @@ class MemoryUdpPort:
             self._wire(self._local, to, batch)
         else:
             self.sent.append((to, batch))
+
+    def send_whole(self, to: AddrPort, packet: Buffer) -> None:
+        self.send(to, one(packet))
 
     def close(self) -> None:
         self.closed = True

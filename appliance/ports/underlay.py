@@ -86,6 +86,10 @@ class Underlay(Protocol):
         """Send disco and STUN from the WireGuard port. Failures go to `send_failed`, never raise."""
         ...
 
+    def send_whole(self, to: AddrPort, datagram: bytes) -> None:
+        """Send one that neither we nor anybody on the way may fragment; when it is too large it is lost silently."""
+        ...
+
     def set_path(self, peer: NodePublicKey, path: PeerPath) -> None:
         """Where this peer's packets go from now on. An unknown peer is ignored."""
         ...
@@ -106,6 +110,7 @@ class MemoryUnderlay:
         self._ports = list(ports)
         self.sink: UnderlaySink | None = None
         self.datagrams: list[tuple[AddrPort, bytes]] = []
+        self.whole: list[tuple[AddrPort, bytes]] = []
         self.paths: dict[NodePublicKey, PeerPath] = {}
         self.injected: list[tuple[NodePublicKey, bytes]] = []
         self.rebinds: list[int] = []
@@ -118,6 +123,9 @@ class MemoryUnderlay:
 
     def send_datagrams(self, batch: Sequence[tuple[AddrPort, bytes]]) -> None:
         self.datagrams.extend(batch)
+
+    def send_whole(self, to: AddrPort, datagram: bytes) -> None:
+        self.whole.append((to, datagram))
 
     def set_path(self, peer: NodePublicKey, path: PeerPath) -> None:
         self.paths[peer] = path

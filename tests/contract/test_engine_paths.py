@@ -198,6 +198,13 @@ async def test_ok__path_finding_sends_from_the_port(world: World) -> None:
     assert b.sink.datagrams == [(a.addr, DISCO + bytes(40))]
 
 
+async def test_ok__path_finding_sends_whole_packets(world: World) -> None:
+    a, b = await world.pair()
+    a.engine.send_whole(b.addr, DISCO + bytes(1400))
+    world.carry()
+    assert b.sink.datagrams == [(a.addr, DISCO + bytes(1400))]
+
+
 async def test_fail__a_refused_send_goes_to_the_sink(world: World) -> None:
     a, b = await world.pair()
     for port in a.ports:

@@ -56,6 +56,9 @@ class SimEngine:
         for to, data in batch:
             self._transmit(None, to, data)
 
+    def send_whole(self, to: AddrPort, datagram: bytes) -> None:
+        self._transmit(None, to, datagram)
+
     def _transmit(self, peer: NodePublicKey | None, to: AddrPort, data: bytes) -> None:
         try:
             self.host.send(to, data)

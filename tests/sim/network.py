@@ -18,12 +18,16 @@ Receiver = Callable[[AddrPort, AddrPort, bytes], None]
 
 @dataclass
 class Quality:
-    """Of a wire, one way: seconds of delay, spread of it (which reorders), share of packets lost, share of doubled."""
+    """Of a wire, one way: seconds of delay, spread of it (which reorders), share of packets lost, share of doubled.
+
+    `mtu`: bytes of an IP packet that pass; nobody fragments here.
+    """
 
     delay: float = 0.01
     jitter: float = 0.0
     loss: float = 0.0
     doubled: float = 0.0
+    mtu: int = 1500
 
 
 class Upstream(Protocol):
@@ -57,6 +61,8 @@ class Realm:
     def send(self, source: AddrPort, to: AddrPort, data: bytes) -> None:
         """Onto the wire; lost, late, doubled or delivered."""
         quality, chance = self.quality_v6 if to.is_v6 else self.quality, self.world.randomness
+        if len(data) + (48 if to.is_v6 else 28) > quality.mtu:
+            return
         if quality.doubled and chance.uniform(0, 1) < quality.doubled:
             self._carry(quality, source, to, data)
         if quality.loss and chance.uniform(0, 1) < quality.loss:

@@ -58,6 +58,8 @@ class SimNode:
         self.events: list[object] = []
         self.relay: Callable[[RelayAsked], RelayEndpoint | None] | None = None
         """Set where the node relays for others."""
+        self.measures = not SeededRandomness(f"measures {number} of {world.seed}").below(2)
+        """Whether it makes the optional measurements of paths, as every second node does."""
         self._sequence = 0
         self._life = 0
         self._make()
@@ -74,6 +76,7 @@ class SimNode:
         self.pool = SimPool(self._derp, life, self._derp_delay)
         self.pool.key = self.key
         self.machine.hard_nat.max_sockets = self.side_sockets
+        self.machine.set_probes(sizes=self.measures, lifetimes=self.measures)
         self.side = HostSidePorts(self.host)
         self.driver = Driver(self.machine, self.engine, self.pool, self.world.clock, self, self.side)
         life.driver = self.driver

@@ -269,6 +269,9 @@ class KernelEngine:
         for to, datagram in batch:
             self._sender.send(to, one(datagram), None)
 
+    def send_whole(self, to: AddrPort, datagram: bytes) -> None:
+        self._sender.send_whole(to, datagram)
+
     def set_path(self, peer: NodePublicKey, path: PeerPath) -> None:
         record = self._peers.get(peer)
         if record is None or self._proxy is None:

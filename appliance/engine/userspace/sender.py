@@ -71,15 +71,30 @@ class Sender:
     def send(self, to: AddrPort, batch: Segments, peer: NodePublicKey | None) -> None:
         """Send by UDP from the port of the right IP version."""
         try:
-            for port in self._ports:
-                if port.local.is_v6 == to.is_v6:
-                    port.send(to, batch)
-                    return
-            raise OSError(errno.ENETUNREACH, "no UDP port of this IP version")
+            self._port_to(to).send(to, batch)
         except OSError as error:
-            self._counters["send_failed"] += 1
-            if self.sink is not None:
-                self.sink.send_failed(peer, to, error)
+            self._failed(peer, to, error)
+
+    def send_whole(self, to: AddrPort, packet: bytes) -> None:
+        """Send one packet that must not be fragmented; one that is too large for our own link is lost."""
+        try:
+            self._port_to(to).send_whole(to, packet)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                self._counters["too_large"] += 1
+            else:
+                self._failed(None, to, error)
+
+    def _port_to(self, to: AddrPort) -> UdpPort:
+        for port in self._ports:
+            if port.local.is_v6 == to.is_v6:
+                return port
+        raise OSError(errno.ENETUNREACH, "no UDP port of this IP version")
+
+    def _failed(self, peer: NodePublicKey | None, to: AddrPort, error: OSError) -> None:
+        self._counters["send_failed"] += 1
+        if self.sink is not None:
+            self.sink.send_failed(peer, to, error)
 
     def send_by_path(self, record: PeerRecord, batch: Segments) -> None:
         """Send WireGuard messages wherever the peer's path says; the caller has seen that it is not parked."""

@@ -146,3 +146,16 @@ def test_ok__without_offload() -> None:
 def test_ok__the_receive_buffer_is_big(ports: list[LinuxUdpPort]) -> None:
     size = ports[0]._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert size > 200_000
+
+
+@pytest.mark.parametrize(("version", "host"), [(4, "127.0.0.1"), (6, "::1")])
+async def test_ok__whole_packet_goes_over_and_the_socket_is_as_before(
+    ports: list[LinuxUdpPort], version: int, host: str
+) -> None:
+    sender, receiver = by_version(ports, version)
+    to = AddrPort(host, receiver.local.port)
+    level, option = (socket.IPPROTO_IP, 10) if version == 4 else (socket.IPPROTO_IPV6, 23)
+    before = sender._socket.getsockopt(level, option)
+    sender.send_whole(to, bytes(9000))
+    assert [len(batch.buffer) for _, batch in await collect(receiver, 9000)] == [9000]
+    assert sender._socket.getsockopt(level, option) == before

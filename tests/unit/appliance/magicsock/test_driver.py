@@ -177,3 +177,11 @@ def test_ok__relay_news_are_taken(driven):
     driven.driver.derp_peer_gone(RegionId(1), driven.node.key, True)
     driven.driver.names_resolved({})
     assert driven.machine.counters["derp_disconnected"] == 1
+
+
+def test_ok__large_ping_goes_out_whole(driven):
+    driven.driver.drain()
+    driven.machine._outbox.disco(THEIRS, driven.rig.theirs.public, Ping(bytes(12), None, 1000), whole=True)
+    driven.driver.drain()
+    assert [(to, len(data) > 1000) for to, data in driven.underlay.whole] == [(THEIRS, True)]
+    assert driven.pings() == []

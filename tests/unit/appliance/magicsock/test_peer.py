@@ -343,3 +343,73 @@ def test_ok__lan_address_wins_over_a_slightly_faster_public_one(rig):
     answer(rig, peer, sent, after=0.001, to=lan)
     rig.take()
     assert rig.paths[-1].direct == lan
+
+
+def padded(sent):
+    return [ping for ping in pings(sent) if ping.message.padding]
+
+
+def test_ok__sizes_are_asked_of_the_path_in_use_alone(rig, direct):
+    rig.context.asks_sizes = True
+    direct.receive_ping(OTHER, rig.now)
+    asked = padded(rig.run_timers(direct, rig.now + 3))
+    assert {ping.to for ping in asked} == {THEIRS}
+    assert len(asked) == 6
+    answered = sorted(asked, key=lambda ping: ping.message.padding)[:4]
+    latency = direct.best.latency_s
+    for ping in answered:
+        assert direct.receive_pong(Pong(ping.message.tx_id, SEEN), rig.now + 1)
+    assert direct.candidates.get(THEIRS).mtu.known == 1500
+    assert direct.best.latency_s == latency, "a large packet takes longer"
+
+
+def test_ok__lost_large_pings_say_nothing_of_the_path(rig, direct):
+    rig.context.asks_sizes = True
+    end = rig.now + 20
+    while rig.now < end:
+        busy(direct, rig)
+        sent = rig.take() + rig.run_timers(direct, rig.now + 1)
+        for ping in pings(sent, THEIRS):
+            if not ping.message.padding:
+                direct.receive_pong(Pong(ping.message.tx_id, SEEN), rig.now)
+    assert direct.settled(rig.now)
+    assert not direct.candidates.get(THEIRS).loss.suspicious
+    assert direct.candidates.get(THEIRS).mtu.known == 0
+
+
+def test_ok__no_sizes_are_asked_unless_wanted(rig, direct):
+    assert not padded(rig.run_timers(direct, rig.now + 4))
+
+
+def answer_all(rig, peer, until):
+    """Answer every ping at once, up to `until`; the pings."""
+    seen = []
+    while (at := peer.next_timer()) is not None and at <= until:
+        rig.now = max(rig.now, at)
+        peer.handle_timer(rig.now)
+        for ping in pings(rig.take(), THEIRS):
+            seen.append(rig.now)
+            peer.receive_pong(Pong(ping.message.tx_id, SEEN), rig.now)
+    rig.now = until
+    return seen
+
+
+def test_ok__idle_path_is_kept_by_one_of_the_two(rig, direct):
+    rig.context.keeps_idle = True
+    answer_all(rig, direct, rig.now + 44)
+    started = rig.now
+    kept = answer_all(rig, direct, started + 120)
+    ours_is_lower = rig.ours.public < rig.theirs.public
+    assert bool(kept) == ours_is_lower
+    assert direct.idle.survives_s == (60 if ours_is_lower else None)
+
+
+def test_ok__dead_idle_path_is_no_path_any_more(rig, direct):
+    rig.context.keeps_idle = True
+    if rig.theirs.public < rig.ours.public:
+        pytest.skip("the other side's part")
+    answer_all(rig, direct, rig.now + 50)
+    rig.run_timers(direct, rig.now + 20)
+    assert direct.best is None
+    assert rig.outbox.counters["idle_path_died"] == 1
+    assert direct.next_timer() is None

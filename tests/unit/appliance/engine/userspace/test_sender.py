@@ -1,8 +1,9 @@
+import errno
 from collections import Counter
 
 from appliance.engine.userspace.peers import PeerRecord
 from appliance.engine.userspace.sender import Sender, covers, wrap
-from appliance.ports.packets import MemoryUdpPort, Segments
+from appliance.ports.packets import Buffer, MemoryUdpPort, Segments
 from appliance.ports.underlay import PeerPath
 from appliance.proto.wireguard import GeneveSource, RelaySource
 from appliance.types.addresses import AddrPort
@@ -47,3 +48,16 @@ def test_ok__covers() -> None:
     ):
         record.path = path
         assert tuple(covers(record, source) for source in sources) == wanted
+
+
+def test_ok__too_large_for_our_link_is_no_failure() -> None:
+    class Narrow(MemoryUdpPort):
+        def send_whole(self, to: AddrPort, packet: Buffer) -> None:
+            raise OSError(errno.EMSGSIZE, "message too long")
+
+    counters: Counter[str] = Counter()
+    sender = Sender(lambda port: [Narrow(AddrPort("0.0.0.0", 5))], lambda port: None, counters)
+    sender.open(5)
+    sender.send_whole(V4, bytes(9000))
+    sender.send_whole(V6, b"x")
+    assert counters == {"too_large": 1, "send_failed": 1}
