@@ -85,6 +85,37 @@ def test_ok__both_sides_end_on_the_same_opening(seed):
     assert max(a.longest_silence(b, at, story.world.now), b.longest_silence(a, at, story.world.now)) < 3.0
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"allocation": Allocation.SEQUENTIAL}, {"allocation": Allocation.SEQUENTIAL}),
+        ({"allocation": Allocation.SEQUENTIAL}, {"allocation": Allocation.SEQUENTIAL, "step": 2, "background": 3.0}),
+        (
+            {"allocation": Allocation.SEQUENTIAL, "mapping": Mapping.ADDRESS_DEPENDENT},
+            {"allocation": Allocation.SEQUENTIAL},
+        ),
+    ],
+    ids=["counting", "busy", "per address"],
+)
+def test_ok__two_counting_nats_meet(story, one, other):
+    a, b = pair(story, {**HARD, **one}, {**HARD, **other})
+    assert story.direct(a, b, within=50)
+    story.world.run(60)
+    assert a.direct_to(b)
+    assert b.direct_to(a)
+    assert a.longest_silence(b, story.world.now - 55, story.world.now) < 1.0
+
+
+def test_ok__path_between_two_counting_nats_needs_no_side_socket(story):
+    """The engine carries it like any direct path."""
+    a, b = pair(story, {**HARD, "allocation": Allocation.SEQUENTIAL}, {**HARD, "allocation": Allocation.SEQUENTIAL})
+    assert story.direct(a, b, within=50)
+    story.world.run(10)
+    assert a.machine.side_route(b.key, story.world.now) is None
+    assert b.machine.side_route(a.key, story.world.now) is None
+    assert len(a.side) == len(b.side) == 0
+
+
 def test_ok__two_hard_nats_stay_on_the_relay_without_a_storm(story):
     a, b = pair(story, {**HARD, "allocation": Allocation.RANDOM}, {**HARD, "allocation": Allocation.RANDOM})
     story.world.run(60)
@@ -144,7 +175,7 @@ def test_ok__roaming_away_gives_everything_back(story):
 def test_ok__measured_success_is_near_the_computed():
     for row in measure(40, os.cpu_count() or 1):
         print(row)
-        if "stock" in row["pair"]:
-            assert row["measured"] >= row["computed"] - 0.1  # of its first message; there may be three
+        if row["at_least"]:
+            assert row["measured"] >= row["computed"] - 0.1  # of the first message or round; there may be more
         else:
             assert abs(row["measured"] - row["computed"]) <= 0.1

@@ -43,7 +43,8 @@ class Stage(Enum):
 @dataclass(slots=True)
 class Attempt:
     """`number`: its id on the wire. `leads`: we offered it. `target`: where openers go. `stock`: the peer answers no
-    offers and only pings what a call-me-maybe lists."""
+    offers and only pings what a call-me-maybe lists. Meeters have `said` and `heard` what a round needs; `rounds`
+    began."""
 
     peer: PeerPaths
     number: bytes
@@ -60,6 +61,9 @@ class Attempt:
     ports: list[int] = field(default_factory=list)
     reopen_at: float = 0.0
     probing_ends: float | None = None
+    said: bool = False
+    heard: bool = False
+    rounds: int = 0
 
     @property
     def ends_at(self) -> float:
@@ -102,13 +106,36 @@ class Attempt:
     # The prober
 
     def probe_more(self, now: float) -> None:
-        """The next ports of the list, from our main port."""
+        """The next ports of the list, from our main port or the one socket that was opened for it."""
         self.stage = Stage.PROBING
+        socket = self.sockets[-1].number if self.sockets else 0
         burst, self.ports = self.ports[:PROBES_A_BURST], self.ports[PROBES_A_BURST:]
         if self.theirs is not None:
             for port in burst:
-                self.peer.probe(AddrPort(self.theirs.address, port), now)
+                self.peer.probe(AddrPort(self.theirs.address, port), now, socket)
         if self.ports:
             self.next_at = now + BURST_S
         elif self.probing_ends is None:
             self.probing_ends = self.next_at = now + AFTERGLOW_S
+
+    # Meeters
+
+    def open_one(self, outbox: Outbox) -> None:
+        """A socket that has no mapping toward the peer yet."""
+        self.stage, self.next_at = Stage.OPENING, None
+        outbox.emit(OpenSockets(1))
+
+    def wait_for_peer(self, now: float) -> None:
+        """We are ready; the round begins when the peer is too."""
+        self.stage, self.said = Stage.READY, True
+        self.next_at = now + OPENED_PATIENCE_S
+
+    @property
+    def may_begin_round(self) -> bool:
+        return self.said and self.heard and self.stage is Stage.READY
+
+    def begin_round(self, ports: Sequence[int], now: float) -> None:
+        self.said = self.heard = False
+        self.rounds += 1
+        self.ports, self.probing_ends = list(ports), None
+        self.probe_more(now)

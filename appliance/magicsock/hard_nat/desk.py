@@ -19,6 +19,7 @@ from appliance.magicsock.hard_nat.attempt import (
     Stage,
 )
 from appliance.magicsock.hard_nat.limits import AttemptLimit
+from appliance.magicsock.hard_nat.meeting import foretellable, has_one_port, ports_to_meet
 from appliance.magicsock.hard_nat.plan import (
     SOCKETS_RANDOM,
     STOCK_GUESSES,
@@ -45,6 +46,9 @@ NO_DIRECT_S = 15.0
 CHECK_INTERVAL_S = 3.0
 CLASS_FRESH_S = 600.0
 SEQUENTIAL_FRESH_S = 1.0
+MEETING_FRESH_S = 0.1
+MEETING_ROUNDS = 3
+"""Where counting NATs can be asked anew; a block has only so many ports to spend."""
 STOCK_MESSAGES = 3
 STOCK_INTERVAL_S = 8.0
 FOLLOW_S = 4.0
@@ -163,7 +167,9 @@ class HardNatDesk:
             self._after_questions(now)
         elif attempt is not None and attempt.stage is Stage.OPENING:
             self.shelf.opened(attempt.peer.node.key, sockets)
-            if attempt.receive_sockets(sockets, now):
+            if attempt.plan.role is Role.MEETER:
+                self._socket_to_meet(attempt, sockets, now)
+            elif attempt.receive_sockets(sockets, now):
                 self._opened(attempt, now)
         else:
             self.shelf.discard(sockets)
@@ -204,6 +210,9 @@ class HardNatDesk:
                     message.nat, attempt.plan.probes, self._outbox.randomness, PREDICTION_AGE_S
                 )
                 attempt.probe_more(now)
+            case HardNatStep.OPENED if attempt.plan.role is Role.MEETER and foretellable(message.nat):
+                attempt.theirs, attempt.heard = message.nat, True
+                self._meet(attempt, now)
             case HardNatStep.STOP:
                 self._end(now, "the peer stopped", tell=False)
             case _:
@@ -264,6 +273,10 @@ class HardNatDesk:
         """Our class is known: tell it, or open if that was agreed already."""
         if attempt.plan.role is Role.OPENER:
             attempt.open_more(self._outbox, now)
+        elif attempt.plan.role is Role.MEETER:
+            self._say(attempt, HardNatStep.OPENED)
+            attempt.wait_for_peer(now)
+            self._meet(attempt, now)
         elif attempt.leads:
             self._offer(attempt, now)
         else:
@@ -321,10 +334,47 @@ class HardNatDesk:
                 self._end(now, attempt.plan.why, tell=False)
             case Role.PROBER:
                 attempt.next_at = now + OPENED_PATIENCE_S
+            case Role.MEETER:
+                self._prepare_round(attempt, now)
             case Role.OPENER if self._class.rule is PortRule.SEQUENTIAL:
                 self._ask_or_go_on(attempt, SEQUENTIAL_FRESH_S, now)
             case Role.OPENER:
                 attempt.open_more(self._outbox, now)
+
+    def _socket_to_meet(self, attempt: Attempt, sockets: Sequence[SideSocket], now: float) -> None:
+        attempt.sockets.extend(sockets)
+        if sockets:
+            self._foretell(attempt, now)
+        else:
+            self._end(now, "the system gave no sockets", tell=True)
+
+    def _prepare_round(self, attempt: Attempt, now: float) -> None:
+        """From the main port first; not where it may have a port toward the peer already, and nobody knows which."""
+        if attempt.rounds or (self._class is not None and has_one_port(self._class)):
+            attempt.open_one(self._outbox)
+        else:
+            self._foretell(attempt, now)
+
+    def _foretell(self, attempt: Attempt, now: float) -> None:
+        """Find out where our NAT counts now, then tell the peer."""
+        counts = self._class is not None and self._class.rule is PortRule.SEQUENTIAL
+        self._ask_or_go_on(attempt, MEETING_FRESH_S if counts else CLASS_FRESH_S, now)
+
+    def _meet(self, attempt: Attempt, now: float) -> None:
+        """Once both are ready each pings the next ports of the other."""
+        if attempt.may_begin_round and self._class is not None and attempt.theirs is not None:
+            chance, again = self._outbox.randomness, attempt.rounds > 0
+            ports = ports_to_meet(self._class, attempt.theirs, chance, leads=attempt.leads, again=again)
+            attempt.begin_round(ports, now)
+
+    def _another_round(self, attempt: Attempt, now: float) -> bool:
+        """Both sides decide alike: the counting may have been disturbed, and can be asked again."""
+        rules = {nat.rule for nat in (self._class, attempt.theirs) if nat is not None}
+        if attempt.plan.role is not Role.MEETER or rules != {PortRule.SEQUENTIAL} or attempt.rounds >= MEETING_ROUNDS:
+            return False
+        attempt.probing_ends = None
+        self._prepare_round(attempt, now)
+        return True
 
     def _opened(self, attempt: Attempt, now: float) -> None:
         if not attempt.sockets:
@@ -399,6 +449,8 @@ class HardNatDesk:
 
     def _advance(self, attempt: Attempt, now: float) -> None:
         attempt.next_at = None
+        if now < attempt.ends_at and attempt.probing_ends is not None and self._another_round(attempt, now):
+            return
         if now >= attempt.ends_at or attempt.probing_ends is not None:
             self._end(now, "none of the ports met", tell=not attempt.stock)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from appliance.magicsock.hard_nat.meeting import chance, counted_ports, foretellable, pings_needed
 from appliance.magicsock.hard_nat.odds import hit, likely_counts
 from appliance.ports.randomness import Randomness
 from appliance.proto.disco import NatClass, NatMapping, PortRule
@@ -21,10 +22,14 @@ STOCK_GUESSES = 512
 
 
 class Role(Enum):
-    """The opener sits behind the hard NAT and opens sockets, the prober tries its ports from its one mapping."""
+    """The opener sits behind the hard NAT and opens sockets, the prober tries its ports from its one mapping.
+
+    Two hard NATs: both are meeters, who ping the next ports of each other.
+    """
 
     OPENER = "opener"
     PROBER = "prober"
+    MEETER = "meeter"
     NONE = "none"
 
 
@@ -48,13 +53,21 @@ def is_hard(nat: NatClass) -> bool:
 
 def make_plan(ours: NatClass, theirs: NatClass, max_sockets: int = MAX_SOCKETS) -> AttackPlan:
     """What we do. The other side, asked the other way round, gets the matching role."""
-    if is_hard(ours) is is_hard(theirs):
-        both = "both NATs are hard: two unknown ports would have to meet" if is_hard(ours) else "both NATs are easy"
-        return AttackPlan(Role.NONE, why=both)
+    if is_hard(ours) and is_hard(theirs):
+        return _meeting(ours, theirs, max_sockets)
+    if not is_hard(ours) and not is_hard(theirs):
+        return AttackPlan(Role.NONE, why="both NATs are easy")
     hard, role = (ours, Role.OPENER) if is_hard(ours) else (theirs, Role.PROBER)
     sockets, probes, pool = _sizes(hard)
     sockets = min(sockets, max_sockets)
     return AttackPlan(role, sockets, probes, hit(sockets, probes, pool), f"{hard.rule.name.lower()} ports")
+
+
+def _meeting(ours: NatClass, theirs: NatClass, max_sockets: int) -> AttackPlan:
+    if not foretellable(ours) or not foretellable(theirs):
+        return AttackPlan(Role.NONE, why="both NATs are hard: two unknown ports would have to meet")
+    rules = f"{ours.rule.name.lower()} and {theirs.rule.name.lower()} ports"
+    return AttackPlan(Role.MEETER, min(1, max_sockets), pings_needed(ours, theirs), chance(ours, theirs), rules)
 
 
 def _sizes(hard: NatClass) -> tuple[int, int, int]:
@@ -90,5 +103,4 @@ def _predicted(hard: NatClass, count: int, wait_s: float) -> list[int]:
     first = likely_counts(hard.rate * wait_s, max(1, count - SOCKETS_SEQUENTIAL))
     counts = list(dict.fromkeys(k + own for k in first for own in range(SOCKETS_SEQUENTIAL)))
     counts = (counts + list(range(max(counts) + 1, max(counts) + 1 + count)))[:count]
-    ports = [hard.last + hard.step * (1 + k) for k in counts]
-    return list(dict.fromkeys(1024 + (port - 1024) % (65536 - 1024) for port in ports))
+    return counted_ports(hard, counts)

@@ -22,6 +22,15 @@ def test_ok__nothing_to_be_done():
     assert make_plan(EASY, EASY).role is Role.NONE
 
 
+def test_ok__two_hard_nats_meet_where_both_can_be_foretold():
+    small = NatClass(NatMapping.ADDRESS_AND_PORT_DEPENDENT, PortRule.BLOCK, low=2000, high=2400)
+    for other in (COUNTING, small):
+        plan = make_plan(COUNTING, other)
+        assert plan.role is make_plan(other, COUNTING).role is Role.MEETER
+        assert 0 < plan.chance <= 1
+    assert make_plan(COUNTING, BLOCK).role is Role.NONE, "a block of a thousand ports"
+
+
 def test_ok__fewer_sockets_less_chance():
     small = make_plan(RANDOM, EASY, 32)
     assert small.sockets == 32
