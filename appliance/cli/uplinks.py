@@ -29,7 +29,14 @@ def uplink_line(uplink: UplinkStatus) -> str:
     mark = "* " if uplink.in_use else "  "
     quality = f"{latency:>10}  {uplink.loss:>4.0%} lost"
     down, up = (_rate(now, peak) for now, peak in _rates(uplink))
-    return f"{mark}{uplink.interface:<16}{uplink.state:<8}{quality}  down {down}  up {up}"
+    return f"{mark}{uplink.interface:<16}{uplink.state:<8}{quality}  down {down}  up {up}{_carries(uplink)}"
+
+
+def _carries(uplink: UplinkStatus) -> str:
+    """What was measured of it upward."""
+    if uplink.carries_tx_bytes_s is None:
+        return "  metered" if uplink.metered else ""
+    return f"  carries {uplink.carries_tx_bytes_s * 8 / 1e6:.1f} Mbit/s up"
 
 
 def _rates(uplink: UplinkStatus) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -92,6 +92,10 @@ def _uplinks_problem(names: Sequence[str]) -> str:
     return next((f"has {name[:64]!r}: {problem}" for name in names if (problem := _interface_problem(name))), "")
 
 
+def _metered_problem(names: Sequence[str]) -> str:
+    return next((f"has {name[:64]!r}: {problem}" for name in names if (problem := _interface_problem(name))), "")
+
+
 def _proxy_problem(text: str) -> str:
     return "" if not text or text.startswith("http://") else "must look like http://proxy.example:3128"
 
@@ -141,7 +145,9 @@ class PathsSection:
 
     `static_endpoints`: addresses with ports at which others reach this gateway, such as a port forwarded by hand.
     `uplinks`: two or more interfaces that lead to the Internet, the preferred first; measured, and the better one used
-    for the mesh. `uplink_policy`: `order` takes the first that works, `fastest` that with the least latency.
+    for the mesh. `uplink_policy`: `order` takes the first that works, `fastest` that with the least latency, `widest`
+    that which carries most upward. `uplink_throughput`: find out what they carry, `auto`: but for those that are paid
+    by the byte, modems and `metered_uplinks`.
     `hard_nat_sockets`: sockets that an attempt to cross a NAT with changing ports may open, 0: none is made.
     `path_mtu`: find out how large packets may be on a path. `idle_paths`: keep direct paths for a while after their
     traffic, with as few packets as the NATs allow. Both `auto`: where control says so.
@@ -150,7 +156,9 @@ class PathsSection:
     port_mapping: str = _checked("auto", _one_of("auto", "off", "pcp", "nat-pmp", "upnp"))
     static_endpoints: tuple[str, ...] = _checked((), _endpoints_problem)
     uplinks: tuple[str, ...] = _checked((), _uplinks_problem)
-    uplink_policy: str = _checked("order", _one_of("order", "fastest"))
+    uplink_policy: str = _checked("order", _one_of("order", "fastest", "widest"))
+    uplink_throughput: str = _checked("auto", _one_of("auto", "on", "off"))
+    metered_uplinks: tuple[str, ...] = _checked((), _metered_problem)
     hard_nat_sockets: int = _checked(256, _between(0, 512))
     path_mtu: str = _checked("auto", _one_of("auto", "on", "off"))
     idle_paths: str = _checked("auto", _one_of("auto", "on", "off"))

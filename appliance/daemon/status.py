@@ -257,6 +257,8 @@ def uplink_status(state: UplinkState) -> UplinkStatus:
         tx_bytes_s=state.throughput.tx_rate,
         rx_peak_bytes_s=state.throughput.rx_peak,
         tx_peak_bytes_s=state.throughput.tx_peak,
+        carries_tx_bytes_s=quality.up_rate,
+        metered=state.metered,
     )
 
 

@@ -11,7 +11,7 @@ import structlog
 from appliance.config.schema import PathsSection
 from appliance.daemon.links import MonitoredLinks
 from appliance.daemon.parts import RuleRemoved
-from appliance.drivers.links import interface_bytes
+from appliance.drivers.links import interface_bytes, is_metered
 from appliance.drivers.resolver import SystemResolver
 from appliance.drivers.streams import BYPASS_MARK
 from appliance.drivers.udp import open_udp_through
@@ -76,6 +76,7 @@ class UplinkDesk:
             policy=Policy(section.uplink_policy),
             on_choice=lambda _interface: self._wanted.set(),
             read_bytes=interface_bytes,
+            measured=lambda interface: _may_be_measured(section, interface),
         )
         self._configured = bool(section.uplinks)
 
@@ -159,3 +160,10 @@ class UplinkDesk:
         except OSError:
             return ()
         return [str(address) for address in found if isinstance(address, IPv4Address)]
+
+
+def _may_be_measured(section: PathsSection, interface: str) -> bool:
+    """Whether data may be spent on finding out what the interface carries."""
+    if section.uplink_throughput == "auto":
+        return interface not in section.metered_uplinks and not is_metered(interface)
+    return section.uplink_throughput == "on"

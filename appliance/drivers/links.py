@@ -24,6 +24,7 @@ _RTM_DELRULE = 33
 # RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE; group 19 is IPV6_RULE (rtnetlink.h)
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
 _HEADER = struct.Struct("=IHHII")
+_ARPHRD_PPP, _ARPHRD_RAWIP = "512", "519"  # if_arp.h; the latter are modems
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,16 @@ def interface_bytes(interface: str) -> tuple[int, int] | None:
             counters = values.split()
             return int(counters[0]), int(counters[8])
     return None
+
+
+def is_metered(interface: str, sys: Path = Path("/sys/class/net")) -> bool:
+    """Whether an interface looks like one that is paid by the byte: a modem by its device type or name, or PPP."""
+    try:
+        events = (sys / interface / "uevent").read_text().split()
+        kind = (sys / interface / "type").read_text().strip()
+    except OSError:
+        events, kind = [], ""
+    return interface.startswith("wwan") or "DEVTYPE=wwan" in events or kind in (_ARPHRD_PPP, _ARPHRD_RAWIP)
 
 
 def message_types(data: bytes) -> Iterator[int]:

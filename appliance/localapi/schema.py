@@ -170,7 +170,8 @@ class PanelRow(msgspec.Struct, frozen=True, kw_only=True):
 class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A way to the Internet. `state`: good, lossy, down or absent; `loss` a share of the last probes.
 
-    Rates are bytes a second of all traffic on the interface: lately, and the most since the gateway looks.
+    Rates are bytes a second of all traffic on the interface: lately, and the most since the gateway looks; `carries` is
+    what was measured upward, None = not known. `metered`: it is not measured, to save data.
     """
 
     interface: str
@@ -182,6 +183,8 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     tx_bytes_s: float = 0.0
     rx_peak_bytes_s: float = 0.0
     tx_peak_bytes_s: float = 0.0
+    carries_tx_bytes_s: float | None = None
+    metered: bool = False
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

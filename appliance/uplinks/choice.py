@@ -11,6 +11,8 @@ PROVEN = 20
 """Answers in a row before a working uplink is left for another."""
 FASTER_S = 0.010
 FASTER_SHARE = 2 / 3
+WIDER = 1.5
+"""Times as much; what is measured is no exact number."""
 
 
 class Policy(StrEnum):
@@ -18,6 +20,8 @@ class Policy(StrEnum):
     """The first of the list that works."""
     FASTEST = "fastest"
     """The lowest latency of those that work, when the difference is worth it."""
+    WIDEST = "widest"
+    """The one that carries most upward; those that were not measured by their order."""
 
 
 def choose(policy: Policy, order: Sequence[str], known: Mapping[str, Quality], current: str) -> str:
@@ -34,7 +38,14 @@ def choose(policy: Policy, order: Sequence[str], known: Mapping[str, Quality], c
         return best if _answers_meanwhile(known[best], known[current]) else current
     if known[best].answered_in_a_row < PROVEN:
         return current
-    return best if policy is Policy.ORDER or _clearly_faster(known[best], known[current]) else current
+    match policy:
+        case Policy.ORDER:
+            return best
+        case Policy.FASTEST:
+            return best if _clearly_faster(known[best], known[current]) else current
+        case Policy.WIDEST:
+            preferred = present.index(best) < present.index(current)
+            return best if _clearly_wider(known[best], known[current], preferred) else current
 
 
 def _answers_meanwhile(other: Quality, current: Quality) -> bool:
@@ -45,15 +56,27 @@ def _answers_meanwhile(other: Quality, current: Quality) -> bool:
 
 
 def _rank(policy: Policy, present: Sequence[str], known: Mapping[str, Quality], name: str) -> tuple[float, int]:
-    latency = known[name].latency_s
-    speed = (latency if latency is not None else float("inf")) if policy is Policy.FASTEST else 0.0
-    return speed, present.index(name)
+    latency, place = known[name].latency_s, present.index(name)
+    match policy:
+        case Policy.ORDER:
+            return 0.0, place
+        case Policy.FASTEST:
+            return latency if latency is not None else float("inf"), place
+        case Policy.WIDEST:
+            return -(known[name].up_rate or 0.0), place
 
 
 def _clearly_faster(one: Quality, other: Quality) -> bool:
     if one.latency_s is None or other.latency_s is None:
         return other.latency_s is None
     return other.latency_s - one.latency_s >= FASTER_S and one.latency_s <= other.latency_s * FASTER_SHARE
+
+
+def _clearly_wider(one: Quality, other: Quality, preferred: bool) -> bool:
+    """`preferred`: `one` stands first in the order, which decides where a width is not known."""
+    if one.up_rate is None or other.up_rate is None:
+        return preferred
+    return one.up_rate >= WIDER * other.up_rate
 
 
 def in_question(policy: Policy, order: Sequence[str], known: Mapping[str, Quality], current: str, name: str) -> bool:

@@ -37,7 +37,8 @@ class Condition(IntEnum):
 class Quality:
     """`latency_s` is the median of the window, None before the first answer; `loss` a share.
 
-    `answered_at`: when the last answer came. `silent_since`: the first of the lost probes since then was sent.
+    `answered_at`: when the last answer came. `silent_since`: the first of the lost probes since then was sent. `up_rate`:
+    bytes a second that it carries upward, measured elsewhere, None = not known.
     """
 
     condition: Condition = Condition.GOOD
@@ -47,6 +48,7 @@ class Quality:
     answered_in_a_row: int = 0
     answered_at: float | None = None
     silent_since: float | None = None
+    up_rate: float | None = None
 
 
 class UplinkMeter:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.ports.clock import Clock
 from appliance.ports.packets import UdpPort, one
 from appliance.ports.randomness import Randomness
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError
+from appliance.uplinks.capacity import CapacityMeter
 from appliance.uplinks.choice import Policy, choose, in_question
-from appliance.uplinks.meter import Quality, UplinkMeter
+from appliance.uplinks.meter import Condition, Quality, UplinkMeter
 from appliance.uplinks.rates import RateMeter, Throughput
+
+QUIET_BYTES_S = 125_000
+"""An interface with more traffic than this is in use: measuring it would disturb that, and find too little."""
 
 OpenPort = Callable[[str], UdpPort]
 """A UDP socket that sends through this interface only. Raises `ApplianceError`."""
@@ -30,16 +34,20 @@ def no_counters(_interface: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class UplinkState:
-    """For people. `quality` None: not there now."""
+    """For people. `quality` None: not there now. `metered`: its capacity is not measured, to save data."""
 
     interface: str
     in_use: bool
     quality: Quality | None
     throughput: Throughput = Throughput()  # noqa: RUF009  # immutable
+    metered: bool = False
 
 
 class UplinkService:
-    """`order`: interfaces, the preferred first. `on_choice` gets the interface to use, "" = none of them is there."""
+    """`order`: interfaces, the preferred first. `on_choice` gets the interface to use, "" = none of them is there.
+
+    `measured`: whether what an interface carries may be measured, which costs data.
+    """
 
     def __init__(
         self,
@@ -51,6 +59,7 @@ class UplinkService:
         policy: Policy,
         on_choice: Callable[[str], None],
         read_bytes: ReadBytes = no_counters,
+        measured: Callable[[str], bool] = lambda _interface: False,
     ) -> None:
         self._open_port = open_port
         self._clock = clock
@@ -59,6 +68,8 @@ class UplinkService:
         self._policy = policy
         self._on_choice = on_choice
         self._read_bytes = read_bytes
+        self._measured = measured
+        self._capacities: dict[str, CapacityMeter] = {}
         self._rates: dict[str, RateMeter] = {}
         self._meters: dict[str, UplinkMeter] = {}
         self._ports: dict[str, UdpPort] = {}
@@ -77,18 +88,27 @@ class UplinkService:
         meter = self._meters.get(name)
         if meter is None:
             return UplinkState(name, False, None)
-        return UplinkState(name, name == self._current, meter.quality(), self._rates[name].throughput)
+        metered = name not in self._capacities
+        return UplinkState(name, name == self._current, self._quality(name), self._rates[name].throughput, metered)
+
+    def _quality(self, name: str) -> Quality:
+        capacity = self._capacities.get(name)
+        return replace(self._meters[name].quality(), up_rate=capacity.rate if capacity is not None else None)
 
     def set_present(self, interfaces: Sequence[str]) -> None:
         """Those that have a default route now."""
         for name in [name for name in self._meters if name not in interfaces]:
             del self._meters[name], self._rates[name]
+            self._capacities.pop(name, None)
             self._close(name)
         for name in self._order:
             if name in interfaces and name not in self._meters:
                 self._meters[name] = UplinkMeter(self._randomness, self._clock.now())
                 self._meters[name].set_targets(self._targets)
                 self._rates[name] = RateMeter()
+                if self._measured(name):
+                    self._capacities[name] = CapacityMeter(self._randomness, self._clock.now())
+                    self._capacities[name].set_targets(self._targets)
         self._decide()
         self._changed.set()
 
@@ -96,7 +116,7 @@ class UplinkService:
         """STUN servers over IPv4."""
         if tuple(targets) != self._targets:
             self._targets = tuple(targets)
-            for meter in self._meters.values():
+            for meter in (*self._meters.values(), *self._capacities.values()):
                 meter.set_targets(targets)
             self._changed.set()
 
@@ -112,7 +132,8 @@ class UplinkService:
                 self._close(name)
 
     async def _wait(self) -> None:
-        due = [at for meter in self._meters.values() if (at := meter.next_timer()) is not None]
+        meters = (*self._meters.values(), *self._capacities.values())
+        due = [at for meter in meters if (at := meter.next_timer()) is not None]
         if not due:
             await self._changed.wait()
             return
@@ -131,7 +152,15 @@ class UplinkService:
             counters = self._read_bytes(name)
             if counters is not None:
                 self._rates[name].read(*counters, now)
+        for name, capacity in self._capacities.items():
+            for to, data in capacity.handle_timer(now, may=self._may_measure(name)):
+                self._send(name, to, data)
         self._decide()
+
+    def _may_measure(self, name: str) -> bool:
+        quality, rates = self._meters[name].quality(), self._rates[name].throughput
+        works = quality.condition is Condition.GOOD and quality.silent_since is None and quality.answered_in_a_row > 0
+        return works and max(rates.rx_rate, rates.tx_rate) <= QUIET_BYTES_S
 
     def _send(self, name: str, to: AddrPort, data: bytes) -> bool:
         try:
@@ -148,11 +177,16 @@ class UplinkService:
         now = self._clock.now()
         for _, batch in self._ports[name].receive():
             for datagram in batch:
-                if name in self._meters and self._meters[name].receive(bytes(datagram), now):
+                if self._received(name, bytes(datagram), now):
                     self._changed.set()
 
+    def _received(self, name: str, datagram: bytes, now: float) -> bool:
+        if name in self._meters and self._meters[name].receive(datagram, now):
+            return True
+        return name in self._capacities and self._capacities[name].receive(datagram, now)
+
     def _decide(self) -> None:
-        known = {name: meter.quality() for name, meter in self._meters.items()}
+        known = {name: self._quality(name) for name in self._meters}
         chosen = choose(self._policy, self._order, known, self._current)
         for name, meter in self._meters.items():
             meter.set_quick(in_question(self._policy, self._order, known, chosen, name))

@@ -37,6 +37,8 @@ _XOR_MAPPED_ADDRESS = 0x0020
 _XOR_MAPPED_ADDRESS_OLD = 0x8020
 _SOFTWARE_TYPE = 0x8022
 _FINGERPRINT_TYPE = 0x8028
+_FILLING_TYPE = 0xFFF0
+"""Of the range that who does not know it skips (RFC 5389 section 15); unassigned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,16 @@ def _fingerprint(message: bytes) -> bytes:
     return (zlib.crc32(message) ^ _FINGERPRINT_MASK).to_bytes(4, "big")
 
 
-def encode_request(tx_id: bytes) -> bytes:
-    """The 40-byte request that every server of the field answers (8.1)."""
+def encode_request(tx_id: bytes, filling: int = 0) -> bytes:
+    """The 40-byte request that every server of the field answers (8.1).
+
+    `filling`: an attribute of so many zero bytes and 4 more, a multiple of 4, which servers skip (8.2).
+    """
     if len(tx_id) != TX_ID_SIZE:
         raise ValueError("a STUN transaction id is 12 bytes")
     software = _ATTRIBUTE.pack(_SOFTWARE_TYPE, len(SOFTWARE)) + SOFTWARE
+    if filling:
+        software += _ATTRIBUTE.pack(_FILLING_TYPE, filling) + bytes(filling)
     message = _REQUEST + (len(software) + 8).to_bytes(2, "big") + _COOKIE + tx_id + software
     return message + _ATTRIBUTE.pack(_FINGERPRINT_TYPE, 4) + _fingerprint(message)
 

@@ -68,3 +68,23 @@ def test_ok__standby_is_measured_often_only_when_it_matters() -> None:
     assert asked(Policy.ORDER, good(), good(), "lte", "fibre"), "it is preferred and works again"
     assert not asked(Policy.ORDER, bad(Condition.DOWN), good(), "lte", "fibre")
     assert asked(Policy.ORDER, good(), good(), "fibre", "fibre")
+
+
+def wide(up_rate: float | None, *, proven: bool = True) -> Quality:
+    return Quality(Condition.GOOD, 0.02, 0.0, 20, PROVEN if proven else 1, 100.0, up_rate=up_rate)
+
+
+@pytest.mark.parametrize(
+    ("fibre", "lte", "current", "chosen"),
+    [
+        (wide(1e6), wide(4e6), "fibre", "lte"),
+        (wide(1e6), wide(1.2e6), "fibre", "fibre"),
+        (wide(1e6), wide(4e6, proven=False), "fibre", "fibre"),
+        (wide(1e6), bad(Condition.LOSSY), "fibre", "fibre"),
+        (wide(None), wide(4e6), "fibre", "fibre"),  # not measured: by order
+        (wide(1e6), wide(None), "lte", "fibre"),
+        (wide(None), wide(None), "lte", "fibre"),
+    ],
+)
+def test_ok__the_widest(fibre: Quality, lte: Quality, current: str, chosen: str) -> None:
+    assert choose(Policy.WIDEST, ORDER, {"fibre": fibre, "lte": lte}, current) == chosen

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from appliance.ports.clock import SystemClock
+from appliance.ports.clock import Clock, SystemClock, VirtualClock
 from appliance.ports.packets import MemoryUdpPort, Segments, one
 from appliance.ports.randomness import SeededRandomness
 from appliance.proto.stun import encode_response, parse_request
@@ -20,7 +21,7 @@ SERVER = AddrPort("203.0.113.1", 3478)
 class World:
     """Two uplinks; those in `dead` swallow everything, those in `broken` have no socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None, measured: Callable[[str], bool] = lambda _name: False) -> None:
         self.dead: set[str] = set()
         self.broken: set[str] = set()
         self.ports: dict[str, MemoryUdpPort] = {}
@@ -28,11 +29,12 @@ class World:
         self.news = asyncio.Event()
         self.service = UplinkService(
             self._open,
-            SystemClock(),
+            clock or SystemClock(),
             SeededRandomness(1),
             order=("fibre", "lte"),
             policy=Policy.ORDER,
             on_choice=self._on_choice,
+            measured=measured,
         )
         self.service.set_targets([SERVER])
 
@@ -88,5 +90,28 @@ async def test_fail__an_interface_without_a_socket_counts_as_silent() -> None:
     while not (world.service.states()[1].quality and world.service.states()[1].quality.loss == 1.0):
         await asyncio.sleep(0.01)
     assert world.service.current == "fibre"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Instant(VirtualClock):
+    """Time passes by itself, quickly."""
+
+    def now(self) -> float:
+        self.advance(0.02)
+        return super().now()
+
+
+async def test_ok__what_an_uplink_carries_is_measured_unless_it_is_metered() -> None:
+    world = World(Instant(), measured=lambda name: name != "lte")
+    world.service.set_present(["fibre", "lte"])
+    task = asyncio.ensure_future(world.service.run())
+    async with asyncio.timeout(9):
+        while (fibre := world.service.states()[0].quality) is None or fibre.up_rate is None:
+            await asyncio.sleep(0)
+    fibre, lte = world.service.states()
+    assert (fibre.metered, lte.metered) == (False, True)
+    assert lte.quality is not None
+    assert lte.quality.up_rate is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
