@@ -76,7 +76,7 @@ class UplinkDesk:
             policy=Policy(section.uplink_policy),
             on_choice=lambda _interface: self._wanted.set(),
             read_bytes=interface_bytes,
-            measured=lambda interface: _may_be_measured(section, interface),
+            measured=lambda interface: may_be_measured(section, interface),
         )
         self._configured = bool(section.uplinks)
 
@@ -162,7 +162,7 @@ class UplinkDesk:
         return [str(address) for address in found if isinstance(address, IPv4Address)]
 
 
-def _may_be_measured(section: PathsSection, interface: str) -> bool:
+def may_be_measured(section: PathsSection, interface: str) -> bool:
     """Whether data may be spent on finding out what the interface carries."""
     if section.uplink_throughput == "auto":
         return interface not in section.metered_uplinks and not is_metered(interface)

@@ -1,4 +1,4 @@
-"""How much an uplink carries upward: trains of large STUN requests, whose answers come at the pace of its narrowest part.
+"""How much an uplink carries upward: trains of large STUN requests, answered at the pace of its narrowest part.
 
 Sans-IO. The answers are small, so nothing is learned of the other direction. Rare and bounded: a measurement is a few
 trains, each longer than the one before because routers let a first burst pass at full speed, and none that would take

@@ -37,8 +37,8 @@ class Condition(IntEnum):
 class Quality:
     """`latency_s` is the median of the window, None before the first answer; `loss` a share.
 
-    `answered_at`: when the last answer came. `silent_since`: the first of the lost probes since then was sent. `up_rate`:
-    bytes a second that it carries upward, measured elsewhere, None = not known.
+    `answered_at`: when the last answer came. `silent_since`: the first of the lost probes since then was sent.
+    `up_rate`: bytes a second that it carries upward, measured elsewhere, None = not known.
     """
 
     condition: Condition = Condition.GOOD

@@ -60,6 +60,8 @@ def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_pa
     assert leaves_by(sites) == "203.0.113.11"
     assert "* wwan0" in sites.a.must("uplinks")
     assert sites.a.json("uplinks")[1]["rx_peak_bytes_s"] > 0
+    carries = [uplink["carries_tx_bytes_s"] for uplink in sites.a.json("uplinks")]
+    assert carries[1] is None, "it looks like a modem"
 
     # The second one's link goes: the first, dead or not, is what is left; then it works again.
     sites.site_a.router.ip("link set wan up")

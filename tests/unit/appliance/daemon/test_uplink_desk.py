@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from ipaddress import ip_address, ip_interface, ip_network
 
+import pytest
+
 from appliance.config.schema import PathsSection
 from appliance.daemon.links import MonitoredLinks
 from appliance.daemon.parts import RuleRemoved
-from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
+from appliance.daemon.uplink_desk import UplinkDesk, clean_steering, may_be_measured
 from appliance.health.tracker import HealthTracker
 from appliance.ports.clock import SystemClock
 from appliance.ports.events import EventBus
@@ -100,3 +102,18 @@ async def test_ok__without_uplinks_in_the_configuration_nothing_is_done() -> Non
     assert world.desk.states() == ()
     await world.end(task)
     assert world.netlink.batches[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "interface", "measured"),
+    [
+        ("auto", "eth9", True),
+        ("auto", "wwan9", False),
+        ("auto", "lte", False),
+        ("on", "lte", True),
+        ("off", "eth9", False),
+    ],
+)
+def test_ok__data_is_spent_where_it_is_not_paid_for(setting: str, interface: str, measured: bool) -> None:
+    section = PathsSection(uplink_throughput=setting, metered_uplinks=("lte",))
+    assert may_be_measured(section, interface) is measured

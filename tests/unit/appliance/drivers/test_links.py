@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from appliance.drivers.links import LinkMonitor, compare, host_network, interface_bytes, message_types
+from appliance.drivers.links import LinkMonitor, compare, host_network, interface_bytes, is_metered, message_types
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, Route
 from appliance.types.events import LinkChanged
 
@@ -123,3 +123,21 @@ def test_ok__bytes_of_an_interface() -> None:
     assert after is not None
     assert after[0] >= before[0] + 1000
     assert after[1] >= before[1] + 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "events", "kind", "metered"),
+    [
+        ("eth0", "INTERFACE=eth0\n", "1", False),
+        ("wwan0", "", "1", True),
+        ("wwp0s20u4", "DEVTYPE=wwan\nINTERFACE=wwp0s20u4\n", "1", True),
+        ("ppp0", "DEVTYPE=ppp\n", "512", True),
+        ("rmnet0", "", "519", True),
+    ],
+)
+def test_ok__modems_are_paid_by_the_byte(tmp_path, name, events, kind, metered):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "uevent").write_text(events)
+    (tmp_path / name / "type").write_text(f"{kind}\n")
+    assert is_metered(name, tmp_path) is metered
+    assert not is_metered("gone0", tmp_path)
