@@ -37,6 +37,12 @@ def in_use(sites: TwoSites) -> str:
     return next((str(uplink["interface"]) for uplink in found if uplink["in_use"]), "")
 
 
+def path_mtu(sites: TwoSites) -> int | None:
+    """Of the direct path to gateway-b, None while it is not known."""
+    mtu = sites.a.status()["peers"][0]["path"]["mtu"]
+    return int(mtu) if mtu is not None else None
+
+
 def leaves_by(sites: TwoSites) -> str:
     """The public address of gateway-a's packets."""
     return str(sites.a.json("netcheck")["global_v4"]).partition(":")[0]
@@ -45,10 +51,12 @@ def leaves_by(sites: TwoSites) -> str:
 def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path, NatKind.EASY, NatKind.EASY)
     second_uplink(sites)
-    (tmp_path / "uplinks.toml").write_text('[paths]\nuplinks = ["eth0", "wwan0"]\n')
+    (tmp_path / "uplinks.toml").write_text('[paths]\nuplinks = ["eth0", "wwan0"]\npath_mtu = "on"\n')
     sites.a.options = ("--config", str(tmp_path / "uplinks.toml"))
+    sites.site_b.router.ip("link set wan mtu 1400")
     sites.join()
     wait_for_page(sites)
+    wait_until(lambda: path_mtu(sites) == 1400, 40, "the size of packets on the way to be known")
     wait_until(lambda: in_use(sites) == "eth0", 20, "the first uplink to be used")
     wait_until(lambda: sites.a.json("uplinks")[1]["latency_s"] is not None, 20, "the second one to be measured")
 
@@ -72,6 +80,33 @@ def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_pa
     sites.a.process.stop()
     assert not sites.site_a.gateway.run("ip", "route", "show", "table", "53", check=False).strip()
     assert "5206" not in sites.site_a.gateway.run("ip", "rule")
+
+
+def shape(box: Namespace, rate: str) -> None:
+    """What the line behind a router carries upward; it holds as much as such routers do."""
+    box.run("tc", "qdisc", "add", "dev", "wan", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+
+
+def carries_mbit_s(sites: TwoSites) -> list[float]:
+    return [(uplink["carries_tx_bytes_s"] or 0.0) * 8 / 1e6 for uplink in sites.a.json("uplinks")]
+
+
+@pytest.mark.long
+def test_ok__the_line_that_carries_more_is_preferred(lab: Lab, tmp_path: Path) -> None:
+    sites = two_sites(lab, tmp_path, NatKind.EASY, NatKind.EASY)
+    shape(sites.site_a.router, "3mbit")
+    shape(second_uplink(sites), "12mbit")
+    settings = 'uplinks = ["eth0", "wwan0"]\nuplink_policy = "widest"\nuplink_throughput = "on"\n'
+    (tmp_path / "uplinks.toml").write_text(f"[paths]\n{settings}")
+    sites.a.options = ("--config", str(tmp_path / "uplinks.toml"))
+    sites.join()
+    wait_for_page(sites)
+    wait_until(lambda: all(carries_mbit_s(sites)), 120, "both uplinks to be measured")
+    first, second = carries_mbit_s(sites)
+    assert 2 < first < 4.5
+    assert 8 < second < 18
+    wait_until(lambda: in_use(sites) == "wwan0", 60, "the wider one to be used")
+    assert "carries" in sites.a.must("uplinks")
 
 
 @pytest.mark.long
