@@ -140,7 +140,7 @@ def _presence(peer: PeerStatus, now: datetime) -> Text:
 def path_text(path: Path) -> str:
     """`direct 203.0.113.5:41641`, `DERP fra`, or a dash."""
     if path.kind == PathKind.DIRECT:
-        return f"direct {path.endpoint}" + (f", MTU {path.mtu}" if path.mtu else "")
+        return f"direct {path.endpoint}" + ("" if path.mtu is None else f", MTU {path.mtu or 'under 1280'}")
     if path.kind == PathKind.PEER_RELAY:
         return f"peer relay {path.endpoint}"
     return f"DERP {path.region or '?'}" if path.kind == PathKind.DERP else "-"

@@ -1,6 +1,7 @@
 """What `waypost ping --explain` prints."""
 
 from appliance.cli.probes import explanation
+from appliance.cli.status_view import path_text
 from appliance.localapi.schema import Path, PathCandidate, PathReasons, PingReply
 from appliance.types.events import PathKind
 
@@ -33,3 +34,23 @@ def test_ok__idle_and_unknown_peers():
     idle = PingReply(name="b", error="silence", reasons=reasons, current=Path())
     assert explanation(idle) == ["no answer: silence", "idle; the next packet goes by DERP at once"]
     assert explanation(PingReply(name="b", error="silence"))[1] == "nothing is known of its paths"
+
+
+def test_ok__what_was_measured_of_a_path():
+    in_use = PathCandidate(endpoint="192.0.2.1:1", in_use=True, latency_s=0.02, mtu=1400, why="in use")
+    narrow = PathCandidate(endpoint="192.0.2.2:1", mtu=0, why="no answer")
+    reasons = PathReasons(why="its address answers", survives_s=30.0, candidates=(in_use, narrow))
+    lines = explanation(PingReply(name="b", path=PATH, reasons=reasons, current=PATH))
+    assert lines[2:] == [
+        "idle, the path survives 30 s of silence",
+        "* 192.0.2.1:1    20.0 ms, MTU 1400  in use",
+        "  192.0.2.2:1          -, MTU under 1280  no answer",
+    ]
+    dies = explanation(PingReply(name="b", path=PATH, reasons=PathReasons(survives_s=0.0), current=PATH))
+    assert dies[2] == "idle, the path dies within 10 s"
+
+
+def test_ok__size_of_packets_in_the_table_of_peers():
+    wide = Path(kind=PathKind.DIRECT, endpoint="192.0.2.1:1", mtu=1500)
+    assert path_text(wide) == "direct 192.0.2.1:1, MTU 1500"
+    assert path_text(PATH) == "direct 192.0.2.1:41641"

@@ -394,20 +394,18 @@ def answer_all(rig, peer, until):
     return seen
 
 
-def test_ok__idle_path_is_kept_by_one_of_the_two(rig, direct):
+def test_ok__idle_path_is_kept_by_the_lower_disco_key(rig, direct):
+    assert rig.ours.public < rig.theirs.public
     rig.context.keeps_idle = True
-    answer_all(rig, direct, rig.now + 44)
-    started = rig.now
-    kept = answer_all(rig, direct, started + 120)
-    ours_is_lower = rig.ours.public < rig.theirs.public
-    assert bool(kept) == ours_is_lower
-    assert direct.idle.survives_s == (60 if ours_is_lower else None)
+    answer_all(rig, direct, rig.now + 46)
+    kept = answer_all(rig, direct, rig.now + 120)
+    assert len(kept) == 3, "after 8, 28 and 58 s"
+    assert direct.idle.survives_s == 60
+    assert rig.paths[-1] == PARKED
 
 
 def test_ok__dead_idle_path_is_no_path_any_more(rig, direct):
     rig.context.keeps_idle = True
-    if rig.theirs.public < rig.ours.public:
-        pytest.skip("the other side's part")
     answer_all(rig, direct, rig.now + 50)
     rig.run_timers(direct, rig.now + 20)
     assert direct.best is None
