@@ -48,7 +48,7 @@ def fall_idle(story, a, b):
 
 @pytest.mark.parametrize(("timeout", "survives"), [(120.0, 60), (30.0, 30), (15.0, 10)])
 def test_ok__silence_that_nats_allow_is_learned(story, timeout, survives):
-    a, b = measuring(story.site(timeout=timeout), story.site(timeout=120))
+    a, b = measuring(story.site(timeout=timeout), story.site(timeout=timeout))
     story.world.run(1)
     story.talk(a, b)
     assert story.direct(a, b)

@@ -146,6 +146,7 @@ def test_ok__status_json(waypost: Call, capsys: pytest.CaptureFixture[str]) -> N
         "endpoint": "203.0.113.5:41641",
         "region": "",
         "latency_s": 0.0123,
+        "mtu": None,
     }
 
 

@@ -406,7 +406,7 @@ def test_ok__idle_path_is_kept_by_the_lower_disco_key(rig, direct):
 
 def test_ok__dead_idle_path_is_no_path_any_more(rig, direct):
     rig.context.keeps_idle = True
-    answer_all(rig, direct, rig.now + 50)
+    answer_all(rig, direct, rig.now + 46)
     rig.run_timers(direct, rig.now + 20)
     assert direct.best is None
     assert rig.outbox.counters["idle_path_died"] == 1
