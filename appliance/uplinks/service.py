@@ -116,9 +116,12 @@ class UplinkService:
         """STUN servers over IPv4."""
         if tuple(targets) != self._targets:
             self._targets = tuple(targets)
-            for meter in (*self._meters.values(), *self._capacities.values()):
+            for meter in self._all_meters():
                 meter.set_targets(targets)
             self._changed.set()
+
+    def _all_meters(self) -> tuple[UplinkMeter | CapacityMeter, ...]:
+        return *self._meters.values(), *self._capacities.values()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -132,8 +135,7 @@ class UplinkService:
                 self._close(name)
 
     async def _wait(self) -> None:
-        meters = (*self._meters.values(), *self._capacities.values())
-        due = [at for meter in meters if (at := meter.next_timer()) is not None]
+        due = [at for meter in self._all_meters() if (at := meter.next_timer()) is not None]
         if not due:
             await self._changed.wait()
             return
