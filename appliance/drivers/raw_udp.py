@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
-from appliance.drivers.udp import enlarge_buffers
+from appliance.drivers.udp import enlarge_buffers, unfragmented
 from appliance.drivers.udp_packets import parse_datagram, udp_datagram
-from appliance.ports.packets import Segments, one
+from appliance.ports.packets import Buffer, Segments, one
 from appliance.proto.disco.socket_filter import port_filter
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
@@ -94,6 +94,10 @@ class RawUdpPort:
                 if error.errno not in _FULL:
                     raise
                 self.dropped += 1
+
+    def send_whole(self, to: AddrPort, packet: Buffer) -> None:
+        with unfragmented(self._socket):
+            self.send(to, one(packet))
 
     def _send_one(self, to: AddrPort, packet: bytes) -> None:
         """IPv4: the checksum covers the source, so it is chosen here. IPv6: the kernel does both."""

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from appliance.ports.packets import Buffer, Segments
 from appliance.types.addresses import AddrPort
@@ -99,13 +99,8 @@ class LinuxUdpPort:
             self._send_many(view[start : start + step], batch.size, to)
 
     def send_whole(self, to: AddrPort, packet: Buffer) -> None:
-        level, option = _MTU_DISCOVER[self._socket.family]
-        usual = self._socket.getsockopt(level, option)
-        self._socket.setsockopt(level, option, _PMTUDISC_PROBE)
-        try:
+        with unfragmented(self._socket):
             self._send_one(memoryview(packet), to)
-        finally:
-            self._socket.setsockopt(level, option, usual)
 
     def _send_many(self, view: memoryview, size: int, to: AddrPort) -> None:
         if self._segmenting and len(view) > size:
@@ -141,6 +136,18 @@ def _gro_size(control: list[tuple[int, int, bytes]]) -> int:
         if level == _SOL_UDP and kind == _UDP_GRO and len(data) >= 4:
             return int(struct.unpack_from("=i", data)[0])
     return 0
+
+
+@contextlib.contextmanager
+def unfragmented(sock: socket.socket) -> Iterator[None]:
+    """What is sent meanwhile may not be fragmented; sending raises OSError (EMSGSIZE) beyond the size of the device."""
+    level, option = _MTU_DISCOVER[sock.family]
+    usual = sock.getsockopt(level, option)
+    sock.setsockopt(level, option, _PMTUDISC_PROBE)
+    try:
+        yield
+    finally:
+        sock.setsockopt(level, option, usual)
 
 
 def enlarge_buffers(sock: socket.socket) -> None:

@@ -103,3 +103,11 @@ async def test_fail__nowhere_to_send() -> None:
         pytest.raises(OSError, match=r"denied|unreachable|Invalid"),
     ):
         port.send(AddrPort("255.255.255.255", 9), one(DISCO))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_ok__whole_packet_leaves_from_the_port(host: str) -> None:
+    with udp(host) as device, udp(host) as far, beside(device) as port:
+        port.send_whole(AddrPort(host, port_of(far)), DISCO + bytes(8000))
+        packet, source = far.recvfrom(65535)
+        assert (packet, source[1]) == (DISCO + bytes(8000), port_of(device))
