@@ -15,10 +15,12 @@ from appliance.types.errors import DecodeError, DecodeReason
 
 HEADER = struct.Struct("=IHHII")
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 ERROR, DONE = 2, 3
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _HEAD = struct.Struct("=HH")
+_NUMBER = struct.Struct("=I")
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -56,3 +58,12 @@ def check(payload: bytes) -> None:
     code = -struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
     if code:
         raise OSError(code, os.strerror(code))
+
+
+def number(value: memoryview | None, absent: int = 0) -> int:
+    """A u32 attribute. Raises `DecodeError`."""
+    if value is None:
+        return absent
+    if len(value) != _NUMBER.size:
+        raise DecodeError(DecodeReason.BAD_LENGTH, "number in a netlink attribute")
+    return int(_NUMBER.unpack(value)[0])

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
 
-from appliance.drivers.netlink_messages import attribute, attributes
+from appliance.drivers.netlink_messages import attribute, attributes, number
 from appliance.ports.netlink import Route, RouteKind
 from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6
 from appliance.types.errors import DecodeError, DecodeReason
 
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
-CREATE, REPLACE = 0x400, 0x100
 _DST, _OIF, _GATEWAY, _PRIORITY, _TABLE = 1, 4, 5, 6, 15
 _HEAD = struct.Struct("=BBBBBBBBI")
 _NUMBER = struct.Struct("=I")
@@ -58,34 +57,26 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
     """None for kinds that `Route` cannot say. Raises `DecodeError`."""
     if len(payload) < _HEAD.size:
         raise DecodeError(DecodeReason.BAD_LENGTH, "route message")
-    family, length, _src, _tos, table, protocol, _scope, number, _flags = _HEAD.unpack_from(payload)
-    kind = _KINDS.get(number)
+    family, length, _src, _tos, table, protocol, _scope, kind_number, _flags = _HEAD.unpack_from(payload)
+    kind = _KINDS.get(kind_number)
     if kind is None or family not in _FAMILIES.values():
         return None
     v6 = family == AF_INET6
     found = dict(attributes(memoryview(payload)[_HEAD.size :]))
-    metric = _number(found.get(_PRIORITY), 0)
+    metric = number(found.get(_PRIORITY))
     gateway = found.get(_GATEWAY)
     try:
         return Route(
             destination=_destination(found.get(_DST), length, v6=v6),
-            table=_number(found.get(_TABLE), table),
+            table=number(found.get(_TABLE), table),
             kind=kind,
-            interface=names.get(_number(found.get(_OIF), 0), "") if kind is RouteKind.UNICAST else "",
+            interface=names.get(number(found.get(_OIF)), "") if kind is RouteKind.UNICAST else "",
             gateway=_address(gateway, v6=v6) if gateway is not None else None,
             metric=0 if v6 and metric == _V6_METRIC else metric,
             protocol=protocol,
         )
     except ValueError as error:
         raise DecodeError(DecodeReason.BAD_VALUE, f"route message: {error}") from None
-
-
-def _number(value: memoryview | None, absent: int) -> int:
-    if value is None:
-        return absent
-    if len(value) != _NUMBER.size:
-        raise DecodeError(DecodeReason.BAD_LENGTH, "number of a route message")
-    return int(_NUMBER.unpack(value)[0])
 
 
 def _address(value: memoryview, *, v6: bool) -> IPv4Address | IPv6Address:

@@ -13,8 +13,19 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
+from appliance.drivers.interface_messages import GET_LINK, NEW_LINK
 from appliance.drivers.netlink_channel import PART_BYTES, NetlinkChannel
-from appliance.drivers.netlink_messages import DONE, DUMP, ERROR, attribute, attributes, messages, nested
+from appliance.drivers.netlink_messages import (
+    CREATE,
+    DONE,
+    DUMP,
+    ERROR,
+    EXCLUSIVE,
+    attribute,
+    attributes,
+    messages,
+    nested,
+)
 from appliance.drivers.wireguard_messages import (
     GET_DEVICE,
     SET_DEVICE,
@@ -30,8 +41,7 @@ from appliance.types.errors import DecodeError, PrivilegeError, UnderlayError
 from appliance.types.keys import NodePrivateKey
 
 _NETLINK_ROUTE, _NETLINK_GENERIC = 0, 16
-_CREATE, _EXCL = 0x400, 0x200
-_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_DELLINK = 17
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
 _IFNAME, _MTU, _LINKINFO, _INFO_KIND = 3, 4, 18, 1
 _IFF_UP = 1
@@ -137,7 +147,7 @@ class NetlinkWireGuardDevice:
         body += attribute(_MTU, struct.pack("=I", self._mtu)) + kind
         channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
-            channel.request(_NEWLINK, body, _CREATE | _EXCL)
+            channel.request(NEW_LINK, body, CREATE | EXCLUSIVE)
         except FileExistsError:
             if self._kind(channel) != b"wireguard":
                 raise
@@ -148,7 +158,7 @@ class NetlinkWireGuardDevice:
 
     def _kind(self, channel: NetlinkChannel) -> bytes:
         body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
-        for answer in channel.request(_GETLINK, body):
+        for answer in channel.request(GET_LINK, body):
             info = dict(attributes(answer[_LINK.size :])).get(_LINKINFO)
             if info is not None:
                 return bytes(dict(attributes(info)).get(_INFO_KIND, b"")).rstrip(b"\0")
@@ -167,7 +177,7 @@ class NetlinkWireGuardDevice:
         channel = NetlinkChannel(_NETLINK_ROUTE)
         try:
             body = _LINK.pack(0, 0, 0, _IFF_UP, _IFF_UP) + attribute(_IFNAME, self._name.encode() + b"\0")
-            channel.request(_NEWLINK, body)
+            channel.request(NEW_LINK, body)
         finally:
             channel.close()
 

@@ -1,0 +1,79 @@
+"""Interfaces and their addresses as rtnetlink messages (linux/if_link.h, linux/if_addr.h). Pure.
+
+A link's payload is struct ifinfomsg (16 bytes: family, filling, u16 type, i32 index, u32 flags, u32 mask of flags to
+change) and attributes; an address' is struct ifaddrmsg (8 bytes: family, prefix length, flags, scope, u32 index).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Interface, IPv6Interface
+from socket import AF_INET, AF_INET6
+
+from appliance.drivers.netlink_messages import attribute, attributes, number
+from appliance.ports.netlink import InterfaceAddress, Link
+from appliance.types.errors import DecodeError, DecodeReason
+
+NEW_LINK, GET_LINK = 16, 18
+NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
+_NAME, _MTU = 3, 4
+_ADDRESS, _LOCAL, _LABEL = 1, 2, 3
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS_HEAD = struct.Struct("=BBBBI")
+_NUMBER = struct.Struct("=I")
+_UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
+_SIZES = {AF_INET: 4, AF_INET6: 16}
+
+ALL_LINKS = _LINK.pack(0, 0, 0, 0, 0)
+ALL_ADDRESSES = _ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
+
+
+def link_payload(index: int, *, up: bool | None = None, mtu: int | None = None) -> bytes:
+    """Changes a link; None leaves a value as it is."""
+    made = _LINK.pack(0, 0, index, _UP if up else 0, 0 if up is None else _UP)
+    return made + (attribute(_MTU, _NUMBER.pack(mtu)) if mtu is not None else b"")
+
+
+def parse_link(payload: bytes) -> Link:
+    """Raises `DecodeError`."""
+    if len(payload) < _LINK.size:
+        raise DecodeError(DecodeReason.BAD_LENGTH, "link message")
+    _family, _type, index, flags, _change = _LINK.unpack_from(payload)
+    found = dict(attributes(memoryview(payload)[_LINK.size :]))
+    return Link(
+        index, _text(found.get(_NAME)), number(found.get(_MTU)), bool(flags & _UP), bool(flags & _LOOPBACK),
+        bool(flags & _RUNNING),
+    )  # fmt: skip
+
+
+def address_payload(address: IPv4Interface | IPv6Interface, index: int) -> bytes:
+    family = AF_INET if address.version == 4 else AF_INET6
+    own = address.ip.packed
+    head = _ADDRESS_HEAD.pack(family, address.network.prefixlen, 0, 0, index)
+    return head + attribute(_LOCAL, own) + attribute(_ADDRESS, own)
+
+
+def parse_address(payload: bytes, names: Mapping[int, str]) -> tuple[InterfaceAddress, str] | None:
+    """The address and its label (IPv4). None for one of an unknown interface, and for link-local IPv6.
+
+    Raises `DecodeError`.
+    """
+    if len(payload) < _ADDRESS_HEAD.size:
+        raise DecodeError(DecodeReason.BAD_LENGTH, "address message")
+    family, length, _flags, _scope, index = _ADDRESS_HEAD.unpack_from(payload)
+    found = dict(attributes(memoryview(payload)[_ADDRESS_HEAD.size :]))
+    own, name = found.get(_LOCAL, found.get(_ADDRESS)), names.get(index)
+    if own is None or name is None or family not in _SIZES:
+        return None
+    kind = IPv4Interface if family == AF_INET else IPv6Interface
+    if len(own) != _SIZES[family] or length > 8 * len(own):
+        raise DecodeError(DecodeReason.BAD_VALUE, "address message")
+    address = kind((bytes(own), length))
+    if address.version == 6 and address.ip.is_link_local:
+        return None
+    return InterfaceAddress(name, address), _text(found.get(_LABEL))
+
+
+def _text(value: memoryview | None) -> str:
+    return bytes(value).rstrip(b"\0").decode(errors="replace") if value is not None else ""
