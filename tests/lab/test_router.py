@@ -253,6 +253,26 @@ async def test_ok__many_routes_and_the_one_that_the_kernel_refuses(site, tunnel,
     assert await gateway.netlink.routes(77) == []
 
 
+async def test_ok__rates_of_a_device(site, tunnel, gateway):
+    def shown(what):
+        return site.gateway.run("tc", what, "show", "dev", "waypost0")
+
+    before = shown("qdisc")
+    await gateway.netlink.limit("waypost0", (1_000, 40_000_000))
+    classes = shown("class")
+    assert "class htb 5757:1 root" in classes
+    assert "rate 1Mbit ceil 1Mbit" in classes
+    assert "rate 40Gbit ceil 40Gbit" in classes
+    await gateway.netlink.limit("waypost0", (500,))
+    assert "rate 500Kbit" in shown("class")
+    assert "5757:2" not in shown("class")
+    await gateway.netlink.limit("waypost0", ())
+    assert shown("qdisc") == before
+    await gateway.netlink.limit("nowhere0", ())
+    with pytest.raises(NetlinkError, match="no interface nowhere0"):
+        await gateway.netlink.limit("nowhere0", (500,))
+
+
 async def test_ok__default_deny_but_replies_come(site, tunnel, gateway):
     await gateway.router.apply(replace(MODEL, rules=(), advertised=()))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
