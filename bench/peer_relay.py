@@ -157,7 +157,7 @@ def plain(world: Line, size: int) -> tuple[float, float]:
 
 
 def product(world: Line, size: int, *words: str) -> tuple[float, float, float]:
-    """With the word `kernel`: by its program there. Also the packets per CPU second of the relay process."""
+    """With the word `kernel`: by its program there. Also the packets per CPU second of the relay's process."""
     relay = world.start_relay(*words)
     packets, gbit = world.rate(size)
     if relay.stop():
@@ -180,6 +180,7 @@ def run(directory: Path) -> Iterator[str]:
             peer_packets, peer_gbit = (middle([each[n] for each in theirs]) for n in range(2))
             for form, runs in ours.items():
                 packets, gbit, per_cpu = (middle([each[n] for each in runs]) for n in range(3))
+                process = {"thousand_packets_per_cpu_s": round(per_cpu / 1e3, 1)} if form == "userspace" else {}
                 yield line(
                     "peer_relay",
                     packets / 1e3,
@@ -189,5 +190,5 @@ def run(directory: Path) -> Iterator[str]:
                     peer_value=peer_packets / 1e3,
                     gbit_s=round(gbit, 3),
                     peer_gbit_s=round(peer_gbit, 3),
-                    thousand_packets_per_cpu_s=round(per_cpu / 1e3, 1),
+                    **process,
                 )
