@@ -1,6 +1,7 @@
 """A relay without a mesh: the plugin's forwarder and its kernel path on Linux, with sessions that are bound already.
 
 python -m tests.lab.relay_host SETTINGS     JSON: sessions (each two "ip:port" or "", by VNI from 1), bytes_per_s
+python -m tests.lab.relay_host contract A B OTHER     the contract of `KernelRelay`, with peers "ip:port"
 
 Prints a JSON line after each look at the kernel: what it forwards, what the socket saw, and when the sides were seen.
 """
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 
+from appliance.api.testing import check_kernel_relay
 from appliance.drivers.kernel_relay import open_kernel_relay
 from appliance.drivers.udp import open_udp_ports
 from appliance.ports.kernel_relay import KernelRelayError
@@ -54,6 +56,10 @@ def told(relay: Relay) -> str:
     )
 
 
+async def contract(*peers: str) -> None:
+    check_kernel_relay(await open_kernel_relay(PORT, 0, None), *map(parse_addr_port, peers))
+
+
 async def serve(settings: dict[str, object]) -> None:
     relay = Relay(server=bound_server(settings["sessions"], settings.get("bytes_per_s", 0)))
     ports = open_udp_ports(PORT)
@@ -77,4 +83,4 @@ async def serve(settings: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(sys.argv[1])))
+    asyncio.run(contract(*sys.argv[2:]) if sys.argv[1] == "contract" else serve(json.loads(sys.argv[1])))

@@ -151,6 +151,9 @@ def test_ok__bound_sessions_and_nothing_else_by_the_kernel_until_it_ends(lab: La
     world.wait_for("kernel", 1)
     wait_until(lambda: len(world.arrived()) == before + 1, 10, "one packet by the second run, and once only")
     world.process.stop()
+    words = (sys.executable, "-m", "tests.lab.relay_host", "contract", A4, B4, B6)
+    kept = command(world.relay, "env", f"PYTHONPATH={ROOT}", *words)
+    assert kept.code == 0, kept.stderr
     assert [world.filters(name) for name in ("r1", "r2", "lo")] == ["", "", ""]
     assert "clsact" not in world.relay.run("tc", "qdisc", "show")
 
