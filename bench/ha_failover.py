@@ -3,7 +3,7 @@
 client (a node) ── Internet ──┬── router-1 ──┐
                               └── router-2 ──┴── switch ── host (web)
 
-`cable`: its LAN port loses the link. `killed`: kill -9 of its daemon, of which control hears nothing. Measured is the
+`cable`: its LAN port loses the link. `killed`: kill -9 of its daemon. Measured is the
 time from the event to the next page that comes; a page is asked for again and again. Before each run both routers serve
 again, the lost one started anew. WAYPOST_BENCH_RUNS sets how often each happens (3, or 50 with WAYPOST_BENCH_FULL=1).
 """

@@ -34,7 +34,7 @@ ANSWER_S = 1.5
 AGAIN_S = 2.0
 BLIND_S = 3.0
 """Without anybody who could be asked a router gets this long to come back."""
-STEADY_S = 10.0
+STEADY_S = 5.0
 """A substitute must have been connected for so long."""
 PINGS = ("disco", "ICMP")
 """Of the daemon, and of the host through the tunnel: where the kernel carries the tunnel it outlives the daemon."""
