@@ -27,6 +27,7 @@ from appliance.ports.clock import SystemClock
 from appliance.ports.engine import EngineDiff
 from appliance.ports.randomness import SystemRandomness
 from appliance.router.model import RouterModel
+from appliance.types.addresses import known_prefix
 from appliance.types.keys import NodePrivateKey
 from appliance.types.netmap import NetmapDiff, Node
 from bench.gateway_memory import pss_mib
@@ -69,7 +70,7 @@ class Taker:
         offered: tuple[OfferedRoute, ...] = offered_routes(self.overlay.routers)
         chosen = self.plugin.appliance_accept_routes(offered, ())
         marks.append(time.perf_counter())
-        engine_diff = self.overlay.accept(ip_network(text) for text in chosen.accepted)
+        engine_diff = self.overlay.accept(map(known_prefix, chosen.accepted))
         model = RouterModel(
             addresses=(ip_network("100.127.0.1"), ip_network("fd7a:115c:a1e0:1::1")),
             routes=self.overlay.routes(),

@@ -26,7 +26,7 @@ from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
 from appliance.router.model import ForeignMode, Guard, RouterModel, Shape, SideDevice
 from appliance.state.profiles import Prefs
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, known_prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
@@ -207,7 +207,7 @@ class ChangeApplier:
         offered = snapshots.offered_routes(self._overlay.routers)
         self._selection = self._plugins.hooks.accept_routes(offered, self.attached())
         via = {ip_network(each.prefix): StableNodeId(each.stable_id) for each in self._selection.via}
-        engine_diff = self._overlay.accept((ip_network(text) for text in self._selection.accepted), via)
+        engine_diff = self._overlay.accept(map(known_prefix, self._selection.accepted), via)
         if engine_diff.upsert:
             await self._core.engine.apply(engine_diff)
         if await self.mesh.listen(view.self_node):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -82,6 +83,12 @@ def parse_prefix(text: str) -> Prefix:
         return ip_network(text, strict=True)
     except ValueError:
         raise DecodeError(DecodeReason.BAD_VALUE, f"not a prefix: {text[:64]!r}") from None
+
+
+@lru_cache(maxsize=32_768)
+def known_prefix(text: str) -> Prefix:
+    """As `parse_prefix`, of texts that come again and again, as a mesh's routes do; the same text gives one object."""
+    return parse_prefix(text)
 
 
 def ordered(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from appliance.api import AttachedPrefix, OfferedRoute, RefusedRoute, RouteSelection
@@ -11,6 +12,8 @@ from appliance.types.via import parse_via_route, via_parts
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.via import lan_of, unfit
 
+REMEMBERED = 16_384
+"""Verdicts kept."""
 EQUALS_LAN = "this gateway's own network on {interface} has the same prefix"
 COVERS_SELF = "it contains this gateway's own address {address} on {interface}"
 ADVERTISED_HERE = "this gateway advertises it itself"
@@ -156,25 +159,46 @@ def select_routes(
     attached prefix is accepted, and the attached one is thrown back to the host's own routes. One inside an attached
     prefix is refused only where the gateway's own address lies in it.
     """
-    own = frozenset(advertised)
-    shut = [ip_network(text) for text in unwanted]
-    lans = [(ip_network(lan.prefix), lan) for lan in attached]
+    judge = _judge(tuple(attached), frozenset(advertised), tuple(unwanted))
     accepted: list[str] = []
     refused: list[RefusedRoute] = []
     throws: dict[str, None] = {}
     for text in dict.fromkeys(route.prefix for route in offered):
-        prefix = ip_network(text)
-        if prefix.prefixlen == 0:
+        verdict = judge(text)
+        if verdict is None:
             continue
-        foreign = in_overlay(prefix) and via_parts(prefix) is None
-        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if foreign else ""
-        reason = reason or (UNWANTED if any(_contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans))
+        reason, inside = verdict
         if reason:
             refused.append(RefusedRoute(text, reason))
             continue
         accepted.append(text)
-        throws.update(dict.fromkeys(lan.prefix for network, lan in lans if _contains(prefix, network)))
+        throws.update(dict.fromkeys(inside))
     return RouteSelection(tuple(accepted), tuple(refused), tuple(throws))
+
+
+Verdict = tuple[str, tuple[str, ...]]
+"""Why a route is refused, "" = it is not; and the attached prefixes inside it."""
+
+
+@lru_cache(maxsize=2)
+def _judge(
+    attached: tuple[AttachedPrefix, ...], own: frozenset[str], unwanted: tuple[str, ...]
+) -> Callable[[str], Verdict | None]:
+    """Remembers its verdicts: with every change of the netmap all routes come again, 10,000 of them perhaps."""
+    shut = [ip_network(text) for text in unwanted]
+    lans = [(ip_network(lan.prefix), lan) for lan in attached]
+
+    @lru_cache(maxsize=REMEMBERED)
+    def verdict(text: str) -> Verdict | None:
+        prefix = ip_network(text)
+        if prefix.prefixlen == 0:
+            return None
+        foreign = in_overlay(prefix) and via_parts(prefix) is None
+        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if foreign else ""
+        reason = reason or (UNWANTED if any(_contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans))
+        return reason, tuple(lan.prefix for network, lan in lans if _contains(prefix, network))
+
+    return verdict
 
 
 def offers_subnets(routes: Iterable[str]) -> bool:
