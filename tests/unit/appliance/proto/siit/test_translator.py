@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,17 @@ from tests.unit.appliance.proto.siit.world import (
 )
 
 FORBIDDEN = ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "255.255.255.255", "100.64.0.1", "198.18.0.9"]
+
+
+VECTORS = json.loads((Path(__file__).parents[4] / "vectors/siit/pairs.json").read_text())["vectors"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda each: each["name"])
+def test_ok__vectors(vector: dict[str, Any]) -> None:
+    made = translator()
+    asked(made)
+    out = made.translate([Datagram(bytes.fromhex(vector["in"]))], 0.0)
+    assert [bytes(each.data).hex() for each in out] == vector["out"]
 
 
 def asked(made: Translator) -> str:
