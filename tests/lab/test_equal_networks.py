@@ -1,5 +1,7 @@
 """Two sites with one and the same IPv4 network reach each other's hosts.
 
+Run inside a guest too, with the kernel's WireGuard (`tests/qemu`).
+
 host-a 192.168.1.10 ── .2 gateway-a ── Internet ── gateway-b .2 ── 192.168.1.10 host-b
 fd00:a::10             site 7, 10.7.1.0/24         site 8, 10.8.1.0/24       IPv4 only
 """
@@ -15,10 +17,10 @@ import pytest
 
 from tests.lab.mesh import ControlServer, Gateway, command, fetch, fetch_hash, large_file, page, web_server
 from tests.lab.namespaces import Lab, Namespace
-from tests.lab.processes import Process, wait_until
+from tests.lab.processes import PATIENCE, Process, wait_until
 from tests.lab.topology import Internet
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(150 * PATIENCE)]
 
 NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
 NAME = "192-168-1-10-via-8"
@@ -132,6 +134,8 @@ def _limited(world: World, a: Namespace) -> None:
     gateway = world.gateways["b"]
     gateway.must("plugins", "config", "subnet_router", f'limits=["gateway-a {MBIT}mbit"]')
     wait_until(lambda: "htb" in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0"), 20, "the queue")
+    if gateway.status()["engine"] == "kernel":  # a stock kernel, which has fair queues as well
+        assert "fq_codel" in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0")
     before = sent_bytes(gateway.host)
     digest, seconds = fetch_hash(a, "http://10.8.1.10/large.bin", 90)
     assert digest == world.large_hash
