@@ -16,6 +16,7 @@ from appliance.api.values import CommandReply as CommandReply
 from appliance.api.values import ControlState as ControlState
 from appliance.api.values import DerpState as DerpState
 from appliance.api.values import EgressGuard as EgressGuard
+from appliance.api.values import EgressUplink as EgressUplink
 from appliance.api.values import Finding as Finding
 from appliance.api.values import FirewallPart as FirewallPart
 from appliance.api.values import GatewayStatus as GatewayStatus
@@ -27,6 +28,7 @@ from appliance.api.values import HostinfoService as HostinfoService
 from appliance.api.values import JsonValue as JsonValue
 from appliance.api.values import ListenPlace as ListenPlace
 from appliance.api.values import ListenScope as ListenScope
+from appliance.api.values import Location as Location
 from appliance.api.values import LogLevel as LogLevel
 from appliance.api.values import Metric as Metric
 from appliance.api.values import MetricKind as MetricKind

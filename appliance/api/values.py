@@ -25,6 +25,7 @@ from appliance.api.status_values import RouteState as RouteState
 from appliance.api.status_values import SelfState as SelfState
 from appliance.types.errors import Severity
 from appliance.types.findings import Finding as Finding
+from appliance.types.location import Location as Location
 from appliance.types.wake import WakeReport as WakeReport
 
 API_VERSION = 1
@@ -104,6 +105,7 @@ class NodeInfo:
     os: str = ""
     capabilities: tuple[str, ...] = ()
     primary: tuple[str, ...] = ()
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +220,31 @@ class EgressGuard:
     the hosts behind this one.
 
     `lan_access`: this host, too, may begin connections to attached networks. `site`: hosts behind this one leave by
-    the tunnel too; forwarding is switched on for them.
+    the tunnel too; forwarding is switched on for them. Of these, `hosts` alone, or all when it is empty, but not
+    `not_hosts`: each an address, a prefix, a hardware address or an interface of this host. Others keep the host's own
+    routes, and so do the destinations `direct` (prefixes) for everybody.
     """
 
     lan_access: bool = False
     site: bool = False
+    hosts: tuple[str, ...] = ()
+    not_hosts: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EgressUplink:
+    """What those who use this node as their exit go on by; by nothing else, whether or not it is there, and also while
+    the daemon is dead. What the site itself serves is reached as ever.
+
+    Either `interface`, a link of the host; or `port`, where a listener of scope `exit` on 127.0.0.1 and one on ::1 take
+    their TCP connections, and all else is refused. `resolvers` ("ip:port", by TCP, over the same link) look names up
+    for them; none: nobody does.
+    """
+
+    interface: str = ""
+    port: int = 0
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +273,7 @@ class FirewallPart:
     `service_addresses`: of the mesh's service addresses (100.100.100.100, fd7a:115c:a1e0::53) those that this host
     answers at; peers do not reach them. `translations`: networks of the site that have other addresses in the mesh;
     their outer prefixes are to be in `forwarded`. `shapes`: limits of what is sent; the first that fits counts.
+    `uplink`: what those who use this exit go on by; None: the host's routes.
     """
 
     forwarded: tuple[str, ...] = ()
@@ -259,6 +282,7 @@ class FirewallPart:
     service_addresses: tuple[str, ...] = ()
     translations: tuple[PrefixTranslation, ...] = ()
     shapes: tuple[TrafficShape, ...] = ()
+    uplink: EgressUplink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +314,13 @@ class HostinfoService:
 @dataclass(frozen=True, slots=True)
 class HostinfoPart:
     """Additions to this node's Hostinfo. `flags` are its boolean fields by wire name ("PeerRelay"); `exit_node` is the
-    stable id of the exit in use."""
+    stable id of the exit in use; `location` is where the node is."""
 
     services: tuple[HostinfoService, ...] = ()
     ssh_host_keys: tuple[str, ...] = ()
     flags: dict[str, bool] = field(default_factory=dict)
     exit_node: str = ""
+    location: Location | None = None
 
 
 # --- status ---------------------------------------------------------------------------------------------------------
@@ -388,6 +413,9 @@ class ListenScope(StrEnum):
     """Any other address of this host; unprotected by the packet filter."""
     SERVICE = "service"
     """A service address of the mesh, which this host's own programs reach (see `FirewallPart.service_addresses`)."""
+    EXIT = "exit"
+    """Loopback; takes TCP of those who use this exit (see `EgressUplink.port`). The local address of an accepted
+    connection is where it was going."""
 
 
 class Transport(StrEnum):
@@ -432,6 +460,7 @@ class StatusChange:
 
 VALUE_TYPES: tuple[type, ...] = (
     NodeInfo,
+    Location,
     DnsUpstream,
     DnsSettings,
     DnsAnswer,
@@ -446,6 +475,7 @@ VALUE_TYPES: tuple[type, ...] = (
     EgressGuard,
     PrefixTranslation,
     TrafficShape,
+    EgressUplink,
     FirewallPart,
     PacketDevice,
     HostinfoService,

@@ -15,6 +15,15 @@ from appliance.types.errors import ApplianceError
 
 PLUGIN = "exit_node"
 AUTO = "auto"
+NOTHING: dict[str, Any] = {
+    "use": "",
+    "site": False,
+    "hosts": [],
+    "not_hosts": [],
+    "direct": [],
+    "lan_access": False,
+    "regions": [],
+}
 
 
 class ExitError(ApplianceError):
@@ -57,7 +66,18 @@ def suggest(session: Session, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--lan-access/--no-lan-access", default=None, help="Let this gateway reach its attached networks.")
 @click.option("--site/--no-site", default=None, help="Hosts behind this gateway use the exit too.")
-@click.option("--region", "regions", multiple=True, metavar="CODE", help="With auto: only exits of these regions.")
+@click.option("--host", "hosts", multiple=True, metavar="WHO", help="Only this host or prefix behind it (with --site).")
+@click.option("--not-host", "not_hosts", multiple=True, metavar="WHO", help="Not this host or prefix behind it.")
+@click.option("--all-hosts", is_flag=True, help="All hosts behind it again.")
+@click.option("--direct", multiple=True, metavar="PREFIX", help="Reach this destination past the exit.")
+@click.option("--no-direct", is_flag=True, help="Reach no destination past the exit any more.")
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="CODE",
+    help="With auto: only exits of these relays, countries or cities.",
+)
 @confirm_option
 @json_option
 @click.pass_obj
@@ -66,14 +86,25 @@ def use(
     name: str,
     lan_access: bool | None,
     site: bool | None,
+    hosts: tuple[str, ...],
+    not_hosts: tuple[str, ...],
+    all_hosts: bool,
+    direct: tuple[str, ...],
+    no_direct: bool,
     regions: tuple[str, ...],
     confirm_within: float | None,
     as_json: bool,
 ) -> None:
-    """Use the exit NAME: a peer's name, address or stable id; `auto` takes the best, and another when it goes."""
+    """Use the exit NAME: a peer's name, address or stable id; `auto` takes the best, and another when it goes.
+
+    WHO is an address, a prefix, a hardware address (which means a host in both IP versions) or an interface.
+    """
     settings: dict[str, Any] = {"use": AUTO if name == AUTO else _stable_id(session, name)}
     settings |= {"lan_access": lan_access} if lan_access is not None else {}
     settings |= {"site": site} if site is not None else {}
+    settings |= {"hosts": list(hosts)} if hosts or all_hosts else {}
+    settings |= {"not_hosts": list(not_hosts)} if not_hosts or all_hosts else {}
+    settings |= {"direct": list(direct)} if direct or no_direct else {}
     settings |= {"regions": list(regions)} if regions else {}
     _set(session, settings, confirm_within)
     _show(session, "status", as_json)
@@ -87,18 +118,38 @@ def use(
 @click.pass_obj
 def off(session: Session, confirm_within: float | None, as_json: bool) -> None:
     """Use no exit: traffic leaves directly, as before."""
-    _set(session, {"use": "", "site": False, "lan_access": False, "regions": []}, confirm_within)
+    _set(session, NOTHING, confirm_within)
     _show(session, "status", as_json)
 
 
 @exits.command()
 @click.option("--stop", is_flag=True, help="Do not offer it any more.")
+@click.option("--uplink", metavar="LINK|PROXY", help="Its users go on by this link (wg0) or proxy, or not at all.")
+@click.option("--uplink-credentials", "credentials", metavar="FILE", help="Holds user:password for the proxy.")
+@click.option("--uplink-resolver", "resolvers", multiple=True, metavar="IP", help="Looks names up for them, beyond it.")
+@click.option("--no-uplink", is_flag=True, help="Its users go on by the host's own routes again.")
 @confirm_option
 @json_option
 @click.pass_obj
-def offer(session: Session, stop: bool, confirm_within: float | None, as_json: bool) -> None:
-    """Offer this gateway as an exit; control must approve it."""
-    _set(session, {"advertise": not stop}, confirm_within)
+def offer(
+    session: Session,
+    stop: bool,
+    uplink: str | None,
+    credentials: str | None,
+    resolvers: tuple[str, ...],
+    no_uplink: bool,
+    confirm_within: float | None,
+    as_json: bool,
+) -> None:
+    """Offer this gateway as an exit; control must approve it.
+
+    A PROXY is socks5://HOST:PORT or http://HOST:PORT; it takes TCP only, all else of the users is refused.
+    """
+    settings: dict[str, Any] = {"advertise": not stop}
+    if uplink is not None or no_uplink:
+        settings |= {"uplink": "" if no_uplink else uplink, "uplink_resolvers": [] if no_uplink else list(resolvers)}
+        settings |= {"uplink_credentials": "" if no_uplink else credentials or ""}
+    _set(session, settings, confirm_within)
     _show(session, "status", as_json)
 
 

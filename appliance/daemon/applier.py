@@ -24,13 +24,14 @@ from appliance.netmap.store import NetmapView
 from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
-from appliance.router.model import ForeignMode, Guard, RouterModel, Shape, SideDevice
+from appliance.router.model import ExitUplink, ForeignMode, Guard, RouterModel, Shape, SideDevice, Split
 from appliance.state.profiles import Prefs
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, known_prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
 from appliance.types.netmap import DerpMap, FilterRule, NetmapDiff
+from appliance.types.senders import parse_senders
 
 if TYPE_CHECKING:
     from appliance.daemon.mesh_services import MeshServices
@@ -284,20 +285,38 @@ class ChangeApplier:
             devices=self._devices(),
             translations=tuple((ip_network(each.inside), ip_network(each.outside)) for each in firewall.translations),
             shapes=tuple(Shape(tuple(map(ip_network, each.destinations)), each.rate_kbit) for each in firewall.shapes),
+            exit_uplink=self._exit_uplink(firewall),
         )
 
     def _guard(self, firewall: FirewallPart) -> Guard | None:
         if firewall.guard is None:
             return None
-        near = [ip_network(lan.prefix) for lan in self._core.links.lans()]
-        near += [prefix for prefix in map(ip_network, firewall.forwarded) if prefix.prefixlen]
-        inside = [prefix for prefix in self._overlay.accepted if prefix.prefixlen]
+        split = Split(parse_senders(firewall.guard.hosts), parse_senders(firewall.guard.not_hosts))
         return Guard(
-            near=ordered(near),
-            inside=ordered((CGNAT_V4, ULA_V6, *inside)),
+            near=self._near(firewall),
+            inside=self._inside(),
             lan_access=firewall.guard.lan_access,
             site=firewall.guard.site,
+            direct=ordered(map(ip_network, firewall.guard.direct)),
+            split=split if split.hosts or split.not_hosts else None,
         )
+
+    def _exit_uplink(self, firewall: FirewallPart) -> ExitUplink | None:
+        uplink = firewall.uplink
+        if uplink is None:
+            return None
+        there = [lan for lan in self._core.links.lans() if lan.interface == uplink.interface and lan.up]
+        versions = frozenset(ip_network(lan.prefix).version for lan in there)
+        return ExitUplink(uplink.interface, versions, uplink.port, (*self._near(firewall), *self._inside()))
+
+    def _near(self, firewall: FirewallPart) -> tuple[Prefix, ...]:
+        """Attached networks and those that this host serves."""
+        near = [ip_network(lan.prefix) for lan in self._core.links.lans()]
+        return ordered([*near, *(prefix for prefix in map(ip_network, firewall.forwarded) if prefix.prefixlen)])
+
+    def _inside(self) -> tuple[Prefix, ...]:
+        """The mesh, and what is reached through it."""
+        return ordered((CGNAT_V4, ULA_V6, *(prefix for prefix in self._overlay.accepted if prefix.prefixlen)))
 
     async def _guard_only(self) -> None:
         """Without a netmap an exit can still be given up, or asked for."""
@@ -309,8 +328,10 @@ class ChangeApplier:
     async def guard_early(self) -> None:
         """Before there is a netmap: nothing leaves past an exit that the settings name. Raises `ApplianceError`."""
         wanted = self._situation.prefs.want_running
-        guard = self._guard(self._plugins.hooks.contribute_firewall()) if wanted else None
-        await self._core.router.guard(RouterModel(interface=self._core.engine.interface, guard=guard))
+        firewall = self._plugins.hooks.contribute_firewall() if wanted else FirewallPart()
+        guard, uplink = self._guard(firewall), self._exit_uplink(firewall)
+        model = RouterModel(interface=self._core.engine.interface, guard=guard, exit_uplink=uplink)
+        await self._core.router.guard(model)
 
     def serves(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
         """Whether that peer, not another one, is used for an installed route."""

@@ -8,6 +8,7 @@ import platform
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def make_hostinfo(
         ssh_host_keys=list(part.ssh_host_keys),
         net_info=net_info,
         exit_node_id=part.exit_node,
+        location=wire.Location(**asdict(part.location)) if part.location is not None else None,
         **_flags(part.flags),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from appliance.api.values import Metric
@@ -21,13 +21,14 @@ from appliance.drivers.streams import SocketDialer
 from appliance.metrics.exposition import Sample, exposition
 from appliance.netmap.store import NetmapView
 from appliance.peerapi.caller import Caller, identify
-from appliance.peerapi.names import add_names, resolver_of
+from appliance.peerapi.names import add_names, onward_resolver, resolver_of
 from appliance.peerapi.pages import add_pages
 from appliance.peerapi.routes import PeerRoutes
 from appliance.peerapi.server import PeerApiServer
 from appliance.peerapi.wake import add_wake
 from appliance.proto.control import messages as wire
 from appliance.proto.peerapi import PROTO
+from appliance.router.model import MARK_EXIT
 from appliance.types.addresses import AddrPort, is_single
 from appliance.types.netmap import Node
 
@@ -85,7 +86,11 @@ class MeshServices:
         self.offers_names: Callable[[], bool] = lambda: False
         """Whether peers may have names looked up here; given once the plugins are there."""
         add_pages(self.peer_routes, version=VERSION, metrics=self.metrics)
-        add_names(self.peer_routes, resolver_of(overlay), lambda: self.offers_names(), self._filtered)
+        self.exit_resolvers: Callable[[], Sequence[str] | None] = lambda: None
+        """Who looks names up beyond an uplink of this exit's own, None: it has none; given once plugins are there."""
+        onward = SocketDialer(mark=MARK_EXIT, sockets=core.sockets)
+        lookup = onward_resolver(resolver_of(overlay), lambda: self.exit_resolvers(), onward)
+        add_names(self.peer_routes, lookup, lambda: self.offers_names(), self._filtered)
         add_wake(self.peer_routes, self.waker.here)
         add_control_wake(self.c2n, self.waker.here)
 

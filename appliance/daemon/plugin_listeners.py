@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from appliance.api.values import ListenPlace, ListenScope, Transport
 from appliance.drivers.listeners import ListenTakenError, open_datagrams, open_listener
-from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.sockets import OpenSocket, open_socket, transparent
 from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
 from appliance.types.errors import ApplianceError, ConfigError
 
@@ -33,7 +33,7 @@ class PluginListeners:
         if not 0 <= place.port <= 65535:
             raise ConfigError(f"{place.port} is not a port", mend="give 1 to 65535, or 0 for any")
         try:
-            sockets = open_socket if place.scope is ListenScope.LOCAL else self._sockets
+            sockets = self._opener(place.scope)
             early = place.scope is ListenScope.SERVICE  # the router gives the host that address with the first netmap
             opened = open_datagrams if place.transport is Transport.UDP else open_listener
             listener = opened(address, place.port, early=early, sockets=sockets)
@@ -45,6 +45,14 @@ class PluginListeners:
             raise ListenTakenError(f"{address} port {place.port} is in use by {who}", mend=error.mend) from None
         self._owners[address, listener.getsockname()[1], place.transport] = plugin
         return listener
+
+    def _opener(self, scope: ListenScope) -> OpenSocket:
+        match scope:
+            case ListenScope.LOCAL:
+                return open_socket
+            case ListenScope.EXIT:
+                return transparent(self._sockets)
+        return self._sockets
 
     def released(self, plugin: str) -> None:
         for place in [place for place, owner in self._owners.items() if owner == plugin]:
@@ -66,6 +74,8 @@ class PluginListeners:
                 text = f"{wanted} is no service address of the mesh"
                 raise ConfigError(text, mend=f"they are: {', '.join(map(str, SERVICE_ADDRESSES))}")
             return wanted or SERVICE_V4
+        if place.scope is ListenScope.EXIT and wanted is not None and not wanted.is_loopback:
+            raise ConfigError(f"{wanted} is no loopback address", mend="use 127.0.0.1 or ::1")
         if wanted in own:
             raise ConfigError(f"{wanted} is an overlay address", mend="ask for it with scope 'tailnet'")
         return wanted or ip_address(LOOPBACK)

@@ -242,6 +242,7 @@ def join_gateway(
     mesh = MeshServices(core, situation)
     mesh.plugin_metrics = plugins.hooks.metrics
     mesh.offers_names = lambda: offers_names(plugins)
+    mesh.exit_resolvers = lambda: exit_resolvers(plugins)
     mesh.learned_domains = lambda: learned_domains(plugins)
     stack.push_async_callback(mesh.close)
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo(), lambda: devices.devices)
@@ -272,6 +273,12 @@ def offers_names(plugins: PluginHost) -> bool:
     """Peers look names up at exits and app connectors (apps spec 1.5)."""
     is_exit = any(route.endswith("/0") for route in plugins.hooks.contribute_routes())
     return is_exit or plugins.hooks.contribute_hostinfo().flags.get("AppConnector", False)
+
+
+def exit_resolvers(plugins: PluginHost) -> tuple[str, ...] | None:
+    """None: those who use this exit go on by the host's own routes, and its resolver is asked."""
+    uplink = plugins.hooks.contribute_firewall().uplink
+    return uplink.resolvers if uplink is not None else None
 
 
 async def learned_domains(plugins: PluginHost) -> dict[str, list[str]]:

@@ -20,9 +20,16 @@ NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 _DST, _OIF, _GATEWAY, _PRIORITY, _TABLE = 1, 4, 5, 6, 15
 _HEAD = struct.Struct("=BBBBBBBBI")
 _NUMBER = struct.Struct("=I")
-_SCOPE_LINK = 253
+_SCOPE_LINK, _SCOPE_HOST = 253, 254
 _V6_METRIC = 1024  # what the kernel stores for an IPv6 route without a metric
-_KINDS = {1: RouteKind.UNICAST, 6: RouteKind.BLACKHOLE, 7: RouteKind.UNREACHABLE, 9: RouteKind.THROW}
+_KINDS = {
+    1: RouteKind.UNICAST,
+    2: RouteKind.LOCAL,
+    6: RouteKind.BLACKHOLE,
+    7: RouteKind.UNREACHABLE,
+    9: RouteKind.THROW,
+}
+_ON_DEVICE = (RouteKind.UNICAST, RouteKind.LOCAL)
 _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
 
@@ -30,10 +37,11 @@ _FAMILIES = {4: AF_INET, 6: AF_INET6}
 def route_payload(route: Route, index: int) -> bytes:
     """`index` of its interface, 0 for routes without one."""
     destination = route.destination
-    direct = route.kind is RouteKind.UNICAST and route.gateway is None and destination.version == 4
+    direct = route.kind in _ON_DEVICE and route.gateway is None and destination.version == 4
+    near = _SCOPE_HOST if route.kind is RouteKind.LOCAL else _SCOPE_LINK
     made = _HEAD.pack(
         _FAMILIES[destination.version], destination.prefixlen, 0, 0, route.table if route.table < 256 else 0,
-        route.protocol, _SCOPE_LINK if direct else 0, _NUMBERS[route.kind], 0,
+        route.protocol, near if direct else 0, _NUMBERS[route.kind], 0,
     )  # fmt: skip
     made += attribute(_TABLE, _NUMBER.pack(route.table))
     if destination.prefixlen:
@@ -70,7 +78,7 @@ def parse_route(payload: bytes, names: Mapping[int, str]) -> Route | None:
             destination=_destination(found.get(_DST), length, v6=v6),
             table=number(found.get(_TABLE), table),
             kind=kind,
-            interface=names.get(number(found.get(_OIF)), "") if kind is RouteKind.UNICAST else "",
+            interface=names.get(number(found.get(_OIF)), "") if kind in _ON_DEVICE else "",
             gateway=_address(gateway, v6=v6) if gateway is not None else None,
             metric=0 if v6 and metric == _V6_METRIC else metric,
             protocol=protocol,

@@ -11,6 +11,10 @@ BYPASS_MARK = 0x80000
 """Packets of the daemon's own sockets never enter the tunnel (node-os spec 1.1)."""
 
 
+_IP_TRANSPARENT = 19
+_IPV6_TRANSPARENT = 75
+
+
 class OpenSocket(Protocol):
     """Makes an unbound socket, closed on exec; `kind` may hold SOCK_NONBLOCK. Raises OSError."""
 
@@ -28,6 +32,24 @@ def marking(mark: int) -> OpenSocket:
             except OSError:
                 made.close()
                 raise
+        return made
+
+    return opened
+
+
+def transparent(sockets: OpenSocket) -> OpenSocket:
+    """Sockets that take connections to any address which the firewall hands to them (tproxy). Raises OSError."""
+
+    def opened(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+        made = sockets(family, kind, protocol)
+        try:
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+            else:
+                made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+        except OSError:
+            made.close()
+            raise
         return made
 
     return opened

@@ -21,6 +21,7 @@ _ALLOWED: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
         (r"net/ipv4/conf/all/accept_redirects", "0 1"),
         (rf"net/ipv6/conf/{_INTERFACE}/accept_ra", "0 1 2"),
         (rf"net/ipv4/conf/{_INTERFACE}/src_valid_mark", "0 1"),
+        (rf"net/ipv4/conf/(?!all/|default/){_INTERFACE}/rp_filter", "0 1 2"),
         (rf"net/ipv6/conf/{_INTERFACE}/addr_gen_mode", "1"),
     )
 )

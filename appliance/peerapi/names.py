@@ -9,7 +9,7 @@ import asyncio
 import base64
 import binascii
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -23,13 +23,14 @@ from appliance.proto.dns.numbers import REFUSED
 from appliance.proto.dns.query import MAX_QUERY_BYTES
 from appliance.router.explain import Packet, by_rules
 from appliance.router.model import RouterModel
-from appliance.types.addresses import SERVICE_V4
+from appliance.types.addresses import SERVICE_V4, AddrPort, parse_addr_port
 from appliance.types.errors import ApplianceError, DecodeError
 
 PATH = "/dns-query"
 TYPE = "application/dns-message"
 TIMEOUT_S = 5.0
 DNS_PORT = 53
+OWN_RESOLVER = AddrPort(str(SERVICE_V4), DNS_PORT)
 TCP = 6
 _LENGTH = struct.Struct(">H")
 _PROBES = {4: ip_address("0.0.0.0"), 6: ip_address("2000::")}  # noqa: S104  # compared with rules, never listened at
@@ -95,11 +96,11 @@ async def _message(request: web.BaseRequest) -> bytes:
         raise ValueError(encoded[:20]) from None
 
 
-def resolver_of(dialer: StreamDialer) -> Lookup:
-    """Asks this host's own resolver. Raises OSError and EOFError."""
+def resolver_of(dialer: StreamDialer, place: AddrPort = OWN_RESOLVER) -> Lookup:
+    """Asks a resolver by TCP; without a place, this host's own. Raises OSError and EOFError."""
 
     async def lookup(message: bytes) -> bytes:
-        stream = await dialer.dial(str(SERVICE_V4), DNS_PORT, timeout_s=TIMEOUT_S)
+        stream = await dialer.dial(str(place.ip), place.port, timeout_s=TIMEOUT_S)
         try:
             stream.write(_LENGTH.pack(len(message)) + message)
             await stream.drain()
@@ -112,5 +113,26 @@ def resolver_of(dialer: StreamDialer) -> Lookup:
             return received[2 : 2 + _LENGTH.unpack_from(received)[0]]
         finally:
             stream.close()
+
+    return lookup
+
+
+def onward_resolver(own: Lookup, places: Callable[[], Sequence[str] | None], dialer: StreamDialer) -> Lookup:
+    """Asks `own`, but where an exit has an uplink of its own the resolvers beyond it, one after the other.
+
+    `places` are "ip:port", None: the exit has no such uplink; `dialer` dials through it. Raises OSError and EOFError.
+    """
+
+    async def lookup(message: bytes) -> bytes:
+        found = places()
+        if found is None:
+            return await own(message)
+        failed: OSError | EOFError = EOFError("no resolver is named for this exit's uplink")
+        for place in found:
+            try:
+                return await resolver_of(dialer, parse_addr_port(place))(message)
+            except (OSError, EOFError) as error:
+                failed = error
+        raise failed
 
     return lookup

@@ -31,7 +31,14 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.errors import BadHookResult, PluginError, PluginRefused, PluginStalled
 from appliance.pluginhost.faults import SLOW_S, FaultBook
-from appliance.pluginhost.merging import merge_firewall, merge_hostinfo, merge_metrics, merge_routes, merge_selections
+from appliance.pluginhost.merging import (
+    check_firewall,
+    merge_firewall,
+    merge_hostinfo,
+    merge_metrics,
+    merge_routes,
+    merge_selections,
+)
 from appliance.pluginhost.services import FaultSink
 from appliance.pluginhost.stall import Stalled, StallGuard
 
@@ -148,7 +155,7 @@ class Hooks:
         return merge_selections(found, frozenset(route.prefix for route in offered), self._faults)
 
     def contribute_firewall(self) -> FirewallPart:
-        return merge_firewall(self._contributions("appliance_contribute_firewall", _one(FirewallPart)), self._faults)
+        return merge_firewall(self._contributions("appliance_contribute_firewall", _firewall), self._faults)
 
     def relay_request(self, request: RelayRequest) -> RelayOffer | None:
         """The first offer. Plugins of other processes are not asked: their answer would be that of another request."""
@@ -287,6 +294,13 @@ def _one(kind: type[T]) -> Callable[[Any], T | None]:
     return check
 
 
+def _firewall(value: Any) -> FirewallPart | None:
+    part = _one(FirewallPart)(value)
+    if part is not None:
+        check_firewall(part)
+    return part
+
+
 def _sequence_of(kind: type[T]) -> Callable[[Any], Sequence[T]]:
     def check(value: Any) -> Sequence[T]:
         if value is None:
@@ -308,7 +322,7 @@ RESULT_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "appliance_contribute_hostinfo": _one(HostinfoPart),
     "appliance_contribute_routes": _sequence_of(str),
     "appliance_accept_routes": _one(RouteSelection),
-    "appliance_contribute_firewall": _one(FirewallPart),
+    "appliance_contribute_firewall": _firewall,
     "appliance_relay_request": _one(RelayOffer),
     "appliance_check_health": _sequence_of(HealthItem),
     "appliance_status_panel": _one(Panel),

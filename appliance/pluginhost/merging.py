@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 from appliance.api.values import (
     EgressGuard,
+    EgressUplink,
     FirewallPart,
     HostinfoPart,
     HostinfoService,
@@ -18,7 +19,9 @@ from appliance.api.values import (
     RouteSelection,
     TrafficShape,
 )
-from appliance.types.addresses import Prefix
+from appliance.types.addresses import Prefix, parse_addr_port
+from appliance.types.location import Location
+from appliance.types.senders import parse_senders
 
 
 class ConflictSink(Protocol):
@@ -33,9 +36,12 @@ def merge_hostinfo(parts: Sequence[tuple[str, HostinfoPart | None]], sink: Confl
     merged: dict[str, bool] = {}
     keys: list[str] = []
     exit_node = ""
+    location: Location | None = None
     for name, part in parts:
         if part is None:
             continue
+        if part.location is not None and (location == part.location or flags.take(name, "Location")):
+            location = part.location
         if part.exit_node and (exit_node == part.exit_node or flags.take(name, "ExitNodeID")):
             exit_node = part.exit_node
         for service in part.services:
@@ -48,7 +54,7 @@ def merge_hostinfo(parts: Sequence[tuple[str, HostinfoPart | None]], sink: Confl
         keys.extend(key for key in part.ssh_host_keys if key not in keys)
     services.report(sink)
     flags.report(sink)
-    return HostinfoPart(tuple(by_port.values()), tuple(keys), merged, exit_node)
+    return HostinfoPart(tuple(by_port.values()), tuple(keys), merged, exit_node, location)
 
 
 def merge_routes(parts: Sequence[tuple[str, Sequence[str]]], sink: ConflictSink) -> tuple[str, ...]:
@@ -79,6 +85,20 @@ def merge_selections(
     return RouteSelection(tuple(accepted), tuple(refused), tuple(sorted(throws)), tuple(via.values()))
 
 
+def check_firewall(part: FirewallPart) -> None:
+    """Raises ValueError and `DecodeError` for text that the core could not read."""
+    guard = part.guard or EgressGuard()
+    translated = [prefix for each in part.translations for prefix in (each.inside, each.outside)]
+    shaped = [prefix for each in part.shapes for prefix in each.destinations]
+    for prefix in (*part.forwarded, *guard.direct, *translated, *shaped):
+        ip_network(prefix)
+    parse_senders((*guard.hosts, *guard.not_hosts))
+    for address in part.service_addresses:
+        ip_address(address)
+    for place in part.uplink.resolvers if part.uplink is not None else ():
+        parse_addr_port(place)
+
+
 def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: ConflictSink) -> FirewallPart:
     owned = _Owned("firewall")
     forwarded: dict[str, None] = {}
@@ -87,6 +107,7 @@ def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: Confl
     guard: EgressGuard | None = None
     translations: dict[str, PrefixTranslation] = {}
     shapes: list[TrafficShape] = []
+    uplink: EgressUplink | None = None
     for name, part in parts:
         if part is None:
             continue
@@ -98,8 +119,11 @@ def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: Confl
             snat = part.snat
         if part.guard is not None and (guard == part.guard or owned.take(name, "guard")):
             guard = part.guard
+        if part.uplink is not None and (uplink == part.uplink or owned.take(name, "exit uplink")):
+            uplink = part.uplink
     owned.report(sink)
-    return FirewallPart(tuple(forwarded), snat, guard, tuple(services), tuple(translations.values()), tuple(shapes))
+    translated, shaped = tuple(translations.values()), tuple(shapes)
+    return FirewallPart(tuple(forwarded), snat, guard, tuple(services), translated, shaped, uplink)
 
 
 def merge_metrics(parts: Iterable[tuple[str, Sequence[Metric]]]) -> tuple[Metric, ...]:

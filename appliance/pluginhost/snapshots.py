@@ -25,6 +25,7 @@ def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
         os=node.os,
         capabilities=tuple(sorted(node.cap_map)),
         primary=tuple(str(prefix) for prefix in node.primary_routes),
+        location=node.location,
     )
 
 

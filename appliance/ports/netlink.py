@@ -42,6 +42,8 @@ class RouteKind(StrEnum):
     THROW = "throw"
     UNREACHABLE = "unreachable"
     BLACKHOLE = "blackhole"
+    LOCAL = "local"
+    """Taken in by this host itself; `interface` is the loopback device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class InterfaceAddress:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`interface` is empty for other kinds than unicast; `metric` 0 is the kernel's default."""
+    """`interface` is empty for other kinds than unicast and local; `metric` 0 is the kernel's default."""
 
     destination: Prefix
     table: int

@@ -54,6 +54,10 @@ async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[
         for name in names:  # replies to marked sockets must pass a strict reverse-path filter
             if await _strict(sysctl, name):
                 found.append(Wish(f"{_CONF[4]}/{name}/src_valid_mark", "1", frozenset({"1"})))
+    uplink = model.exit_uplink
+    link = uplink.interface if uplink is not None and uplink.versions else ""
+    if link and await _strict(sysctl, link):  # answers come in by a link that the main table does not lead to
+        found.append(Wish(f"{_CONF[4]}/{link}/rp_filter", "2", frozenset({"0", "2"})))
     return found
 
 

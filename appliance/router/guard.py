@@ -3,7 +3,8 @@
 It is a table of its own and needs no process: it stands from before the first route until the exit is given up, also
 while the daemon is dead or starts again. Outside the tunnel go only: the daemon's own marked sockets (control, DERP,
 STUN, WireGuard), answers to whoever asked this host, what a link needs to work (neighbours, DHCP, router
-solicitations), and what `lan_access` allows.
+solicitations), what `lan_access` allows, destinations that are excepted, and hosts that the exit is not for
+(`appliance.router.split`).
 
 | chain | hook, priority | does |
 |---|---|---|
@@ -19,13 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from appliance.ports.firewall import NftChain, NftSet, NftTable
-from appliance.router.model import GUARD_NAME, MARK_BYPASS, MARK_MASK, TABLE_FAMILY, Guard, RouterModel
-from appliance.router.ranges import interval_text, merge, prefix_interval
-from appliance.types.addresses import Prefix
+from appliance.router.exit_uplink import uplink_chains, uplink_sets
+from appliance.router.model import GUARD_NAME, TABLE_FAMILY, Guard, RouterModel
+from appliance.router.ranges import address_elements
+from appliance.router.split import HAS_BYPASS, SET_BYPASS, split_chains, split_sets
 
-_KEEP = 0xFFFFFFFF & ~MARK_MASK
-_MARKED = f"& {MARK_MASK:#010x} == {MARK_BYPASS:#010x}"
-_SET = f"& {_KEEP:#010x} | {MARK_BYPASS:#010x}"
 _WORD = {4: "ip", 6: "ip6"}
 _ANSWER = "ct state established,related ct direction reply accept"
 _LINK = (
@@ -43,40 +42,49 @@ _REFUSE = "counter reject with icmpx admin-prohibited"
 
 
 def render_guard(model: RouterModel) -> NftTable | None:
-    """None: no exit is in use."""
-    if model.guard is None:
+    """None: no exit is in use, and this one has no uplink of its own."""
+    if not model.has_guard:
         return None
-    chains = tuple(_chains(model.interface, model.guard))
-    sets = [
-        NftSet(f"{name}{version}", f"ipv{version}_addr", _elements(version, prefixes))
-        for name, prefixes in (("near", model.guard.near), ("inside", model.guard.inside))
-        for version in _WORD
-    ]
-    return NftTable(TABLE_FAMILY, GUARD_NAME, tuple(sets), chains)
+    chains: list[NftChain] = []
+    sets: list[NftSet] = []
+    if model.guard is not None:
+        chains += _chains(model.interface, model.guard)
+        sets += _sets(model.guard)
+    if model.exit_uplink is not None:
+        chains += uplink_chains(model.interface, model.exit_uplink)
+        sets += uplink_sets(model.exit_uplink)
+    return NftTable(TABLE_FAMILY, GUARD_NAME, tuple(sets), tuple(chains))
+
+
+def _sets(guard: Guard) -> Iterator[NftSet]:
+    for name, prefixes in (("near", guard.near), ("inside", guard.inside), ("direct", guard.direct)):
+        for version in _WORD:
+            yield NftSet(f"{name}{version}", f"ipv{version}_addr", address_elements(version, prefixes))
+    if guard.split is not None:
+        yield from split_sets(guard.split)
 
 
 def _chains(interface: str, guard: Guard) -> Iterator[NftChain]:
     outside = f'iifname != {{ "lo", "{interface}" }}'
     asked = (
-        f"{outside} ct state new fib daddr type local ct mark set ct mark {_SET}",
-        f"{outside} ct direction original ct mark {_MARKED} meta mark set meta mark {_SET}",
+        f"{outside} ct state new fib daddr type local ct mark set ct mark {SET_BYPASS}",
+        f"{outside} ct direction original ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}",
     )
     yield NftChain("asked", asked, "type filter hook prerouting priority -145; policy accept;")
-    answers = f"ct direction reply ct mark {_MARKED} meta mark set meta mark {_SET}"
+    if guard.split is not None:
+        yield from split_chains(interface, guard.split)
+    answers = f"ct direction reply ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}"
     yield NftChain("answers", (answers,), "type route hook output priority -155; policy accept;")
     inside = f'oifname {{ "lo", "{interface}" }} accept'
-    marked = f"meta mark {_MARKED} accept"
+    marked = f"meta mark {HAS_BYPASS} accept"
     near = tuple(f"{word} daddr @near{version} accept" for version, word in _WORD.items())
-    leave = (inside, marked, _ANSWER, *_LINK, *((*near, *_ON_LINK) if guard.lan_access else ()), _REFUSE)
+    direct = tuple(f"{word} daddr @direct{version} accept" for version, word in _WORD.items())
+    leave = (inside, marked, _ANSWER, *_LINK, *direct, *((*near, *_ON_LINK) if guard.lan_access else ()), _REFUSE)
     yield NftChain("leave", leave, "type filter hook output priority -140; policy accept;")
-    through = (f'oifname "{interface}" accept', _ANSWER, *near, _REFUSE)
+    judged = (marked,) if guard.split is not None else ()
+    through = (f'oifname "{interface}" accept', _ANSWER, *near, *direct, *judged, _REFUSE)
     yield NftChain("pass", through, "type filter hook forward priority -140; policy accept;")
     hide = tuple(
         f'oifname "{interface}" {word} daddr != @inside{version} masquerade' for version, word in _WORD.items()
     )
     yield NftChain("hide", hide, "type nat hook postrouting priority 100; policy accept;")
-
-
-def _elements(version: int, prefixes: tuple[Prefix, ...]) -> dict[str, str]:
-    found = [prefix_interval(prefix) for prefix in prefixes if prefix.version == version]
-    return {interval_text(version, item): "" for item in merge(found)}

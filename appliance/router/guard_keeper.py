@@ -33,7 +33,7 @@ class GuardKeeper:
 
     async def open_up(self, model: RouterModel) -> None:
         """After routes: a guard that the model does not want goes."""
-        if model.guard is None:
+        if not model.has_guard:
             if not self._known and not await self._firewall.table(TABLE_FAMILY, GUARD_NAME):
                 self._known = True
             await self.remove()

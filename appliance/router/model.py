@@ -10,10 +10,13 @@ from ipaddress import IPv4Interface, IPv6Interface
 from appliance.ports.firewall import NftChain, NftSet
 from appliance.types.addresses import Address, AddrPort, Prefix
 from appliance.types.netmap import FilterRule
+from appliance.types.senders import Senders
 
 TABLE_FAMILY = "inet"
 TABLE_NAME = "waypost"
 ROUTE_TABLE = 52
+EXIT_TABLE = 54
+"""What those who use this exit go on by. Table 53 is `appliance.uplinks`'."""
 GUARD_NAME = "waypost_guard"
 """A table of its own: it stays when everything else of a run that died is cleaned away."""
 GUARD_METRIC = 1 << 30
@@ -23,6 +26,8 @@ MARK_FORWARDED = 0x40000
 """From the tunnel; may be forwarded and masqueraded (node-os spec 1.1)."""
 MARK_BYPASS = 0x80000
 """The daemon's own sockets: never into the tunnel."""
+MARK_EXIT = 0x20000
+"""Goes on by the exit's own uplink."""
 
 
 class ForeignMode(StrEnum):
@@ -33,18 +38,43 @@ class ForeignMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Which hosts behind this one use the exit: `hosts`, or all when it names nobody, but never `not_hosts`."""
+
+    hosts: Senders = field(default_factory=Senders)
+    not_hosts: Senders = field(default_factory=Senders)
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """What this host sends or forwards leaves through the tunnel or not at all; so also when the daemon has died.
 
     `near` keeps the host's own routes: attached networks and those that it serves. `inside` is reached through the
     tunnel with the senders' own addresses; what goes to all other places takes the node's. `lan_access`: this host may
     begin connections to `near`. `site`: forwarding is switched on, so that hosts behind it leave by the tunnel too.
+    `direct` are destinations outside that keep the host's own routes; `split` None: the exit is for all hosts.
     """
 
     near: tuple[Prefix, ...] = ()
     inside: tuple[Prefix, ...] = ()
     lan_access: bool = False
     site: bool = False
+    direct: tuple[Prefix, ...] = ()
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitUplink:
+    """What those who use this node as their exit go on by, and by nothing else; so also when the daemon has died.
+
+    Either `interface`, a link of the host, with the IP `versions` in which it is there now; or `port`, where a program
+    on loopback takes their TCP connections, and all else is refused. `site` is reached as ever.
+    """
+
+    interface: str = ""
+    versions: frozenset[int] = frozenset()
+    port: int = 0
+    site: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +106,8 @@ class RouterModel:
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
-    needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use. `inner_port`: where the kernel
+    needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use, `exit_uplink` while this one has an
+    uplink of its own. `inner_port`: where the kernel
     engine takes what is not WireGuard, 0 = none. `log_group`: where the kernel shows refused TCP connections, 0 =
     nowhere. `service_addresses` of the mesh are this host's own; what comes for them from the tunnel is dropped.
     `devices` must exist. `translations` are pairs of a network of the site and the one that the mesh knows it as.
@@ -109,7 +140,13 @@ class RouterModel:
     devices: tuple[SideDevice, ...] = ()
     translations: tuple[tuple[Prefix, Prefix], ...] = ()
     shapes: tuple[Shape, ...] = ()
+    exit_uplink: ExitUplink | None = None
     extra: tuple[NftChain | NftSet, ...] = ()
+
+    @property
+    def has_guard(self) -> bool:
+        """Whether there is a table that must stand while no process does."""
+        return self.guard is not None or self.exit_uplink is not None
 
     @property
     def udp_ports(self) -> tuple[int, ...]:

@@ -108,3 +108,9 @@ def interval_text(version: int, interval: Interval) -> str:
 def ports_text(interval: Interval) -> str:
     first, last = interval
     return str(first) if first == last else f"{first}-{last}"
+
+
+def address_elements(version: int, prefixes: Iterable[Prefix]) -> dict[str, str]:
+    """Elements of a set of addresses: those of the prefixes of one IP version, merged."""
+    found = [prefix_interval(prefix) for prefix in prefixes if prefix.version == version]
+    return {interval_text(version, item): "" for item in merge(found)}

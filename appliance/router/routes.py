@@ -1,4 +1,4 @@
-"""Addresses, table 52 and policy rules that a model asks for (node-os spec 1.2), and differences to what is there."""
+"""Addresses, tables 52 and 54, policy rules that a model asks for (node-os spec 1.2); differences to what is there."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from appliance.ports.netlink import (
     RouteKind,
     owned,
 )
-from appliance.router.model import GUARD_METRIC, MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
+from appliance.router.exit_uplink import uplink_items
+from appliance.router.model import EXIT_TABLE, GUARD_METRIC, MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
 from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, SERVICE_V4, SERVICE_V6, Prefix, is_overlay
 
 SERVICE_INTERFACE = "lo"
 """Carries service addresses: on the tunnel's device one of them could become the source address of traffic."""
 PRIORITIES = range(5210, 5271)
+TABLES = (ROUTE_TABLE, EXIT_TABLE)
 NEVER_ROUTED: tuple[Prefix, ...] = (
     IPv4Network("169.254.0.0/16"),
     IPv4Network("224.0.0.0/4"),
@@ -67,12 +69,15 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
                 items[Route(prefix, ROUTE_TABLE, interface=device.name)] = None
     for version in sorted(wanted):
         items |= dict.fromkeys(policy_rules(version))
+    if model.exit_uplink is not None:
+        items |= dict.fromkeys(uplink_items(model.exit_uplink, wanted))
     return items
 
 
 def netlink_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `desired` reads of a model, but for `routes`."""
-    return model.interface, model.addresses, model.service_addresses, model.local_routes, model.guard, model.devices
+    places = model.addresses, model.service_addresses, model.local_routes
+    return model.interface, *places, model.guard, model.devices, model.exit_uplink
 
 
 def route_changes(
@@ -96,7 +101,7 @@ def route_changes(
 
 def guarded(model: RouterModel) -> tuple[Prefix, ...]:
     """What keeps the host's own routes while an exit is in use."""
-    return (*model.guard.near, *NEVER_ROUTED) if model.guard is not None else ()
+    return (*model.guard.near, *model.guard.direct, *NEVER_ROUTED) if model.guard is not None else ()
 
 
 def difference(
@@ -120,6 +125,6 @@ def ours(
         if (item.interface == interface and is_overlay(item.address.ip))
         or (item.interface == SERVICE_INTERFACE and item.address.ip in (SERVICE_V4, SERVICE_V6))
     ]
-    found += [item for item in owned(routes) if isinstance(item, Route) and item.table == ROUTE_TABLE]
+    found += [item for item in owned(routes) if isinstance(item, Route) and item.table in TABLES]
     found += [item for item in owned(rules) if isinstance(item, PolicyRule) and item.priority in PRIORITIES]
     return found

@@ -25,13 +25,12 @@ from appliance.router.model import (
     GUARD_NAME,
     MARK_FORWARDED,
     MARK_MASK,
-    ROUTE_TABLE,
     TABLE_FAMILY,
     TABLE_NAME,
     ForeignMode,
     RouterModel,
 )
-from appliance.router.routes import desired, difference, netlink_inputs, ours, route_changes
+from appliance.router.routes import TABLES, desired, difference, netlink_inputs, ours, route_changes
 from appliance.router.ruleset import TableRenderer, compile_filter, log_probe, render_ended
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import HealthChanged
@@ -312,7 +311,7 @@ class Router:
     async def _held(self, interface: str) -> dict[NetlinkItem, None]:
         """What the kernel holds of ours."""
         addresses = await self._netlink.addresses()
-        routes = await self._netlink.routes(ROUTE_TABLE)
+        routes = [route for table in TABLES for route in await self._netlink.routes(table)]
         return dict.fromkeys(ours(interface, addresses, routes, await self._netlink.rules()))
 
     async def _roll_back(self, interface: str, model: RouterModel | None, table: NftTable | None) -> None:
@@ -378,7 +377,7 @@ def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
 
 def _settings_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `wishes` reads of a model; the rest of it is the host's network, whose changes call `repair`."""
-    return model.forwards, reaches_outside(model), model.devices
+    return model.forwards, reaches_outside(model), model.devices, model.exit_uplink
 
 
 def _filter_inputs(model: RouterModel) -> tuple[object, ...]:
@@ -392,7 +391,8 @@ def _same_table(former: RouterModel, model: RouterModel) -> bool:
 
 
 def _rendered(model: RouterModel) -> RouterModel:
-    return replace(model, mtu=0, routes=(), local_routes=(), sources=None, guard=None, service_addresses=())
+    without_routes = replace(model, mtu=0, routes=(), local_routes=(), sources=None, service_addresses=())
+    return replace(without_routes, guard=None, exit_uplink=None)
 
 
 @contextlib.contextmanager

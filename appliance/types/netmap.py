@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from appliance.types.addresses import Address, AddrPort, Prefix
     from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
     from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
+from appliance.types.location import Location
 
 
 class EndpointType(IntEnum):
@@ -72,6 +73,7 @@ class Node:
     expired: bool = False
     wireguard_only: bool = False
     jailed: bool = False
+    location: Location | None = None
 
     @property
     def short_name(self) -> str:

@@ -8,6 +8,7 @@ import click
 
 from control.cli.client import AdminClient
 from control.cli.node_attributes import attributes, remove_attributes, set_attributes
+from control.cli.node_exit import node_exit
 from control.cli.node_requests import c2n, ping
 from control.cli.node_settings import confirm_settings, set_settings
 from control.cli.options import (
@@ -191,6 +192,7 @@ nodes.add_command(ping)
 nodes.add_command(c2n)
 nodes.add_command(set_settings)
 nodes.add_command(confirm_settings)
+nodes.add_command(node_exit)
 nodes.add_command(attributes)
 nodes.add_command(set_attributes)
 nodes.add_command(remove_attributes)

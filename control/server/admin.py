@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from control.server.admin_access import access_routes
+from control.server.admin_exits import exit_routes
 from control.server.admin_http import (
     MAX_BODY_BYTES,
     actor_of,
@@ -163,6 +164,7 @@ class AdminServer:
                 web.post("/v1/policy/revert", self._revert_policy),
                 web.get("/v1/policy/mesh", self._policy_mesh),
                 *access_routes(self._service),
+                *exit_routes(self._service),
             ]
         )
         return app

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from control.policy.problems import Problem
+    from control.service.exits import ExitState
     from control.service.pending import PendingLogin
     from control.service.routes import RouteState
     from control.service.ssh_checks import SshCheck
@@ -64,6 +65,16 @@ def node_json(node: NodeRecord, view: MeshView, wall_now: datetime) -> dict[str,
         "attribute_expiries": {one.name: _time(one.expiry) for one in node.custom_attributes if one.expiry},
         "os": node.hostinfo.os if node.hostinfo is not None else "",
         "version": node.hostinfo.ipn_version if node.hostinfo is not None else "",
+    }
+
+
+def exit_json(state: ExitState) -> dict[str, Any]:
+    used = state.exit
+    return {
+        "node": state.node.given_name,
+        "exit": "" if used is None else used.given_name,
+        "exit_stable_id": "" if used is None else used.stable_id,
+        "offered": state.offered,
     }
 
 

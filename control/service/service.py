@@ -24,6 +24,7 @@ from control.service.audit import AuditOperations
 from control.service.core import Core
 from control.service.counters import Counters
 from control.service.dns_names import DnsNames
+from control.service.exits import ExitOperations
 from control.service.id_tokens import KEY_FILE, IdTokens, load_token_key
 from control.service.imports import ImportOperations, ImportReport
 from control.service.keys import PreAuthKeyOperations
@@ -93,6 +94,7 @@ class ControlService:
         self.ssh_checks = SshChecks(core)
         self.attributes = AttributeOperations(core, self.nodes, _countries(core.settings.country_file))
         self.requests = NodeRequestOperations(core, self.nodes)
+        self.exits = ExitOperations(core, self.nodes, self.requests)
         self.logins = LoginOperations(core, self._pending, self._registrar, self.users)
         self.routes = RouteOperations(core, self.nodes)
         self.policies = PolicyOperations(core)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
-from appliance.api import CommandReply
-from plugins.exit_node.rules import Exit, Measure, is_lost, suggest
+from appliance.api import CommandReply, Location
+from plugins.exit_node.rules import Exit, Measure, is_lost
 from plugins.exit_node.state import ExitState
 
 JSON = "--json"
@@ -25,7 +26,7 @@ def run_command(state: ExitState, command: str, arguments: tuple[str, ...]) -> C
 
 
 def _list(state: ExitState) -> Any:
-    best = _best(state)
+    best = state.best
     return [_exit(state, each, best) for each in state.sorted_exits]
 
 
@@ -39,6 +40,7 @@ def _exit(state: ExitState, each: Exit, best: Exit | None) -> dict[str, Any]:
         "online": each.online,
         "region": measure.region,
         "latency_s": measure.latency_s,
+        "location": asdict(each.location),
         "in_use": each == state.chosen,
         "suggested": each == best,
     }
@@ -54,20 +56,20 @@ def _status(state: ExitState) -> Any:
         "guarded": bool(config.use),
         "lan_access": config.lan_access,
         "site": config.site,
+        "hosts": list(config.hosts),
+        "not_hosts": list(config.not_hosts),
+        "direct": list(config.direct),
         "advertise": config.advertise,
-        "approved": config.advertise and state.approved is not None and not state.waiting,
+        "approved": state.offers and state.approved is not None and not state.waiting,
+        "uplink": config.uplink,
+        "uplink_up": state.uplink_up,
         "moves": state.moves,
     }
 
 
 def _suggest(state: ExitState) -> Any:
-    best = _best(state)
+    best = state.best
     return _exit(state, best, best) if best is not None else None
-
-
-def _best(state: ExitState) -> Exit | None:
-    previous = state.chosen.stable_id if state.chosen is not None else ""
-    return suggest(state.sorted_exits, state.measures, state.config.regions, previous)
 
 
 def _list_text(found: Any) -> str:
@@ -77,6 +79,7 @@ def _list_text(found: Any) -> str:
 def _line(each: Any) -> str:
     words = ["offline"] if each["online"] is False else []
     words += [each["region"]] if each["region"] else []
+    words += [str(Location(**each["location"]))] if any(each["location"].values()) else []
     words += [f"{each['latency_s'] * 1000:.0f} ms"] if each["latency_s"] else []
     words += ["in use"] if each["in_use"] else ["suggested"] if each["suggested"] else []
     return f"{each['name']:<40} {each['addresses'][0] if each['addresses'] else '':<16} {', '.join(words)}".rstrip()
@@ -85,13 +88,25 @@ def _line(each: Any) -> str:
 def _status_text(found: Any) -> str:
     offer = "approved" if found["approved"] else "waits for approval"
     lines = [f"offered as exit: {offer if found['advertise'] else 'no'}"]
+    if found["advertise"] and found["uplink"]:
+        away = "" if found["uplink_up"] else " (not there: the exit is not offered)"
+        lines.append(f"its users go on by: {found['uplink']}{away}")
     if not found["use"]:
         return "\n".join(["exit: none, traffic leaves directly", *lines])
     state = "" if found["reachable"] else " (not reachable: everything is stopped)"
     lines.insert(0, f"exit: {found['exit'] or found['use']}{state}")
-    lines.append(f"hosts behind this gateway: {'use it too' if found['site'] else 'not served'}")
+    lines.append(f"hosts behind this gateway: {_served(found)}")
+    if found["direct"]:
+        lines.append(f"excepted destinations: {', '.join(found['direct'])}")
     lines.append(f"attached networks: {'open' if found['lan_access'] else 'closed'} to this gateway")
     return "\n".join(lines)
+
+
+def _served(found: Any) -> str:
+    if not found["site"]:
+        return "not served"
+    who = f"use it too: {', '.join(found['hosts'])}" if found["hosts"] else "use it too"
+    return f"{who}; not {', '.join(found['not_hosts'])}" if found["not_hosts"] else who
 
 
 def _suggest_text(found: Any) -> str:

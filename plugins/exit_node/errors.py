@@ -10,3 +10,7 @@ class ExitSettingError(SettingError):
 
     def __init__(self, key: str, text: str, *, mend: str) -> None:
         super().__init__(key, text, mend=mend)
+
+
+class ProxyRefusedError(OSError):
+    """The proxy answered, but not with a connection."""

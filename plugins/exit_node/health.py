@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from appliance.api import HealthItem
 from appliance.types.errors import Severity
 from plugins.exit_node.config import AUTO
+from plugins.exit_node.proxies import is_proxy
 from plugins.exit_node.rules import DEFAULTS, is_lost
 from plugins.exit_node.state import ExitState
 
@@ -14,7 +15,7 @@ _SYSCTLS = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 def health_items(state: ExitState) -> tuple[HealthItem, ...]:
-    return (*_lost(state), *_one_family(state), *_approval(state), *_forwarding(state))
+    return (*_lost(state), *_one_family(state), *_approval(state), *_uplink(state), *_forwarding(state))
 
 
 def _lost(state: ExitState) -> Iterator[HealthItem]:
@@ -50,6 +51,16 @@ def _approval(state: ExitState) -> Iterator[HealthItem]:
             "on the control server: waypost-control routes approve NODE exit, or autoApprovers.exitNode in the policy"
         )
         yield HealthItem("exit-not-approved", "this gateway's offer to be an exit waits for approval", mend)
+
+
+def _uplink(state: ExitState) -> Iterator[HealthItem]:
+    if state.config.advertise and not state.uplink_up:
+        uplink = state.config.uplink
+        what = f"the proxy {uplink} does not answer" if is_proxy(uplink) else f"{uplink} is not there"
+        text = f"{state.forwarder.error or what}; who uses this exit reaches nothing, and it is not offered"
+        look = "see whether it runs" if is_proxy(uplink) else f"see: ip address show {uplink}"
+        mend = f"{look}; or take another uplink: waypost exit offer --no-uplink"
+        yield HealthItem("exit-uplink-away", text, mend, Severity.HIGH)
 
 
 def _forwarding(state: ExitState) -> Iterator[HealthItem]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from appliance.api import (
     CommandReply,
-    EgressGuard,
     FirewallPart,
     HealthItem,
     HostFacts,
     HostHandle,
     HostinfoPart,
+    Location,
     Metric,
     NetmapChange,
     OfferedRoute,
@@ -23,10 +23,12 @@ from appliance.api import (
 )
 from plugins.exit_node.commands import run_command
 from plugins.exit_node.config import ExitNodeConfig
+from plugins.exit_node.forwarder import ExitForwarder
 from plugins.exit_node.health import health_items
 from plugins.exit_node.metrics import metrics
 from plugins.exit_node.panel import panel
-from plugins.exit_node.rules import DEFAULTS, Measure, exit_of, select_exit
+from plugins.exit_node.proxies import ForwarderPlaces
+from plugins.exit_node.rules import DEFAULTS, Measure, exit_of, guard_of, select_exit
 from plugins.exit_node.service import ExitWatch
 from plugins.exit_node.state import ExitState
 
@@ -41,7 +43,8 @@ class ExitNode:
 
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
-        return (ExitWatch(host, lambda: self._state, self._learned, self._pick),)
+        watch = ExitWatch(host, lambda: self._state, self._learned, self._pick, self._uplink_seen)
+        return (watch, ExitForwarder(host, lambda: self._state.config, self._forwarder_placed))
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:
@@ -60,11 +63,15 @@ class ExitNode:
     @hookimpl
     def appliance_contribute_hostinfo(self) -> HostinfoPart:
         chosen = self._state.chosen
-        return HostinfoPart(exit_node=chosen.stable_id if chosen is not None else "")
+        location = self._state.config.location
+        return HostinfoPart(
+            exit_node=chosen.stable_id if chosen is not None else "",
+            location=location if location != Location() else None,
+        )
 
     @hookimpl
     def appliance_contribute_routes(self) -> Sequence[str]:
-        return DEFAULTS if self._state.config.advertise else ()
+        return DEFAULTS if self._state.offers else ()
 
     @hookimpl
     def appliance_accept_routes(self, offered: tuple[OfferedRoute, ...]) -> RouteSelection | None:
@@ -73,8 +80,9 @@ class ExitNode:
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:
         config = self._state.config
-        guard = EgressGuard(lan_access=config.lan_access, site=config.site) if config.use else None
-        return FirewallPart(forwarded=DEFAULTS if config.advertise else (), guard=guard)
+        return FirewallPart(
+            forwarded=DEFAULTS if config.advertise else (), guard=guard_of(config), uplink=self._state.uplink
+        )
 
     @hookimpl
     def appliance_check_health(self, facts: HostFacts) -> Sequence[HealthItem]:
@@ -96,6 +104,12 @@ class ExitNode:
     def _learned(self, measures: Mapping[str, Measure]) -> None:
         self._state = replace(self._state, measures=dict(measures))
 
+    def _forwarder_placed(self, places: ForwarderPlaces) -> None:
+        self._state = replace(self._state, forwarder=places)
+
+    def _uplink_seen(self, is_up: bool, withdrawn: bool) -> None:
+        self._state = replace(self._state, uplink_up=is_up, withdrawn=withdrawn)
+
     def _pick(self, stable_id: str) -> None:
-        moved = self._state.picked not in ("", stable_id)
+        moved = bool(stable_id) and self._state.picked not in ("", stable_id)
         self._state = replace(self._state, picked=stable_id, moves=self._state.moves + moved)

@@ -16,7 +16,7 @@ def panel(state: ExitState) -> Panel:
     return Panel(
         title="Exit to the Internet",
         health=health_items(state),
-        rows=(_use(state), *_protection(state), _offer(state), *_exits(state)),
+        rows=(_use(state), *_protection(state), _offer(state), *_uplink(state), *_exits(state)),
         actions=tuple(_actions(state)),
     )
 
@@ -33,9 +33,19 @@ def _use(state: ExitState) -> PanelRow:
 def _protection(state: ExitState) -> tuple[PanelRow, ...]:
     if not state.config.use:
         return ()
-    who = "this gateway and hosts behind it" if state.config.site else "this gateway"
-    lan = "may be reached" if state.config.lan_access else "are closed to this gateway; answers to them pass"
-    return (PanelRow("Protected", who, "also while waypostd is not running"), PanelRow("Attached networks", lan))
+    config = state.config
+    who = "this gateway and hosts behind it" if config.site else "this gateway"
+    lan = "may be reached" if config.lan_access else "are closed to this gateway; answers to them pass"
+    rows = [PanelRow("Protected", who, "also while waypostd is not running")]
+    rows += [PanelRow("Only these hosts", _short(config.hosts), "others leave directly")] if config.hosts else []
+    rows += [PanelRow("Not these hosts", _short(config.not_hosts), "they leave directly")] if config.not_hosts else []
+    rows += [PanelRow("Excepted destinations", _short(config.direct), "reached directly")] if config.direct else []
+    return (*rows, PanelRow("Attached networks", lan))
+
+
+def _short(texts: tuple[str, ...]) -> str:
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
 
 
 def _offer(state: ExitState) -> PanelRow:
@@ -46,6 +56,14 @@ def _offer(state: ExitState) -> PanelRow:
     return PanelRow("Offered", "yes", "waits for approval" if state.waiting else "approved", bad=state.waiting)
 
 
+def _uplink(state: ExitState) -> tuple[PanelRow, ...]:
+    config = state.config
+    if not (config.advertise and config.uplink):
+        return ()
+    how = "and by nothing else" if state.uplink_up else "not there: the exit is not offered"
+    return (PanelRow("Its users go on by", config.uplink, how, bad=not state.uplink_up),)
+
+
 def _exits(state: ExitState) -> tuple[PanelRow, ...]:
     return tuple(PanelRow("Exit", each.short_name, _facts(state, each)) for each in state.sorted_exits[:SHOWN])
 
@@ -53,7 +71,7 @@ def _exits(state: ExitState) -> tuple[PanelRow, ...]:
 def _facts(state: ExitState, each: Exit) -> str:
     measure = state.measures.get(each.stable_id, Measure())
     words = ["offline"] if each.online is False else []
-    words += [measure.region] if measure.region else []
+    words += list(filter(None, (measure.region, str(each.location))))
     words += [f"{measure.latency_s * 1000:.0f} ms"] if measure.latency_s else []
     return ", ".join(words)
 
@@ -73,4 +91,4 @@ def _actions(state: ExitState) -> list[PanelAction]:
         "Close attached networks to this gateway" if config.lan_access else "Let this gateway reach attached networks",
         {"lan_access": not config.lan_access},
     )
-    return [PanelAction("Use no exit", {"use": "", "site": False}), *found, lan]
+    return [PanelAction("Use no exit", {"use": "", "site": False, "hosts": [], "not_hosts": []}), *found, lan]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.api import HostFacts
-from plugins.exit_node.config import ExitNodeConfig
-from plugins.exit_node.rules import DEFAULTS, Exit, Measure, in_use
+from appliance.api import EgressUplink, HostFacts
+from plugins.exit_node.config import AUTO, ExitNodeConfig
+from plugins.exit_node.proxies import ForwarderPlaces
+from plugins.exit_node.rules import DEFAULTS, Exit, Measure, in_use, suggest
+from plugins.exit_node.uplink import uplink_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,12 @@ class ExitState:
     moves: int = 0
     """How often the automatic choice went to another exit."""
     facts: HostFacts = field(default_factory=HostFacts)
+    uplink_up: bool = True
+    """Whether the link that this exit's users go on by is there."""
+    forwarder: ForwarderPlaces = field(default_factory=ForwarderPlaces)
+    """Of an exit behind a proxy."""
+    withdrawn: bool = False
+    """The link has been away so long that the exit is not offered meanwhile."""
 
     @property
     def chosen(self) -> Exit | None:
@@ -30,9 +38,25 @@ class ExitState:
         return in_use(self.config, self.exits, self.picked)
 
     @property
+    def best(self) -> Exit | None:
+        """The one to suggest; the one in use where it is as good."""
+        previous = self.picked if self.config.use == AUTO or self.chosen is None else self.chosen.stable_id
+        return suggest(self.sorted_exits, self.measures, self.config.regions, previous, self.config.location)
+
+    @property
+    def uplink(self) -> EgressUplink | None:
+        """What users of this exit go on by; None: the host's own routes."""
+        return uplink_of(self.config, self.forwarder)
+
+    @property
+    def offers(self) -> bool:
+        """Whether this gateway offers itself now."""
+        return self.config.advertise and not self.withdrawn
+
+    @property
     def waiting(self) -> bool:
         """Whether the own offer lacks approval."""
-        return self.config.advertise and self.approved is not None and not set(DEFAULTS) <= set(self.approved)
+        return self.offers and self.approved is not None and not set(DEFAULTS) <= set(self.approved)
 
     @property
     def sorted_exits(self) -> tuple[Exit, ...]:

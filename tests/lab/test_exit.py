@@ -1,14 +1,16 @@
 """An exit never leaks, on real packets, both IP versions.
 
     host-a ──┐
-             LAN A ── gateway-a ══ tunnel ══ gateway-b ── LAN B ── nat-b ── Internet ── web .2
-    watcher ─┘  └──── nat-a (the uplink that is watched) ─────────────────────┘
+             LAN A ── gateway-a ══ tunnel ══ gateway-b ── LAN B ── nat-b ── Internet ── web .2, .3
+    other-a ─┘  └──── nat-a (the uplink that is watched) ─────────────────────┘
 
-Programs on gateway-a and host-a try to reach the web server all the time. What nat-a sees of that is a leak.
+Programs on gateway-a and host-a try to reach the web server all the time. What nat-a sees of that is a leak. The exit
+is not for other-a, nor for the web server's second address.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from dataclasses import dataclass
@@ -26,10 +28,12 @@ from tests.lab.sites import TwoSites, two_sites
 from tests.lab.topology import INTERNET_V6, Site
 from tests.lab.uplink_watch import UplinkWatch
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 WEB_V4, WEB_V6 = "203.0.113.2", str(ip_address(f"{INTERNET_V6}::2"))
 URLS = (f"http://{WEB_V4}/who", f"http://[{WEB_V6}]/who")
+EXCEPTED_V4, EXCEPTED_V6 = "203.0.113.3", str(ip_address(f"{INTERNET_V6}::3"))
+EXCEPTED_URLS = (f"http://{EXCEPTED_V4}/who", f"http://[{EXCEPTED_V6}]/who")
 CHATTER = Path(__file__).with_name("chatter.py")
 WHO = """import http.server, socketserver, sys, socket
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,10 +58,19 @@ class ExitWorld:
 
     sites: TwoSites
     web: Namespace
+    other: Namespace
 
     def seen_from(self, host: Namespace) -> tuple[str | None, str | None]:
         """Who the web server thinks `host` is, by IPv4 and by IPv6."""
         return fetch(host, URLS[0], 2), fetch(host, URLS[1], 2)
+
+    def leaves_past_the_exit(self) -> bool:
+        """What the exit is not for goes out by site A itself, in both IP versions."""
+        site = self.sites.site_a
+        expected = [f"203.0.113.{site.index}", str(ip_address(f"{INTERNET_V6}::{site.index}"))]
+        by_other = [fetch(self.other, url, 3) for url in URLS]
+        excepted = [fetch(host, url, 3) for host in (site.gateway, site.host) for url in EXCEPTED_URLS]
+        return by_other == expected and excepted == expected * 2
 
     def box_is_reachable(self) -> bool:
         """A host of the LAN, which is no node, gets a page from gateway-a."""
@@ -74,6 +87,24 @@ def add_ipv6(site: Site) -> None:
     site.host.ip(f"addr add {prefix}::10/64 dev eth0 nodad")
 
 
+def add_host(lab: Lab, site: Site, number: int) -> Namespace:
+    """One more host of the LAN, which has the gateway as its default route."""
+    host, prefix = lab.namespace(f"other-{site.name}"), f"2001:db8:{site.index}"
+    for kind in ("iptables", "ip6tables"):  # else the box tracks a packet when it passes its switch, and does no NAT
+        site.router.run("sysctl", "-q", "-w", f"net.bridge.bridge-nf-call-{kind}=0", check=False)
+    lab.cable(site.router, "lan2", host, "eth0")
+    site.router.ip("link set lan2 master lan")
+    host.ip(f"addr add 192.168.{site.index}.{number}/24 dev eth0")
+    host.ip(f"addr add {prefix}::{number}/64 dev eth0 nodad")
+    host.ip(f"route add default via {site.gateway_ip}")
+    host.ip(f"route add default via {prefix}::2")
+    return host
+
+
+def hardware_address(host: Namespace) -> str:
+    return str(json.loads(host.run("ip", "-j", "link", "show", "eth0"))[0]["address"])
+
+
 def exit_world(lab: Lab, directory: Path) -> ExitWorld:
     sites = two_sites(lab, directory)
     for site in (sites.site_a, sites.site_b):
@@ -82,10 +113,12 @@ def exit_world(lab: Lab, directory: Path) -> ExitWorld:
     sites.site_a.host.ip(f"route add default via {sites.site_a.gateway_ip}")
     sites.site_a.host.ip(f"route add default via 2001:db8:{sites.site_a.index}::2")
     web = sites.internet.server("web", 2)
+    web.ip(f"addr add {EXCEPTED_V4}/24 dev eth0")
+    web.ip(f"addr add {EXCEPTED_V6}/64 dev eth0 nodad")
     web.start("who", sys.executable, "-c", WHO).wait_for_output("serving")
     page(directory / "box", "page of the box")
     web_server(sites.site_a.gateway, "0.0.0.0", directory / "box", 8000)
-    return ExitWorld(sites, web)
+    return ExitWorld(sites, web, add_host(lab, sites.site_a, 11))
 
 
 def join(world: ExitWorld) -> None:
@@ -100,14 +133,24 @@ def join(world: ExitWorld) -> None:
 
 
 def goes_out(packet: bytes) -> bool:
-    """Toward the web server; its answers to LAN A's host pass by the same cable."""
-    return addresses(packet)[1] in (WEB_V4, WEB_V6)
+    """Toward the web server, from whom the exit is for; its answers to LAN A's host pass by the same cable."""
+    source, destination = addresses(packet)
+    return destination in (WEB_V4, WEB_V6) and source not in ("192.168.10.11", "2001:db8:10::11")
 
 
 def wait_for_exit(world: ExitWorld, host: Namespace, site: Site) -> None:
     """`host` appears on the Internet as that site."""
     expected = f"203.0.113.{site.index}", str(ip_address(f"{INTERNET_V6}::{site.index}"))
     wait_until(lambda: world.seen_from(host) == expected, 40, f"{host.name} to leave by {site.name}")
+
+
+def only(host: Namespace) -> tuple[str, ...]:
+    """The exit is for this host, by its hardware address, and for two prefixes that nobody has, less one of them."""
+    named = (hardware_address(host), "192.168.10.64/26", "2001:db8:10:40::/64")
+    return (*(word for name in named for word in ("--host", name)), "--not-host", "192.168.10.66", "--not-host", "eth7")
+
+
+EXCEPTED = ("--direct", EXCEPTED_V4, "--direct", EXCEPTED_V6)
 
 
 def codes(sites: TwoSites) -> set[str]:
@@ -122,6 +165,19 @@ def check_silence(world: ExitWorld, watch: UplinkWatch, what: str) -> None:
     wait_until(lambda: watch.packets > packets + 20, 20, f"packets on the uplink ({what})")
     leaked = watch.take()
     assert not leaked, f"{what}: {len(leaked)} packets left outside the tunnel, the first: {leaked[:5]}"
+
+
+def check_switching_from_control(world: ExitWorld) -> None:
+    """What is confirmed stays; what is not goes back."""
+    sites = world.sites
+    sites.control.json("nodes", "exit", "gateway-a", "auto")
+    wait_until(lambda: sites.control.run("nodes", "confirm", "gateway-a").code == 0, 20, "the switch to be confirmed")
+    wait_for_exit(world, world.sites.site_a.gateway, sites.site_b)
+    wait_until(lambda: sites.control.json("nodes", "exit", "gateway-a")["exit"] == "gateway-b", 20, "control to know")
+    sites.control.json("nodes", "exit", "gateway-a", "auto", "--region", "nowhere", "--confirm-within", "5s")
+    wait_until(lambda: not sites.a.json("exit", "status")["reachable"], 20, "the exits of a region that has none")
+    wait_until(lambda: sites.a.json("exit", "status")["reachable"], 30, "the unconfirmed switch to go back")
+    wait_for_exit(world, world.sites.site_a.gateway, sites.site_b)
 
 
 def roam(site: Site) -> None:
@@ -143,12 +199,13 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         process.wait_for_output("chattering")
     with UplinkWatch(sites.site_a.router, "lan0", goes_out) as watch:
         wait_until(lambda: watch.seen, 10, "the watch to see what it must not see later")
-        sites.a.must("exit", "use", "gateway-b", "--site")
+        sites.a.must("exit", "use", "gateway-b", "--site", *only(host), *EXCEPTED)
         wait_for_exit(world, gateway, sites.site_b)
         wait_for_exit(world, host, sites.site_b)
         assert sites.a.json("exit", "status")["reachable"] is True
         watch.take()
         check_silence(world, watch, "the exit in use")
+        wait_until(world.leaves_past_the_exit, 20, "what the exit is not for to leave directly")
         assert sites.a.process is not None
         sites.a.process.popen.send_signal(signal.SIGSTOP)
         check_silence(world, watch, "the daemon asleep")
@@ -159,15 +216,21 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         sites.b.kill()
         check_silence(world, watch, "the exit's daemon killed")
         assert world.seen_from(gateway) == (None, None)
+        assert world.leaves_past_the_exit()
         assert sites.a.status()["control"]["connected"]
         sites.a.kill()
         check_silence(world, watch, "the own daemon killed as well")
+        assert world.leaves_past_the_exit()
         sites.a.start()
         wait_until(lambda: sites.a.status()["control"]["connected"], 30, "control to be reached without an exit")
         check_silence(world, watch, "the own daemon started while the exit is gone")
         sites.b.start()
         wait_for_exit(world, gateway, sites.site_b)
         check_silence(world, watch, "the exit back")
+        sites.a.must("exit", "use", "gateway-b", "--all-hosts")
+        wait_for_exit(world, world.other, sites.site_b)
+        check_switching_from_control(world)
+        check_silence(world, watch, "the exit switched from control")
         sites.control.json("routes", "revoke", "gateway-b", "exit")
         wait_until(lambda: "exit_node.exit-lost" in codes(sites), 30, "the loss of the exit to be said")
         check_silence(world, watch, "the exit withdrawn")

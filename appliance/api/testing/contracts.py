@@ -34,6 +34,7 @@ from appliance.api.values import (
 )
 from appliance.types.addresses import parse_addr_port
 from appliance.types.keys import DiscoPublicKey
+from appliance.types.senders import parse_senders
 
 SLOW_S = 0.5
 """Ten times the largest budget or more, so that a busy test machine does not fail a good plugin."""
@@ -119,7 +120,7 @@ def check_accept_routes(
 
 
 def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart | None:
-    """Prefixes in normal form, none twice."""
+    """Prefixes in normal form, none twice; hosts and resolvers that can be read; an uplink of one kind at most."""
     part = call_hook(plugin, "appliance_contribute_firewall", host=host)
     if part is None:
         return None
@@ -134,6 +135,14 @@ def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart 
         inside, outside = ip_network(each.inside), ip_network(each.outside)
         assert (inside.version, inside.prefixlen) == (outside.version, outside.prefixlen), f"{each} is not one to one"
         assert each.outside in part.forwarded, f"{each.outside} is not forwarded"
+    if part.guard is not None:
+        _assert_prefixes(part.guard.direct)
+        parse_senders((*part.guard.hosts, *part.guard.not_hosts))
+    if part.uplink is not None:
+        assert not (part.uplink.interface and part.uplink.port), "an uplink is a link or a port, not both"
+        assert 0 <= part.uplink.port < 1 << 16, f"{part.uplink.port} is no port"
+        for place in part.uplink.resolvers:
+            parse_addr_port(place)
     return part  # type: ignore[no-any-return]  # the round trip held its type
 
 

@@ -19,6 +19,7 @@ from appliance.types.addresses import AddrPort, Prefix, parse_addr_port, parse_p
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.ids import MAX_ID, NodeId, RegionId, StableNodeId, UserId
 from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey, PublicKey
+from appliance.types.location import Location
 
 MAX_NAME = 255
 MAX_PREFIXES = 10_000
@@ -136,6 +137,23 @@ def node(entry: wire.Node) -> netmap.Node:
         expired=entry.expired,
         wireguard_only=entry.is_wireguard_only,
         jailed=entry.is_jailed,
+        location=_location(hostinfo.location),
+    )
+
+
+def _location(given: wire.Location | None) -> Location | None:
+    """Texts are cut; a place that is not on the globe is none."""
+    if given is None:
+        return None
+    on_globe = -90 <= given.latitude <= 90 and -180 <= given.longitude <= 180
+    return Location(
+        country=given.country[:MAX_NAME],
+        country_code=given.country_code[:MAX_NAME],
+        city=given.city[:MAX_NAME],
+        city_code=given.city_code[:MAX_NAME],
+        latitude=given.latitude if on_globe else 0.0,
+        longitude=given.longitude if on_globe else 0.0,
+        priority=min(max(given.priority, 0), 65535),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from appliance.api import EgressGuard, HostFacts, NetmapChange, NodeInfo, OfferedRoute
+from appliance.api import EgressGuard, HostFacts, Location, NetmapChange, NodeInfo, OfferedRoute
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost, PluginContract
 from plugins.exit_node.config import ExitNodeConfig
 from plugins.exit_node.hooks import ExitNode
@@ -113,9 +114,32 @@ def test_ok__buttons_set_what_they_say() -> None:
         "Offer this gateway as an exit": {"advertise": True},
     }
     panel = check("appliance_status_panel", joined(ExitNodeConfig(use="n1", site=True), PARIS))
-    assert panel.actions[0].settings == {"use": "", "site": False}
+    assert panel.actions[0].settings == {"use": "", "site": False, "hosts": [], "not_hosts": []}
     for action in panel.actions:
         ExitNodeConfig(**{"use": "n1", "site": True, **action.settings})
+
+
+def test_ok__where_exits_are() -> None:
+    berlin = Location("Germany", "DE", "Berlin", "BER", 52.5, 13.4)
+    plugin = joined(ExitNodeConfig(location=berlin), replace(PARIS, location=Location(city="Paris", country_code="FR")))
+    assert check("appliance_contribute_hostinfo", plugin).location == berlin
+    assert check("appliance_contribute_hostinfo", joined(ExitNodeConfig())).location is None
+    assert command(plugin, "suggest")["location"]["city"] == "Paris"
+    assert "Paris, FR" in check("appliance_run_command", plugin, command="list").text
+
+
+def test_ok__an_exit_for_some_hosts_is_shown() -> None:
+    config = ExitNodeConfig(use="paris", site=True, hosts=("eth1",), not_hosts=("10.0.0.7",), direct=("192.0.2.0/24",))
+    plugin = joined(config, PARIS)
+    guard = check("appliance_contribute_firewall", plugin).guard
+    assert guard == EgressGuard(site=True, hosts=("eth1",), not_hosts=("10.0.0.7",), direct=("192.0.2.0/24",))
+    found = command(plugin, "status")
+    assert (found["hosts"], found["not_hosts"], found["direct"]) == (["eth1"], ["10.0.0.7"], ["192.0.2.0/24"])
+    text = check("appliance_run_command", plugin, command="status").text
+    assert "use it too: eth1; not 10.0.0.7" in text
+    assert "excepted destinations: 192.0.2.0/24" in text
+    rows = {row.label: row.value for row in check("appliance_status_panel", plugin).rows}
+    assert (rows["Only these hosts"], rows["Not these hosts"]) == ("eth1", "10.0.0.7")
 
 
 def test_ok__commands_speak_to_people_too() -> None:

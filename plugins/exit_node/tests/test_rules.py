@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.api import NodeInfo, OfferedRoute, PeerPath, PeerState
+from appliance.api import Location, NodeInfo, OfferedRoute, PeerPath, PeerState
 from plugins.exit_node.config import ExitNodeConfig
-from plugins.exit_node.rules import DEFAULTS, Exit, Measure, exit_of, find_exit, in_use, measures, select_exit, suggest
+from plugins.exit_node.rules import (
+    DEFAULTS,
+    Exit,
+    Measure,
+    exit_of,
+    find_exit,
+    in_use,
+    is_allowed,
+    measures,
+    places,
+    select_exit,
+    suggest,
+)
 
 PARIS = Exit("n1", "paris.mesh.example", ("100.64.0.1", "fd7a:115c:a1e0::1"), DEFAULTS, online=True)
 OSLO = Exit("n2", "oslo.mesh.example", ("100.64.0.2",), DEFAULTS, online=True)
@@ -45,6 +59,26 @@ def test_ok__who_may_be_suggested() -> None:
     assert suggest((OSLO, marked), KNOWN) is marked, "the policy's marks go first"
     assert suggest((half, PARIS), {"n5": Measure("x", 0.001)}) is PARIS
     assert suggest((half,), {}) is half
+
+
+def test_ok__regions_are_relays_countries_and_cities() -> None:
+    berlin = replace(OSLO, location=Location("Germany", "DE", "Berlin", "BER"))
+    assert places(berlin, Measure("fra")) == {"fra", "de", "ber"}
+    assert suggest((PARIS, berlin), KNOWN, ("de",)) is berlin
+    assert suggest((PARIS, berlin), KNOWN, ("NL", "PAR")) is PARIS
+    assert is_allowed(berlin, KNOWN, ("BER",))
+    assert not is_allowed(berlin, KNOWN, ("nl",))
+    assert is_allowed(berlin, {}, ("nl",)), "nobody knows yet"
+
+
+def test_ok__the_nearest_of_unknown_latency() -> None:
+    here = Location(latitude=52.5, longitude=13.4)
+    near = replace(PARIS, location=Location(latitude=48.9, longitude=2.4))
+    far = replace(OSLO, location=Location(latitude=40.7, longitude=-74.0))
+    assert suggest((far, near), {}, here=here) is near
+    assert suggest((far, near), {"n2": Measure("osl", 0.2)}, here=here) is far, "measured before unmeasured"
+    first = replace(far, location=replace(far.location, priority=7))
+    assert suggest((near, first), {}) is first
 
 
 def test_ok__which_one_is_meant() -> None:

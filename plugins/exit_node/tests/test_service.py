@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.api import DerpState, NetmapChange, NodeInfo, PeerState, RefreshKind
+from appliance.api import AttachedPrefix, DerpState, HostFacts, NetmapChange, NodeInfo, PeerState, RefreshKind
 from appliance.api.testing import FakeHost
 from plugins.exit_node.config import ExitNodeConfig
 from plugins.exit_node.hooks import ExitNode
@@ -28,7 +28,7 @@ class Run:
             derp=DerpState(latency_s={"par": 0.03, "osl": 0.02}),
         )
         self.plugin.appliance_configure(config)
-        (service,) = self.plugin.appliance_start(host)
+        service, _ = self.plugin.appliance_start(host)
         self.task = asyncio.ensure_future(service.run())
 
     @property
@@ -62,6 +62,43 @@ async def test_ok__automatic_choice_moves_when_its_exit_is_lost(fake_host: FakeH
     run.see(PARIS, OSLO)
     await fake_host.time.pass_time(10 * HOLD_S)
     assert run.chosen == "n1", "it does not go back by itself"
+    await run.stop()
+
+
+async def test_ok__another_region_is_gone_to_at_once(fake_host: FakeHost) -> None:
+    run = Run(ExitNodeConfig(use="auto"), fake_host)
+    run.see(PARIS, OSLO)
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.chosen == "n2"
+    run.plugin.appliance_configure(ExitNodeConfig(use="auto", regions=("par",)))
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.chosen == "n1"
+    run.plugin.appliance_configure(ExitNodeConfig(use="auto", regions=("mad",)))
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.chosen == "", "rather none than one elsewhere"
+    run.plugin.appliance_configure(ExitNodeConfig(use="auto"))
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.chosen == "n2"
+    await run.stop()
+
+
+async def test_ok__an_exit_without_its_uplink_is_withdrawn(fake_host: FakeHost) -> None:
+    link = AttachedPrefix("10.64.0.0/24", "wg0", "10.64.0.2")
+    fake_host.attached = (link,)
+    run = Run(ExitNodeConfig(advertise=True, uplink="wg0"), fake_host)
+    run.see()
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.plugin.appliance_contribute_routes() == DEFAULTS
+    fake_host.attached = ()
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.plugin.appliance_contribute_routes() == DEFAULTS, "a short loss is waited for"
+    assert {item.code for item in run.plugin.appliance_check_health(HostFacts())} >= {"exit-uplink-away"}
+    await fake_host.time.pass_time(HOLD_S + INTERVAL_S)
+    assert run.plugin.appliance_contribute_routes() == ()
+    assert run.plugin.appliance_contribute_firewall().uplink is not None, "nothing leaves beside it meanwhile"
+    fake_host.attached = (link,)
+    await fake_host.time.pass_time(INTERVAL_S)
+    assert run.plugin.appliance_contribute_routes() == DEFAULTS
     await run.stop()
 
 

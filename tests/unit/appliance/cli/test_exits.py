@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.exits import NOTHING
 from appliance.cli.main import run
 from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.localapi.schema import PrefsPatch
@@ -45,9 +46,31 @@ def test_ok__reading(daemon: Daemon, command: str, capsys: pytest.CaptureFixture
         (("use", "Paris"), {"use": "n1"}),
         (("use", "100.64.0.1", "--site", "--lan-access"), {"use": "n1", "lan_access": True, "site": True}),
         (("use", "auto", "--region", "fra", "--region", "par"), {"use": "auto", "regions": ["fra", "par"]}),
-        (("off",), {"use": "", "site": False, "lan_access": False, "regions": []}),
+        (
+            ("use", "paris", "--site", "--host", "eth1", "--not-host", "10.0.0.7", "--direct", "192.0.2.0/24"),
+            {"use": "n1", "site": True, "hosts": ["eth1"], "not_hosts": ["10.0.0.7"], "direct": ["192.0.2.0/24"]},
+        ),
+        (("use", "paris", "--all-hosts", "--no-direct"), {"use": "n1", "hosts": [], "not_hosts": [], "direct": []}),
+        (("off",), NOTHING),
         (("offer",), {"advertise": True}),
         (("offer", "--stop"), {"advertise": False}),
+        (
+            ("offer", "--uplink", "wg0", "--uplink-resolver", "10.64.0.1"),
+            {"advertise": True, "uplink": "wg0", "uplink_resolvers": ["10.64.0.1"], "uplink_credentials": ""},
+        ),
+        (
+            ("offer", "--uplink", "socks5://192.0.2.9:1080", "--uplink-credentials", "/etc/proxy"),
+            {
+                "advertise": True,
+                "uplink": "socks5://192.0.2.9:1080",
+                "uplink_resolvers": [],
+                "uplink_credentials": "/etc/proxy",
+            },
+        ),
+        (
+            ("offer", "--no-uplink"),
+            {"advertise": True, "uplink": "", "uplink_resolvers": [], "uplink_credentials": ""},
+        ),
     ],
 )
 def test_ok__changing(daemon: Daemon, arguments: tuple[str, ...], settings: dict[str, object]) -> None:

@@ -13,6 +13,7 @@ async def test_ok__everything_that_the_router_writes_and_gives_back():
     values |= {f"net/ipv{version}/conf/{name}/forwarding": "0" for version in (4, 6) for name in names}
     values |= {f"net/ipv6/conf/{name}/accept_ra": "1" for name in names}
     values |= {f"net/ipv4/conf/{name}/src_valid_mark": "0" for name in names}
+    values["net/ipv4/conf/eth0/rp_filter"] = "1"
     before = dict(values)
     sysctl = MemorySysctl(values)
     keeper = SysctlKeeper(sysctl, MemoryJournal())
@@ -21,6 +22,7 @@ async def test_ok__everything_that_the_router_writes_and_gives_back():
         Wish("net/ipv4/ip_forward", "1", frozenset({"1", "2"})),
         Wish("net/ipv6/conf/all/forwarding", "1", frozenset({"1", "2"})),
         Wish("net/ipv4/conf/eth0/src_valid_mark", "1", frozenset({"1"})),
+        Wish("net/ipv4/conf/eth0/rp_filter", "2", frozenset({"0", "2"})),
     ]
     assert await keeper.ensure(wishes) == []
     sysctl.values["net/ipv4/conf/br-lan_1/forwarding"] = "0"  # so that giving back has one to skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -12,9 +13,10 @@ import dns.rcode
 import pytest
 from aiohttp import web
 
+from appliance.drivers.streams import SocketDialer
 from appliance.peerapi import names
 from appliance.peerapi.caller import Caller
-from appliance.peerapi.names import add_names, is_filtered, may_ask
+from appliance.peerapi.names import add_names, is_filtered, may_ask, onward_resolver
 from appliance.peerapi.routes import PeerRequest, PeerRoutes
 from appliance.types.addresses import AddrPort
 from appliance.types.ids import NodeId, StableNodeId, UserId
@@ -135,3 +137,46 @@ async def test_fail__not_answered(served: tuple[Served, str]) -> None:
         made.caller = caller()
         async with session.post(url, data=WIRE, headers=post) as response:
             assert response.status == 403
+
+
+class Resolver:
+    """A DNS server on TCP that answers everything with `reply`; without one it ends the connection."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        await reader.readexactly(size)
+        if self.reply:
+            writer.write(len(self.reply).to_bytes(2, "big") + self.reply)
+        writer.close()
+
+
+async def own(message: bytes) -> bytes:
+    return b"own " + message
+
+
+async def test_ok__beyond_an_uplink_only_its_resolvers_are_asked() -> None:
+    places: list[str] | None = None
+    lookup = onward_resolver(own, lambda: places, SocketDialer(mark=0))
+    assert await lookup(b"question") == b"own question"
+    async with Resolver(b"") as silent, Resolver(b"beyond") as good:
+        places = [silent, good]
+        assert await lookup(b"question") == b"beyond"
+        places = [silent]
+        with pytest.raises(EOFError):
+            await lookup(b"question")
+    with pytest.raises(OSError, match="port"):
+        await lookup(b"question")
+    places = []
+    with pytest.raises(EOFError, match="no resolver is named"):
+        await lookup(b"question")

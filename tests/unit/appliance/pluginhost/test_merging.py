@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from appliance.api import (
     EgressGuard,
+    EgressUplink,
     FirewallPart,
     HostinfoPart,
     OfferedRoute,
@@ -13,7 +16,8 @@ from appliance.api import (
     RouteSelection,
     TrafficShape,
 )
-from appliance.pluginhost.merging import merge_firewall, merge_hostinfo, merge_selections
+from appliance.pluginhost.merging import check_firewall, merge_firewall, merge_hostinfo, merge_selections
+from appliance.types.errors import DecodeError
 
 DEFAULT = "0.0.0.0/0"
 
@@ -38,6 +42,28 @@ def test_fail__two_guards_are_in_conflict() -> None:
     parts = [("a", FirewallPart(guard=guard)), ("b", FirewallPart(guard=EgressGuard(lan_access=True)))]
     assert merge_firewall(parts, sink).guard == guard
     assert sink.found == [("guard", "a", "b")]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        FirewallPart(("10.0.0.1/8",)),
+        FirewallPart(service_addresses=("nowhere",)),
+        FirewallPart(guard=EgressGuard(direct=("nowhere",))),
+        FirewallPart(guard=EgressGuard(hosts=("no host",))),
+        FirewallPart(uplink=EgressUplink("wg0", resolvers=("nowhere",))),
+    ],
+)
+def test_fail__what_the_core_could_not_read(part: FirewallPart) -> None:
+    with pytest.raises((ValueError, DecodeError)):
+        check_firewall(part)
+
+
+def test_ok__an_exit_has_one_uplink() -> None:
+    sink, uplink = Conflicts(), EgressUplink("wg0")
+    parts = [("a", FirewallPart(uplink=uplink)), ("b", FirewallPart(uplink=EgressUplink("wg1"))), ("c", FirewallPart())]
+    assert merge_firewall(parts, sink).uplink == uplink
+    assert sink.found == [("exit uplink", "a", "b")]
 
 
 def test_ok__the_way_belongs_to_whom_the_route_belongs_to() -> None:

@@ -28,6 +28,8 @@ async def test_ok__stands_on_the_twin():
         "near6": ["2001:db8:10::/64"],
         "inside4": ["100.64.0.0/10"],
         "inside6": [],
+        "direct4": [],
+        "direct6": [],
     }
 
 
@@ -52,3 +54,8 @@ def test_ok__control_and_answers_pass():
     leave = rules(MODEL, "leave")
     assert "meta mark & 0x00ff0000 == 0x00080000 accept" in leave
     assert "ct state established,related ct direction reply accept" in leave
+
+
+def test_ok__excepted_destinations_are_open_to_host_and_site():
+    for name in ("leave", "pass"):
+        assert {"ip daddr @direct4 accept", "ip6 daddr @direct6 accept"} <= set(rules(MODEL, name))

@@ -57,6 +57,13 @@ def test_ok__ours_are_told_from_others():
     assert set(found) == set(mine)
 
 
+def test_ok__excepted_destinations_keep_the_hosts_routes():
+    place = ip_network("198.51.100.0/24")
+    guarded = replace(MODEL, routes=(ip_network("0.0.0.0/0"), place), guard=Guard(direct=(place,)))
+    assert Route(place, 52, RouteKind.THROW) in desired(guarded)
+    assert Route(place, 52, interface="waypost0") not in desired(guarded)
+
+
 def test_ok__an_exit_leaves_no_way_beside_it():
     lan = ip_network("192.168.10.0/24")
     guarded = replace(MODEL, guard=Guard(near=(lan,)))

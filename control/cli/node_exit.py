@@ -1,0 +1,59 @@
+"""`waypost-control nodes exit`: which exit a gateway uses, seen and switched from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from control.cli.client import AdminClient
+from control.cli.options import duration, json_option, show_json, socket_option
+
+
+@click.command("exit")
+@click.argument("name")
+@click.argument("use", required=False, metavar="[EXIT|auto|off]")
+@click.option("--site/--no-site", default=None, help="Hosts behind the gateway use the exit too.")
+@click.option("--lan-access/--no-lan-access", default=None, help="Let the gateway reach its attached networks.")
+@click.option("--region", "regions", multiple=True, metavar="CODE", help="With auto: only exits of these regions.")
+@click.option(
+    "--confirm-within",
+    "within_s",
+    default="60s",
+    show_default=True,
+    callback=duration,
+    metavar="TIME",
+    help="The gateway takes the change back after TIME unless it is confirmed.",
+)
+@json_option
+@socket_option
+def node_exit(
+    client: AdminClient,
+    name: str,
+    use: str | None,
+    site: bool | None,
+    lan_access: bool | None,
+    regions: tuple[str, ...],
+    within_s: float,
+    as_json: bool,
+) -> None:
+    """Show which exit the gateway NAME uses, or have it use EXIT, the best one (auto) or none (off), on trial."""
+    if use is None:
+        _show(client.call("GET", "nodes", name, "exit"), as_json)
+        return
+    wish = {"use": use, "site": site, "lan_access": lan_access, "confirm_within_s": within_s}
+    answer = client.call("PUT", "nodes", name, "exit", body={**wish, "regions": list(regions) or None})
+    if as_json:
+        show_json(answer)
+        return
+    leaves = {"auto": "by the best exit", "off": "directly"}.get(use, f"by {use}")
+    click.echo(f"{name} leaves {leaves} now, on trial: it goes back in {within_s:g} s.")
+    click.echo(f"To keep it, run: waypost-control nodes confirm {name}")
+
+
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    how = f"by {found['exit']}" if found["exit"] else "directly"
+    click.echo(f"{found['node']} leaves {how}{'; it is an exit itself' if found['offered'] else ''}")

@@ -1,0 +1,136 @@
+"""An exit whose users go on by a link of its own or by a proxy, on real packets, both IP versions.
+
+gateway-a ══ tunnel ══ gateway-b ── wireguard-go ══ provider ── Internet ── web .2
+                           └────── nat-b (the uplink that is watched: the web server must never be asked there)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from base64 import b64encode
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from appliance.crypto.x25519 import clamp, x25519_public
+from tests.lab.mesh import Gateway
+from tests.lab.namespaces import Lab, Namespace
+from tests.lab.processes import wait_until
+from tests.lab.raw_packets import addresses
+from tests.lab.test_dns import short
+from tests.lab.test_exit import CHATTER, WEB_V4, WEB_V6, ExitWorld, exit_world, join, wait_for_exit
+from tests.lab.topology import INTERNET_V6
+from tests.lab.uplink_watch import UplinkWatch
+
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(400)]
+
+NEAR, FAR = f"wgn{os.getpid() % 1000000}", f"wgf{os.getpid() % 1000000}"
+PROVIDER = 60
+NEAR_V6 = "fd64::2/64"
+NAT = """table inet provider {
+    chain out {
+        type nat hook postrouting priority 100;
+        oifname "eth0" masquerade
+    }
+}"""
+
+
+def wireguard(near: Namespace, far: Namespace) -> None:
+    """A tunnel from `near` to `far`, which is a way to the Internet and has a resolver."""
+    secrets = {name: clamp(os.urandom(32)) for name in (NEAR, FAR)}
+    for host, own, other, more in (
+        (near, NEAR, FAR, f"AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = 203.0.113.{PROVIDER}:51820\n"),
+        (far, FAR, NEAR, "AllowedIPs = 10.64.0.2/32, fd64::2/128\n"),
+    ):
+        host.start(own, "wireguard-go", "--foreground", own)
+        wait_until(lambda host=host, own=own: own in host.run("ip", "-br", "link"), 10, f"the device {own}")
+        text = f"[Interface]\nPrivateKey = {b64encode(secrets[own]).decode()}\nListenPort = 51820\n"
+        text += f"[Peer]\nPublicKey = {b64encode(x25519_public(secrets[other])).decode()}\n{more}"
+        host.run("wg", "setconf", own, "/dev/stdin", stdin=text)
+    near.ip(f"addr add 10.64.0.2/24 dev {NEAR}")
+    near.ip(f"addr add {NEAR_V6} dev {NEAR} nodad")
+    far.ip(f"addr add 10.64.0.1/24 dev {FAR}")
+    far.ip(f"addr add fd64::1/64 dev {FAR} nodad")
+    for host, link in ((near, NEAR), (far, FAR)):
+        host.ip(f"link set {link} up")
+    far.sysctl("net.ipv4.ip_forward", 1)
+    far.sysctl("net.ipv6.conf.all.forwarding", 1)
+    far.nft(NAT)
+    resolver = ("--no-resolv", "--no-hosts", "--address=/www.example/198.51.100.7", "--user=root")
+    far.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", *resolver)
+
+
+def proxies(provider: Namespace) -> None:
+    folder = Path(__file__).parent
+    for name, words in (("socks_program.py", ("1080",)), ("proxy_program.py", ("::", "3128", "ann:secret"))):
+        provider.start(name, sys.executable, str(folder / name), *words).wait_for_output("listening")
+
+
+def goes_to_web(packet: bytes) -> bool:
+    return addresses(packet)[1] in (WEB_V4, WEB_V6)
+
+
+def by_provider(world: ExitWorld) -> bool:
+    expected = f"203.0.113.{PROVIDER}", str(ip_address(f"{INTERNET_V6}::{PROVIDER}"))
+    return world.seen_from(world.sites.site_a.gateway) == expected
+
+
+def codes(gateway: Gateway) -> set[str]:
+    return {item["code"] for item in gateway.status()["health"]}
+
+
+def check_proxies(world: ExitWorld, provider: Namespace, credentials: Path) -> None:
+    """TCP by the proxy, names too, and nothing else: the chatter's UDP never leaves."""
+    sites, user = world.sites, world.sites.site_a.gateway
+    proxies(provider)
+    credentials.write_text("ann:secret\n")
+    sites.b.must("exit", "offer", "--uplink", f"socks5://203.0.113.{PROVIDER}:1080", "--uplink-resolver", "10.64.0.1")
+    wait_until(lambda: by_provider(world) and was_asked(provider, "socks"), 60, "gateway-a to leave by the SOCKS proxy")
+    sites.a.must("dns", "flush")
+    wait_until(lambda: short(user, "www.example") == ["198.51.100.7"], 20, "a name beyond the SOCKS proxy")
+    http = f"http://[{INTERNET_V6}::{PROVIDER}]:3128"
+    sites.b.must("exit", "offer", "--uplink", http, "--uplink-credentials", str(credentials))
+    wait_until(lambda: by_provider(world) and was_asked(provider, "proxy"), 60, "gateway-a to leave by the HTTP proxy")
+    sites.b.must("exit", "offer", "--uplink", f"socks5://203.0.113.{PROVIDER}:9")
+    wait_until(lambda: "exit_node.exit-uplink-away" in codes(sites.b), 40, "the loss of the proxy to be said")
+    assert world.seen_from(user) == (None, None)
+
+
+def was_asked(provider: Namespace, kind: str) -> bool:
+    asked = f"CONNECT {WEB_V4} 80"
+    return any(f"{kind}_program" in each.name and asked in each.output() for each in provider.processes)
+
+
+def test_ok__users_of_an_exit_go_on_by_its_link_or_not_at_all(lab: Lab, tmp_path: Path) -> None:
+    world = exit_world(lab, tmp_path)
+    sites, exit_host = world.sites, world.sites.site_b.gateway
+    provider = sites.internet.server("provider", PROVIDER)
+    wireguard(exit_host, provider)
+    join(world)
+    sites.b.must("exit", "offer", "--uplink", NEAR, "--uplink-resolver", "10.64.0.1")
+    chatter = sites.site_a.gateway.start("chatter", sys.executable, str(CHATTER), WEB_V4, WEB_V6)
+    with UplinkWatch(sites.site_b.router, "lan0", goes_to_web) as watch:
+        sites.a.must("exit", "use", "gateway-b")
+        wait_until(lambda: by_provider(world), 40, "gateway-a to leave by the provider")
+        wait_until(lambda: short(sites.site_a.gateway, "www.example") == ["198.51.100.7"], 20, "a name beyond the link")
+        assert sites.b.status()["control"]["connected"], "control is reached by the host's own routes"
+        exit_host.ip(f"link set {NEAR} down")
+        wait_until(lambda: "exit_node.exit-uplink-away" in codes(sites.b), 20, "the loss of the link to be said")
+        wait_until(lambda: "exit_node.exit-lost" in codes(sites.a), 30, "the exit to be withdrawn")
+        assert world.seen_from(sites.site_a.gateway) == (None, None)
+        exit_host.ip(f"link set {NEAR} up")
+        exit_host.ip(f"addr add {NEAR_V6} dev {NEAR} nodad")
+        wait_until(lambda: by_provider(world), 40, "the link to be used again")
+        sites.b.kill()
+        assert world.seen_from(sites.site_a.gateway) == (None, None)
+        sites.b.start()
+        wait_until(lambda: by_provider(world), 40, "the link to be used after a crash")
+        check_proxies(world, provider, tmp_path / "proxy")
+        assert watch.packets > 20
+        assert not watch.seen, f"{len(watch.seen)} packets left beside the link, the first: {watch.seen[:5]}"
+        sites.b.must("exit", "offer", "--no-uplink")
+        wait_for_exit(world, sites.site_a.gateway, sites.site_b)
+    assert "waypost_guard" not in exit_host.run("nft", "list", "tables")
+    chatter.stop()
