@@ -43,9 +43,9 @@ def test_ok__the_kernels_own_metric_is_none() -> None:
 
 
 def test_ok__kinds_that_are_not_ours() -> None:
-    local = bytearray(route_payload(ROUTES[0], 3))
-    local[7] = 2
-    assert parse_route(bytes(local), NAMES) is None
+    broadcast = bytearray(route_payload(ROUTES[0], 3))
+    broadcast[7] = 3
+    assert parse_route(bytes(broadcast), NAMES) is None
 
 
 def test_ok__a_reading_of_one_table() -> None:
