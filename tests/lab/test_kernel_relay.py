@@ -16,13 +16,13 @@ import pytest
 
 from appliance.proto.geneve import PROTOCOL_DISCO, PROTOCOL_WIREGUARD, GeneveHeader, encode_header
 from tests.lab.mesh import command
-from tests.lab.processes import Process, wait_until
+from tests.lab.processes import PATIENCE, Process, wait_until
 from tests.lab.relay_host import PORT
 
 if TYPE_CHECKING:
     from tests.lab.namespaces import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(90 * PATIENCE)]
 
 ROOT = Path(__file__).resolve().parents[2]
 A4, A6, OTHER_A = "10.88.1.2:1001", "[fd88:1::2]:1001", "10.88.1.3:1001"

@@ -8,6 +8,7 @@ import pytest
 from appliance.api import PairTraffic, RelayPair
 from appliance.api.testing import FakeHost
 from appliance.ports.kernel_relay import KernelRelayError
+from appliance.proto.peer_relay import STEADY_LIFETIME_S
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import DiscoPublicKey
 from plugins.peer_relay.config import PeerRelayConfig
@@ -33,7 +34,7 @@ class Running:
         return made
 
     async def tick(self, count=1):
-        for _ in range(count):
+        for _ in range(int(count)):
             await self.host.time.pass_time(TICK_S)
 
     @property
@@ -100,6 +101,23 @@ async def test_ok__what_the_kernel_saw_counts_and_keeps_a_session_alive(serving)
     serving.kernel.traffic = {session.vni: PairTraffic(1, 50)}
     await serving.tick()
     assert serving.relay.forwarded == (11, 1050), "also what it forwarded until the end"
+
+
+async def test_ok__a_session_that_only_the_kernel_sees_lives_on_and_ends_when_it_falls_silent(serving):
+    session = serving.session(A, B)
+    for leg in session.legs:
+        leg.last_seen = serving.relay.clock()
+    await serving.tick(STEADY_LIFETIME_S - 10)
+    now = serving.relay.clock()
+    serving.kernel.traffic = {session.vni: PairTraffic(1, 100, 0, now, now)}
+    await serving.tick(60)
+    serving.relay.server.handle_timer(serving.relay.clock())
+    assert len(serving.relay.server) == 1
+    await serving.tick(STEADY_LIFETIME_S)
+    serving.relay.server.handle_timer(serving.relay.clock())
+    await serving.tick()
+    assert len(serving.relay.server) == 0
+    assert serving.kernel.pairs == {}
 
 
 async def test_ok__a_side_with_a_new_address_is_the_socket_s_until_told_anew(serving):
