@@ -38,7 +38,8 @@ _DIRECT_ACTION = 1
 _ALL_PROTOCOLS = socket.htons(3)
 PRIORITY = 0x5750
 """Behind those of others, which mostly take small numbers or let the kernel choose a large one."""
-_GONE = (errno.ENOENT, errno.EINVAL, errno.ENODEV)
+_GONE = (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
+"""Nothing is there; the last where the kernel has no traffic control."""
 _TIMEOUT_S = 2.0
 _BUFFER = 1 << 17
 

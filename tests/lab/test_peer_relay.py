@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab.mesh import Gateway
+from tests.lab.mesh import PROGRAMS, Gateway, command
 from tests.lab.processes import wait_until
 from tests.lab.sites import TwoSites, two_sites, wait_for_page
 from tests.lab.test_garbage import attack
@@ -31,7 +31,7 @@ GRANT = {"src": ["demo@"], "dst": ["relay@"], "app": {"tailscale.com/cap/relay":
 MIN_RATE = 50_000
 """Hostile packets a second that the sender must reach on a busy machine; what it reached is printed."""
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 
 @dataclass
@@ -66,6 +66,10 @@ class Relayed:
                         ip daddr {RELAY_IP} udp dport {RELAY_PORT} drop
                     }}
                 }}""")
+
+    def filters(self) -> str:
+        """Programs at the relay's one device."""
+        return self.relay.host.run("tc", "filter", "show", "dev", "eth0", "ingress")
 
     def wait_for_kernel(self) -> None:
         """Until the relay's kernel carried a part of a transfer, and the daemon saw no packet of it meanwhile."""
@@ -164,3 +168,12 @@ def test_ok__fallback_return_flood_and_upgrade_to_direct_under_one_transfer(lab:
         where.router.nft("delete table inet wall")
     made.wait_for("direct", 90)
     transfer.finish(sites.large_hash, 120)
+
+    # The session lasts on; what a killed daemon leaves at the device goes with the clean-up that systemd runs.
+    assert "waypost_relay" in made.filters()
+    made.relay.kill()
+    assert "waypost_relay" in made.filters()
+    place = ("--state-dir", str(made.relay.directory / "state"), "--socket", str(made.relay.socket))
+    cleaned = command(made.relay.host, str(PROGRAMS / "waypostd"), *place, "--clean-up")
+    assert cleaned.code == 0, cleaned.stderr
+    assert made.filters() == ""

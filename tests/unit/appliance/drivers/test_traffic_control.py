@@ -1,10 +1,12 @@
 """Messages of tc as bytes; what they do is shown by tests/lab/test_kernel_relay.py."""
 
+import errno
 import socket
 import struct
 
 import pytest
 
+from appliance.drivers import traffic_control
 from appliance.drivers.netlink_messages import HEADER, attribute, messages, nested
 from appliance.drivers.traffic_control import PRIORITY, Filter, parse_filter, request
 
@@ -31,6 +33,23 @@ def test_ok__a_filter_of_a_dump():
 
 def test_ok__the_entry_of_a_chain_is_no_filter():
     assert list(parse_filter(dumped(handle=0))) == []
+
+
+def test_ok__a_kernel_without_traffic_control_has_nothing_of_ours(monkeypatch):
+    def refuse(kernel, index, parent):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(traffic_control, "_filters", refuse)
+    assert not traffic_control.detach(1, "waypost_relay")
+
+
+def test_fail__another_refusal_is_told(monkeypatch):
+    def refuse(kernel, index, parent):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(traffic_control, "_filters", refuse)
+    with pytest.raises(PermissionError):
+        traffic_control.detach(1, "waypost_relay")
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 3))
