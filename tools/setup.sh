@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh Debian 12 machine ready: Debian packages, the Python environment in .venv, the native packet step.
-# usage: tools/setup.sh demo|test|qemu      Takes seconds when nothing changed.
+# usage: tools/setup.sh demo|test|qemu|resolvers      Takes seconds when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,10 @@ fi
 
 if [ "$purpose" = qemu ]; then
   packages=(qemu-system-x86 qemu-system-common busybox-static kmod)
+fi
+
+if [ "$purpose" = resolvers ]; then
+  packages=(dbus-daemon systemd dnsmasq-base bind9-dnsutils)
 fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -56,6 +60,24 @@ fetch_kernel() {
   rm -rf "$folder"
 }
 
+# Unpacked, not installed: installed, they would take this machine's own resolver over. Tests run them in namespaces.
+fetch_resolvers() {
+  local place=build/debian folder
+  [ -e "$place/complete" ] && return
+  say "fetching systemd-resolved and NetworkManager for tests"
+  folder=$(mktemp -d)
+  if ! (cd "$folder" && apt-get download -q "$@" >"$folder/log" 2>&1); then
+    tail -n 5 "$folder/log" >&2
+    rm -rf "$folder"
+    say "could not fetch the packages $* (apt-get update may help)"
+    exit 1
+  fi
+  mkdir -p "$place/root"
+  for package in "$folder"/*.deb; do dpkg -x "$package" "$place/root"; done
+  touch "$place/complete"
+  rm -rf "$folder"
+}
+
 find_python() {
   local candidate
   for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
@@ -86,11 +108,14 @@ install_python() {
   printf '%s' "$wanted" >"$stamp"
 }
 
-case $purpose in demo | test | qemu) ;; *) say "usage: tools/setup.sh demo|test|qemu"; exit 2 ;; esac
+case $purpose in demo | test | qemu | resolvers) ;; *) say "usage: tools/setup.sh demo|test|qemu|resolvers"; exit 2 ;; esac
 started=$SECONDS
 install_packages
 if [ "$purpose" = qemu ]; then
   fetch_kernel
+elif [ "$purpose" = resolvers ]; then
+  fetch_resolvers systemd-resolved libsystemd-shared network-manager libnm0 libndp0 libmm-glib0 libteamdctl0 libbluetooth3 \
+    libnewt0.52
 else
   install_python
   tools/build_native.sh

@@ -1,0 +1,137 @@
+"""A host with a D-Bus system bus and the real systemd-resolved or NetworkManager on it, though systemd is not PID 1.
+
+They live in a mount namespace whose /etc is a copy and whose /run is empty, so that the machine's own are left alone.
+The programs are Debian's, unpacked by `tools/setup.sh resolvers` below build/debian: installed, they would take the
+machine's own resolver over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.lab.mesh import CommandResult, command
+from tests.lab.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.lab.namespaces import Namespace
+    from tests.lab.processes import Process
+
+ROOT = Path(__file__).resolve().parents[2]
+DEBIAN = ROOT / "build/debian/root"
+RESOLVED, NETWORK_MANAGER = DEBIAN / "lib/systemd/systemd-resolved", DEBIAN / "usr/sbin/NetworkManager"
+BUS = "/run/dbus/system_bus_socket"
+BUS_CONFIG = f"""<busconfig>
+  <type>system</type>
+  <listen>unix:path={BUS}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+MOUNTS = """set -e
+mount --bind "$1" /etc
+mount -t tmpfs tmpfs /run
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /run/dbus /run/systemd/resolve /run/systemd/netif /run/NetworkManager /run/waypost-helper
+mkdir -p /var/lib/NetworkManager
+chown systemd-resolve:systemd-resolve /run/systemd/resolve
+echo ready
+exec sleep infinity
+"""
+MANAGER = ("org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager", "org.freedesktop.NetworkManager")
+RESOLVED_USER = 971
+STUB = "# This is /run/systemd/resolve/stub-resolv.conf managed by man:systemd-resolved(8).\nnameserver 127.0.0.53\n"
+MANAGER_SETTINGS = """[main]
+plugins=keyfile
+dns=default
+rc-manager=file
+auth-polkit=root-only
+[keyfile]
+unmanaged-devices=*
+"""
+
+
+def unpack_programs() -> str:
+    """Have the programs there; why they are not, "" when they are."""
+    done = subprocess.run([ROOT / "tools/setup.sh", "resolvers"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return done.stderr.strip()
+    needed = subprocess.run(
+        ["env", *_library_path(), "ldd", RESOLVED, NETWORK_MANAGER], capture_output=True, text=True, check=False
+    )
+    missing = [line.split()[0] for line in needed.stdout.splitlines() if "not found" in line]
+    return f"this machine lacks {', '.join(missing)}" if missing else ""
+
+
+@dataclass
+class BusHost:
+    """`etc` is what the host has for /etc. `enter` runs a command inside."""
+
+    host: Namespace
+    directory: Path
+    etc: Path = field(init=False)
+    _mounts: Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.etc = self.directory / "etc"
+        shutil.copytree("/etc", self.etc, symlinks=True, ignore=shutil.ignore_patterns("resolv.conf", "shadow*"))
+        with (self.etc / "passwd").open("a") as passwd, (self.etc / "group").open("a") as group:
+            passwd.write(f"systemd-resolve:x:{RESOLVED_USER}:{RESOLVED_USER}::/:/usr/sbin/nologin\n")
+            group.write(f"systemd-resolve:x:{RESOLVED_USER}:\n")
+        (self.directory / "bus.conf").write_text(BUS_CONFIG)
+        arguments = ("unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNTS, "sh", str(self.etc))
+        self._mounts = self.host.start("mounts", *arguments)
+        wait_until(lambda: "ready" in self._mounts.output(), 20, "the host's own /etc and /run")
+        self.start("bus", "dbus-daemon", "--nofork", "--nopidfile", f"--config-file={self.directory}/bus.conf")
+        wait_until(lambda: self.run("busctl", "--no-pager", "list").code == 0, 20, "the system bus")
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        return ("nsenter", f"--mount=/proc/{self._mounts.popen.pid}/ns/mnt", "--")
+
+    def start(self, name: str, *arguments: str) -> Process:
+        return self.host.start(name, *self.enter, "env", *_library_path(), *arguments)
+
+    def run(self, *arguments: str) -> CommandResult:
+        return command(self.host, *self.enter, "env", *_library_path(), *arguments)
+
+    def resolved(self, server: str) -> Process:
+        """Start systemd-resolved, which asks `server` by itself; /etc/resolv.conf is its stub, as Debian has it."""
+        folder = self.etc / "systemd"
+        shutil.rmtree(folder / "resolved.conf.d", ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        settings = f"[Resolve]\nDNS={server}\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n"
+        (folder / "resolved.conf").write_text(settings)
+        (self.etc / "resolv.conf").write_text(STUB)
+        started = self.start("resolved", str(RESOLVED))
+        wait_until(lambda: self.resolvectl("status").code == 0, 20, "systemd-resolved")
+        return started
+
+    def resolvectl(self, *arguments: str) -> CommandResult:
+        return self.run(str(DEBIAN / "usr/bin/resolvectl"), "--no-pager", *arguments)
+
+    def network_manager(self) -> Process:
+        """Start NetworkManager, which manages no link, only /etc/resolv.conf."""
+        folder = self.etc / "NetworkManager"
+        (folder / "system-connections").mkdir(parents=True, exist_ok=True)
+        (folder / "NetworkManager.conf").write_text(MANAGER_SETTINGS)
+        started = self.start("network-manager", str(NETWORK_MANAGER), "--no-daemon")
+        running = ("busctl", "get-property", *MANAGER, "Startup")
+        wait_until(lambda: self.run(*running).stdout == "b false\n", 30, "NetworkManager")
+        return started
+
+    def resolv_conf(self) -> str:
+        return (self.etc / "resolv.conf").read_text()
+
+
+def _library_path() -> tuple[str, ...]:
+    folders = [DEBIAN / part for part in ("lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu/systemd")]
+    folders += [DEBIAN / part for part in ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")]
+    return (f"LD_LIBRARY_PATH={os.pathsep.join(map(str, folders))}",)
