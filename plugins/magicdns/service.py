@@ -60,6 +60,9 @@ class DnsService:
         self._files = HostFiles()
         self._listeners: dict[ListenPlace, asyncio.Task[None]] = {}
         self._attached: tuple[AttachedPrefix, ...] = ()
+        self._former: tuple[str, ...] = ()
+        """Resolvers that this host asks without us, as far as they are known; `_former_at` are the networks then."""
+        self._former_at: tuple[AttachedPrefix, ...] = ()
         self._exit = ""
         self._told: ResolverWish | None = None
         self._resolved_run = ""
@@ -112,12 +115,23 @@ class DnsService:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         self._files = self._read()
         self._attached = await self._host.attached_prefixes()
+        self._remember_former()
         self._exit = await self._host.exit_resolver()
         self._set_routes(group)
         await self._set_places(group)
         await self._set_host()
 
     # --- resolvers
+
+    def _remember_former(self) -> None:
+        """NetworkManager shows nothing of its own while it is told to ask us: what it had before holds on this network.
+
+        On another network nothing is known, so ours are taken back, and its own show.
+        """
+        found = former_nameservers(self._files)
+        told = self._told is not None and self._told.nameservers and self._told.way is ResolverWay.NETWORK_MANAGER
+        if found or not told or self._attached != self._former_at:
+            self._former, self._former_at = found, self._attached
 
     def _set_routes(self, group: asyncio.TaskGroup) -> None:
         state, config = self._core.state, self._core.state.config
@@ -135,7 +149,7 @@ class DnsService:
         if not default and self._exit:
             default = _usable([DnsUpstream(self._exit)], wrong)
         if not default:
-            default = _usable([DnsUpstream(text) for text in former_nameservers(self._files)], [])
+            default = _usable([DnsUpstream(text) for text in self._former], [])
         if not default and config.accept:
             default = _usable(state.dns.fallback, wrong)
         own = self._own_addresses()

@@ -37,7 +37,7 @@ BUS_CONFIG = f"""<busconfig>
 MOUNTS = """set -e
 mount --bind "$1" /etc
 mount -t tmpfs tmpfs /run
-mount -t sysfs sysfs /sys
+mount -t sysfs -o ro sysfs /sys
 mount -t tmpfs tmpfs /var/lib
 mkdir -p /run/dbus /run/systemd/resolve /run/systemd/netif /run/NetworkManager /run/waypost-helper
 mkdir -p /var/lib/NetworkManager
@@ -45,7 +45,6 @@ chown systemd-resolve:systemd-resolve /run/systemd/resolve
 echo ready
 exec sleep infinity
 """
-MANAGER = ("org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager", "org.freedesktop.NetworkManager")
 RESOLVED_USER = 971
 STUB = "# This is /run/systemd/resolve/stub-resolv.conf managed by man:systemd-resolved(8).\nnameserver 127.0.0.53\n"
 MANAGER_SETTINGS = """[main]
@@ -54,7 +53,19 @@ dns=default
 rc-manager=file
 auth-polkit=root-only
 [keyfile]
-unmanaged-devices=*
+unmanaged-devices=except:interface-name:{interface}
+"""
+CONNECTION = """[connection]
+id=lan
+uuid=5d6b3f66-7f3a-4a3e-9a2b-0a4a5a0f1c11
+type=ethernet
+interface-name={interface}
+[ipv4]
+method=manual
+address1={address},{gateway}
+dns={server};
+[ipv6]
+method=disabled
 """
 
 
@@ -117,18 +128,22 @@ class BusHost:
     def resolvectl(self, *arguments: str) -> CommandResult:
         return self.run(str(DEBIAN / "usr/bin/resolvectl"), "--no-pager", *arguments)
 
-    def network_manager(self) -> Process:
-        """Start NetworkManager, which manages no link, only /etc/resolv.conf."""
-        folder = self.etc / "NetworkManager"
-        (folder / "system-connections").mkdir(parents=True, exist_ok=True)
-        (folder / "NetworkManager.conf").write_text(MANAGER_SETTINGS)
+    def network_manager(self, interface: str, address: str, gateway: str, server: str) -> Process:
+        """Start NetworkManager, which manages one link and asks `server` there."""
+        folder = self.etc / "NetworkManager/system-connections"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parent / "NetworkManager.conf").write_text(MANAGER_SETTINGS.format(interface=interface))
+        connection = folder / "lan.nmconnection"
+        connection.write_text(CONNECTION.format(interface=interface, address=address, gateway=gateway, server=server))
+        connection.chmod(0o600)  # others are ignored
         started = self.start("network-manager", str(NETWORK_MANAGER), "--no-daemon")
-        running = ("busctl", "get-property", *MANAGER, "Startup")
-        wait_until(lambda: self.run(*running).stdout == "b false\n", 30, "NetworkManager")
+        wait_until(lambda: server in self.resolv_conf(), 30, "NetworkManager's resolv.conf")
         return started
 
     def resolv_conf(self) -> str:
-        return (self.etc / "resolv.conf").read_text()
+        """ "" while there is none."""
+        path = self.etc / "resolv.conf"
+        return path.read_text() if path.exists() else ""
 
 
 def _library_path() -> tuple[str, ...]:
