@@ -53,7 +53,7 @@ def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_pa
     second_uplink(sites)
     (tmp_path / "uplinks.toml").write_text('[paths]\nuplinks = ["eth0", "wwan0"]\npath_mtu = "on"\n')
     sites.a.options = ("--config", str(tmp_path / "uplinks.toml"))
-    sites.site_b.router.ip("link set wan mtu 1400")
+    sites.site_b.gateway.ip("link set eth0 mtu 1400")
     sites.join()
     wait_for_page(sites)
     wait_until(lambda: path_mtu(sites) == 1400, 40, "the size of packets on the way to be known")
