@@ -63,13 +63,14 @@ class PortMappingRouter:
     directory: Path
     process: Process | None = None
     starts: int = 0
+    outside: str = OUTSIDE
 
     def prepare(self) -> None:
         box = self.site.router
-        box.ip(f"addr add {OUTSIDE}/32 dev wan")
+        box.ip(f"addr add {self.outside}/32 dev wan")
         box.nft("insert rule inet box forward ct status dnat accept")
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "miniupnpd.conf").write_text(_CONFIG.format(outside=OUTSIDE))
+        (self.directory / "miniupnpd.conf").write_text(_CONFIG.format(outside=self.outside))
 
     def start(self) -> None:
         self.starts += 1

@@ -10,6 +10,7 @@ from tests.lab.processes import wait_until
 from tests.lab.topology import Internet, NatKind, Site, site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.lab.namespaces import Lab
@@ -62,9 +63,11 @@ def two_sites(
     megabytes: int = 0,
     control_options: tuple[str, ...] = (),
     control_wrapper: tuple[str, ...] = (),
+    before_control: Callable[[Internet], None] = lambda _internet: None,
 ) -> TwoSites:
     """Build the networks, start control and the web server; gateways are made, not started."""
     internet = Internet(lab)
+    before_control(internet)
     control = ControlServer(internet.server("control", 1), directory / "control", control_options, control_wrapper)
     site_a = site(internet, "a", 10, kind_a)
     site_b = site(internet, "b", 20, kind_b)

@@ -1,4 +1,4 @@
-"""What goes away and comes back under a running transfer: control, the relay, the peer's address. No reset."""
+"""What goes away and comes back under a running transfer: UDP, control, the relay, the peer's address. No reset."""
 
 from __future__ import annotations
 
@@ -77,6 +77,21 @@ def joined(lab: Lab, directory: Path, kind: NatKind, path: str) -> TwoSites:
     wait_for_page(sites)
     sites.a.wait_for_path("gateway-b", path)
     return sites
+
+
+@pytest.mark.timeout(180)
+def test_ok__udp_is_cut_and_comes_back(lab: Lab, tmp_path: Path) -> None:
+    """From direct to DERP and back to direct under one connection."""
+    sites = joined(lab, tmp_path, NatKind.EASY, "direct")
+    transfer = Transfer.start(sites.site_a.host, f"{sites.url}/large.bin", 20)
+    transfer.progress("before")
+    sites.site_a.set_udp(blocked=True)
+    gap_s = transfer.progress("by DERP", 15)
+    print(f"\ntransfer goes on {gap_s:.1f} s after UDP is cut")
+    sites.a.wait_for_path("gateway-b", "derp")
+    sites.site_a.set_udp(blocked=False)
+    sites.a.wait_for_path("gateway-b", "direct", 60)
+    transfer.finish(sites.large_hash, 60)
 
 
 def test_ok__control_stops_for_a_while(lab: Lab, tmp_path: Path) -> None:

@@ -42,21 +42,6 @@ def test_ok__page_and_large_file(lab: Lab, tmp_path: Path, kind_a: NatKind, kind
     assert any(each["in_use"] for each in reasons["candidates"]) is (path == "direct")
 
 
-def test_ok__traffic_goes_on_while_udp_is_cut_and_comes_back(lab: Lab, tmp_path: Path) -> None:
-    sites = two_sites(lab, tmp_path)
-    sites.join()
-    wait_for_page(sites)
-    sites.a.wait_for_path("gateway-b", "direct")
-    sites.site_a.set_udp(blocked=True)
-    wait_for_page(sites, 15)
-    sites.a.wait_for_path("gateway-b", "derp")
-    assert sites.page_comes()
-    sites.site_a.set_udp(blocked=False)
-    wait_until(
-        lambda: sites.page_comes() and sites.a.path_to("gateway-b") == "direct", 60, "the direct path to come back"
-    )
-
-
 def test_ok__killed_gateway_is_back_without_a_new_login(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path)
     sites.join()
