@@ -93,7 +93,7 @@ def _conflicts(state: RouterState) -> Iterator[HealthItem]:
         yield HealthItem(
             "route-conflict",
             f"peers' routes are not installed: {listed(texts)}",
-            "give the sites different networks, or stop advertising that route there",
+            "give the sites different networks, or let the other one advertise it like 192.168.1.0/24-via-7 (4via6)",
         )
 
 

@@ -6,8 +6,10 @@ fd00:a::10             site 7, 10.7.1.0/24         site 8, 10.8.1.0/24       IPv
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from tests.lab.mesh import ControlServer, Gateway, command, fetch, fetch_hash, large_file, page, web_server
 from tests.lab.namespaces import Lab, Namespace
 from tests.lab.processes import Process, wait_until
+from tests.lab.router_host import inside
 from tests.lab.topology import Internet
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
@@ -24,6 +27,7 @@ NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
 NAME = "192-168-1-10-via-8"
 DEVICE = "waypost-4via6"
 MEGABYTES = 6
+IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 MBIT = 40
 
 
@@ -113,8 +117,47 @@ def _through_4via6(world: World, a: Namespace, via: str) -> None:
     assert command(a, "ping", "-6", "-c", "2", "-W", "5", "-s", "1000", via).code == 0
     refused = command(a, "curl", "-sS", "--max-time", "10", f"http://[{via}]:81/")
     assert refused.code == 7, f"refused by the host itself: {refused.stderr}"
+    _large_datagrams(world, via)
     gateway = world.gateways["a"].host
     assert fetch(gateway, f"http://[{via}]/", 10) == "page of host b", "the gateway itself, by its overlay address"
+
+
+def _large_datagrams(world: World, via: str) -> None:
+    """In fragments both ways; and what may not be cut is told by ICMP."""
+    with inside(world.hosts["b"]):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind((HOST_IP, 7000))
+    with inside(world.hosts["a"]):
+        client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.connect((via, 7000))
+    with server, client:
+        server.settimeout(1)
+        client.settimeout(1)
+        wait_until(lambda: echoed(client, server), 30, "3,000 bytes there and back")
+        client.send(b"who")
+        _, peer = server.recvfrom(4000)
+        server.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        wait_until(lambda: too_long(server, peer), 30, "the host to learn the MTU")
+
+
+def echoed(client: socket.socket, server: socket.socket) -> bool:
+    """The first ones are lost, until the sender knows the way's MTU."""
+    question = bytes(range(250)) * 12
+    try:
+        client.send(question)
+        data, peer = server.recvfrom(4000)
+        server.sendto(data, peer)
+        return client.recv(4000) == question
+    except OSError:
+        return False
+
+
+def too_long(sender: socket.socket, peer: tuple[str, int]) -> bool:
+    try:
+        sender.sendto(bytes(1400), peer)
+    except OSError as error:
+        return error.errno == errno.EMSGSIZE
+    return False
 
 
 def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
