@@ -159,7 +159,7 @@ def test_ok__bound_sessions_and_nothing_else_by_the_kernel_until_it_ends(lab: La
 
 
 def test_ok__a_dead_relay_forwards_nothing_and_a_pair_keeps_to_its_rate(lab: Lab) -> None:
-    world = World(lab, bytes_per_s=500_000)
+    world = World(lab, bytes_per_s=125_000)
     world.send(packet(data(ONE, bytes(992)), count=1000))
     wait_until(lambda: world.told["counters"].get("over_rate"), 15, "packets above the rate")
     wait_until(lambda: world.told["kernel"] + world.told["counters"]["over_rate"] == 1000, 15, "all to be counted")
