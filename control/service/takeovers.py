@@ -39,6 +39,7 @@ STEADY_S = 5.0
 PINGS = ("disco", "ICMP")
 """Of the daemon, and of the host through the tunnel: where the kernel carries the tunnel it outlives the daemon."""
 WITNESSES = 3
+"""So many of the rivals, and so many others."""
 AT_ONCE = 8
 """Routers that are asked about at the same time."""
 
@@ -125,25 +126,31 @@ class Takeovers:
         return self._core.processes is not None and self._core.processes.serve(node_id)
 
     async def ask(self, node_id: NodeId) -> Verdict:
-        """Let some nodes that see the router ping it, its rivals first."""
+        """Let some nodes that see the router ping it.
+
+        The word of its rivals counts where nobody else says anything: they may reach it by the network that all of
+        them serve, when nobody does by its uplink.
+        """
         channel, node = self._channel(), self._core.model.nodes.get(node_id)
-        witnesses = [] if channel is None else self._witnesses(node_id)
+        rivals = self._core.rivals(node_id)
+        witnesses = [] if channel is None else self._witnesses(node_id, rivals)
         if channel is None or node is None or not witnesses:
             return Verdict.NOBODY
         async with self._gate, asyncio.TaskGroup() as group:
-            asked = [group.create_task(_reaches(channel, witness, node)) for witness in witnesses]
-        words = [word for each in asked if (word := each.result()) is not None]
-        if not words:
+            asked = {witness.id: group.create_task(_reaches(channel, witness, node)) for witness in witnesses}
+        words = {witness: word for witness, each in asked.items() if (word := each.result()) is not None}
+        counted = [word for witness, word in words.items() if witness not in rivals] or list(words.values())
+        if not counted:
             return Verdict.SILENT
-        verdict = Verdict.LIVES if any(words) else Verdict.GONE
-        _log.info("other nodes were asked about a router", node=node_id, asked=len(words), verdict=verdict.value)
+        verdict = Verdict.LIVES if any(counted) else Verdict.GONE
+        _log.info("other nodes were asked about a router", node=node_id, asked=len(counted), verdict=verdict.value)
         return verdict
 
-    def _witnesses(self, node_id: NodeId) -> list[NodeRecord]:
-        """Nodes with a map stream here whose maps show the router."""
-        rivals, model = self._core.rivals(node_id), self._core.model
-        seeing = (one for one in model.visible_peers(node_id) if self._presence.since(one) is not None)
-        chosen = heapq.nsmallest(WITNESSES, seeing, key=lambda one: (one not in rivals, one))
+    def _witnesses(self, node_id: NodeId, rivals: set[NodeId]) -> list[NodeRecord]:
+        """Nodes with a map stream here whose maps show the router: a few of its rivals and a few others."""
+        model = self._core.model
+        seeing = {one for one in model.visible_peers(node_id) if self._presence.since(one) is not None}
+        chosen = heapq.nsmallest(WITNESSES, seeing - rivals) + heapq.nsmallest(WITNESSES, seeing & rivals)
         return [model.nodes[one] for one in chosen]
 
 

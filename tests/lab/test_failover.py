@@ -1,4 +1,4 @@
-"""Two routers serve one LAN; the one in use loses its cable, its LAN, its life.
+"""Two routers serve one LAN; the one in use loses its cable, its LAN, its uplink, its life.
 
 client (a node) ── Internet ──┬── router-1 ──┐
 203.0.113.40                  └── router-2 ──┴── switch ── host 192.168.30.10 (web)
@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(240)]
 
 LAN, HOST = "192.168.30.0/24", "192.168.30.10"
 GREETING = "page of the LAN"
+CUT = 'table inet cut { chain arriving { type filter hook prerouting priority -400; iifname "eth0" drop; }; }'
+"""Nothing comes in by the uplink any more, though its link is good."""
 REFERENCE_S = 15.0
 """The reference's worst case; ours is printed."""
 
@@ -42,6 +44,10 @@ class Pair:
         """The router that serves the LAN, as control says."""
         found = [each["node"] for each in self.control.json("routes", "list") if each["primary"]]
         return str(found[0]) if len(found) == 1 else ""
+
+    def well(self) -> set[str]:
+        """Routers that control can ask."""
+        return {str(each["node"]) for each in self.control.json("routes", "list") if each["well"]}
 
     def page_comes(self) -> bool:
         return fetch(self.client.host, f"http://{HOST}/", 1) == GREETING
@@ -113,6 +119,13 @@ def test_ok__the_other_router_takes_over(lab: Lab, tmp_path: Path) -> None:
     world.routers[first].kill()
     world.measure("killed", 2 * REFERENCE_S)
     assert world.primary() == second
+    world.routers[first].start()
+    wait_until(lambda: world.well() == set(world.routers), 60, "the dead one to be back")
+    assert world.primary() == second, "no way back without need"
+    # Its uplink is cut: control hears nothing of that, its streams stay open, and its substitute meets it on the LAN.
+    world.routers[second].host.nft(CUT)
+    world.measure("uplink lost", 2 * REFERENCE_S)
+    assert world.primary() == first
     print({event: round(gap, 1) for event, gap in world.gaps.items()})
 
 

@@ -20,7 +20,8 @@ LAN = ip_network("10.0.0.0/24")
 class Channel:
     """Nodes in `mute` answer nothing, addresses in `dead` no ping, those in `refused` with an error.
 
-    The kernel of addresses in `kernel` answers alone. `during` happens while somebody is asked.
+    The kernel of addresses in `kernel` answers alone; nodes in `unreached` reach nobody. `during` happens while
+    somebody is asked.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class Channel:
         self.dead: set[str] = set()
         self.refused: set[str] = set()
         self.kernel: set[str] = set()
+        self.unreached: set[int] = set()
         self.away: set[int] = set()
         self.asked: list[tuple[int, str]] = []
         self.during = lambda: None
@@ -40,7 +42,7 @@ class Channel:
         if node.id in self.away:
             raise NodeAwayError("not connected")
         self.during()
-        if node.id in self.mute or request.ip in self.dead:
+        if node.id in self.mute or request.ip in self.dead or (request.ip and node.id in self.unreached):
             return []
         if not request.types:
             return [b""]
@@ -146,19 +148,30 @@ async def test_ok__without_anybody_who_sees_it_a_router_gets_a_moment(rig, chann
     assert channel.asked == []
 
 
-async def test_ok__a_few_are_asked_rivals_first(rig, channel, pair):
+async def test_ok__a_few_are_asked(rig, channel, pair):
     one, two = pair
     others = [await rig.join(number) for number in range(3, 9)]
     for node in others[:-1]:
         rig.service.session_started(node.id)
     channel.dead = {str(one.ipv4)}
-    channel.mute = {two.id, others[0].id}
+    channel.mute = {others[0].id, others[1].id}
     rig.service.session_ended(one.id)
     assert await rig.service.takeovers.ask(one.id) is Verdict.GONE
-    assert {node_id for node_id, _ in channel.asked} == {two.id, others[0].id, others[1].id}
-    assert len(channel.asked) == 3 * WITNESSES
-    channel.mute |= {others[1].id}
+    assert {node_id for node_id, _ in channel.asked} == {two.id, *(node.id for node in others[:WITNESSES])}
+    channel.mute |= {two.id, others[2].id}
     assert await rig.service.takeovers.ask(one.id) is Verdict.SILENT
+
+
+async def test_ok__a_rival_that_reaches_it_by_the_lan_does_not_speak_for_others(rig, channel, pair):
+    one, two = pair
+    viewer = await rig.join(3)
+    rig.service.session_started(viewer.id)
+    channel.mute = {one.id}
+    channel.unreached = {viewer.id}
+    await rig.service.probes.glance()
+    assert _primary(rig) == two.id
+    channel.mute = {viewer.id}
+    assert await rig.service.takeovers.ask(one.id) is Verdict.LIVES, "nobody else says anything"
 
 
 async def test_ok__a_silent_primary_is_doubted_at_once(rig, channel, pair):
