@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.api.values import HostinfoPart, HostinfoService
+from appliance.api.values import HostinfoPart, HostinfoService, Location
 from appliance.daemon.hostinfo import host_facts, machine_name, make_hostinfo, parse_os_release
 from appliance.proto.control import messages as wire
 from appliance.state.profiles import Prefs
@@ -45,6 +45,15 @@ def test_ok__plugins_add_services_routes_and_known_flags() -> None:
     assert info.routable_ips == ["10.0.0.0/8"]
     assert info.request_tags == ["tag:x"]
     assert (info.services[0].port, info.ssh_host_keys) == (80, ["ssh-ed25519 A"])
+
+
+def test_ok__a_plugin_says_where_the_node_is() -> None:
+    part = HostinfoPart(location=Location("Germany", "DE", "Berlin", "BER", 52.5, 13.4, 7))
+    info = make_hostinfo(wire.Hostinfo(), Prefs(), "", (), part, None)
+    assert info.location == wire.Location(
+        country="Germany", country_code="DE", city="Berlin", city_code="BER", latitude=52.5, longitude=13.4, priority=7
+    )
+    assert make_hostinfo(wire.Hostinfo(), Prefs(), "", (), HostinfoPart(), None).location is None
 
 
 def test_ok__machine_name_is_a_label() -> None:

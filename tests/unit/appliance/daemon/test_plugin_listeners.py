@@ -11,6 +11,7 @@ from appliance.api.values import ListenPlace, ListenScope, Transport
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.types.errors import ApplianceError, ConfigError
 
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 OWN = [ip_address("127.0.0.9"), ip_address("::1")]
 
 
@@ -34,6 +35,18 @@ def test_ok__service_address_before_the_host_has_it_and_datagrams() -> None:
         assert sock.getsockname()[0] == "100.100.100.100"
 
 
+def test_ok__an_exits_forwarder_takes_connections_to_any_address() -> None:
+    listeners = PluginListeners(list)
+    try:
+        with listeners.open("exit", ListenPlace(ListenScope.EXIT, 0)) as v4:
+            assert v4.getsockopt(socket.IPPROTO_IP, IP_TRANSPARENT) == 1
+            port = v4.getsockname()[1]
+            with listeners.open("exit", ListenPlace(ListenScope.EXIT, port, "::1")) as v6:
+                assert v6.getsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT) == 1
+    except PermissionError:
+        pytest.skip("CAP_NET_ADMIN is missing")
+
+
 @pytest.mark.parametrize(
     ("place", "code"),
     [
@@ -42,6 +55,7 @@ def test_ok__service_address_before_the_host_has_it_and_datagrams() -> None:
         (ListenPlace(ListenScope.LOCAL, 0, "nonsense"), "config"),
         (ListenPlace(ListenScope.LOCAL, 70000), "config"),
         (ListenPlace(ListenScope.SERVICE, 0, "192.0.2.1"), "config"),
+        (ListenPlace(ListenScope.EXIT, 0, "192.0.2.1"), "config"),
     ],
 )
 def test_fail__place_is_refused(place: ListenPlace, code: str) -> None:

@@ -19,6 +19,8 @@ ROUTES = (
     Route(ip_network("10.0.0.0/8"), 1000, interface="eth0", gateway=ip_address("192.0.2.1"), metric=5),
     Route(ip_network("fd7a:115c:a1e0::/48"), 52, interface="waypost0"),
     Route(ip_network("::/0"), 52, RouteKind.BLACKHOLE, metric=7),
+    Route(ip_network("0.0.0.0/0"), 54, RouteKind.LOCAL, interface="eth0"),
+    Route(ip_network("::/0"), 54, RouteKind.LOCAL, interface="eth0"),
 )
 
 

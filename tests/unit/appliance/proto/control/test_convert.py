@@ -37,6 +37,21 @@ def test_ok__node() -> None:
     assert node.cap_map == {"a": ()}
 
 
+def test_ok__where_a_node_is() -> None:
+    given = wire.Location(
+        country="Germany", country_code="DE", city="x" * 1000, latitude=52.5, longitude=13.4, priority=-3
+    )
+    found = convert.node(make_node(hostinfo=wire.Hostinfo(location=given))).location
+    assert found is not None
+    assert (found.country_code, found.latitude, found.longitude, found.priority) == ("DE", 52.5, 13.4, 0)
+    assert len(found.city) < 1000
+    nowhere = wire.Location(city="Atlantis", latitude=900.0, longitude=13.4)
+    found = convert.node(make_node(hostinfo=wire.Hostinfo(location=nowhere))).location
+    assert found is not None
+    assert (found.city, found.is_placed) == ("Atlantis", False)
+    assert convert.node(make_node()).location is None
+
+
 def test_ok__allowed_ips_empty_is_not_absent() -> None:
     assert convert.node(make_node(addresses=["100.64.0.1/32"], allowed_ips=[])).allowed_ips == ()
 
