@@ -36,6 +36,7 @@ BUS_CONFIG = f"""<busconfig>
 """
 MOUNTS = """set -e
 mount --bind "$1" /etc
+hostname "$2"
 mount -t tmpfs tmpfs /run
 mount -t sysfs -o ro sysfs /sys
 mount -t tmpfs tmpfs /var/lib
@@ -97,15 +98,16 @@ class BusHost:
             passwd.write(f"systemd-resolve:x:{RESOLVED_USER}:{RESOLVED_USER}::/:/usr/sbin/nologin\n")
             group.write(f"systemd-resolve:x:{RESOLVED_USER}:\n")
         (self.directory / "bus.conf").write_text(BUS_CONFIG)
-        arguments = ("unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNTS, "sh", str(self.etc))
-        self._mounts = self.host.start("mounts", *arguments)
+        unshare = ("unshare", "--mount", "--propagation", "private", "--uts")
+        self._mounts = self.host.start("mounts", *unshare, "sh", "-c", MOUNTS, "sh", str(self.etc), self.host.name)
         wait_until(lambda: "ready" in self._mounts.output(), 20, "the host's own /etc and /run")
         self.start("bus", "dbus-daemon", "--nofork", "--nopidfile", f"--config-file={self.directory}/bus.conf")
         wait_until(lambda: self.run("busctl", "--no-pager", "list").code == 0, 20, "the system bus")
 
     @property
     def enter(self) -> tuple[str, ...]:
-        return ("nsenter", f"--mount=/proc/{self._mounts.popen.pid}/ns/mnt", "--")
+        place = f"/proc/{self._mounts.popen.pid}/ns"
+        return ("nsenter", f"--mount={place}/mnt", f"--uts={place}/uts", "--")
 
     def start(self, name: str, *arguments: str) -> Process:
         return self.host.start(name, *self.enter, "env", *_library_path(), *arguments)
@@ -113,12 +115,17 @@ class BusHost:
     def run(self, *arguments: str) -> CommandResult:
         return command(self.host, *self.enter, "env", *_library_path(), *arguments)
 
-    def resolved(self, server: str) -> Process:
-        """Start systemd-resolved, which asks `server` by itself; /etc/resolv.conf is its stub, as Debian has it."""
+    def resolved(self, server: str, *, multicast: bool = False) -> Process:
+        """Start systemd-resolved, which asks `server` by itself; /etc/resolv.conf is its stub, as Debian has it.
+
+        `multicast`: it speaks multicast DNS, too, and announces the services of /etc/systemd/dnssd.
+        """
         folder = self.etc / "systemd"
         shutil.rmtree(folder / "resolved.conf.d", ignore_errors=True)
         folder.mkdir(exist_ok=True)
-        settings = f"[Resolve]\nDNS={server}\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n"
+        settings = (
+            f"[Resolve]\nDNS={server}\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS={'yes' if multicast else 'no'}\n"
+        )
         (folder / "resolved.conf").write_text(settings)
         (self.etc / "resolv.conf").write_text(STUB)
         started = self.start("resolved", str(RESOLVED))
