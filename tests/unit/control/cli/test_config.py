@@ -37,6 +37,8 @@ def test_ok__every_section_arrives(tmp_path: Path) -> None:
     assert server.token_audiences == ("vault",)
     assert server.acme is not None
     assert (server.acme.names, str(server.acme.challenge_listen)) == (("control.example",), "[::]:80")
+    assert server.acme.challenge == "http-01"
+    assert server.country_file == Path("/var/lib/waypost-control/country.mmdb")
     assert str(server.metrics_listen) == "127.0.0.1:9090"
 
 

@@ -14,8 +14,11 @@ def test_ok__nothing_named_nothing_wrong(tmp_path: Path) -> None:
 
 def test_fail__each_problem_has_a_mend(tmp_path: Path) -> None:
     settings = ServerSettings(
-        data_dir=tmp_path, policy_file=tmp_path / "none", derp_map_files=(tmp_path / "a", tmp_path / "b")
+        data_dir=tmp_path,
+        policy_file=tmp_path / "none",
+        derp_map_files=(tmp_path / "a", tmp_path / "b"),
+        country_file=tmp_path / "c.mmdb",
     )
     problems = check_files(settings)
-    assert len(problems) == 3
+    assert len(problems) == 4
     assert all(problem.mend for problem in problems)
