@@ -64,7 +64,7 @@ class Terrain:
         )
 
     def _site(self, number: int, plan: SitePlan) -> Site:
-        lan = self._realm(Quality(plan.delay, plan.jitter, plan.loss, plan.doubled))
+        lan = self._realm(Quality(plan.delay, plan.jitter, plan.loss, plan.doubled, plan.mtu))
         site = Site(plan, lan)
         inner = lan
         for layer, nat in enumerate(plan.nats):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
+from appliance.magicsock.path_mtu import SIZES
 from appliance.types.events import PathKind
 from tests.sim.node import SimNode
 from tests.sim.oracle import Verdict
@@ -15,6 +16,7 @@ MAX_SILENCE_S = 1.5
 """With packets each 100 ms: what loss alone may do, plus the relay's first dialling."""
 RECOVERY_S = 3.0
 FLAPS_A_MINUTE = 1
+SIZES_KNOWN_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,19 @@ def judge_stillness(pairs: list[Pair], since: float, settled_s: float, until: fl
         flaps = pair.flaps(since + settled_s)
         if flaps > FLAPS_A_MINUTE * max(1.0, (until - since - settled_s) / 60):
             outcome.problem("flapping", f"{pair}: the path flapped {flaps} times in a still network")
+        _judge_size(pair, until, outcome)
+
+
+def _judge_size(pair: Pair, until: float, outcome: Outcome) -> None:
+    """No size is believed that the wires do not carry; one that was asked for long enough is exact."""
+    status, wires = pair.a.status(pair.b), [node.host.realm.quality for node in (pair.a, pair.b)]
+    truth = max(size for size in SIZES if size <= min(wire.mtu for wire in wires))
+    if status.mtu is not None and status.mtu > truth:
+        outcome.problem("size", f"{pair}: packets of {status.mtu} bytes are believed to pass, {truth} do")
+    steady = status.kind is PathKind.DIRECT and pair.a.paths[pair.b.key][-1][0] < until - SIZES_KNOWN_S
+    aside = pair.a.machine.side_route(pair.b.key, until) is not None
+    if pair.a.measures and steady and not aside and not any(wire.loss for wire in wires) and status.mtu != truth:
+        outcome.problem("size", f"{pair}: {truth} bytes pass, {status.mtu} are known")
 
 
 def judge_recovery(pairs: list[Pair], at: float, until: float, lasts: float, slack: float, outcome: Outcome) -> None:

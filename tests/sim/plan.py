@@ -10,6 +10,7 @@ from appliance.ports.randomness import SeededRandomness
 from tests.sim.nat import LOW_PORT, PORTS, Allocation, Filtering, Mapping
 
 HARD = (Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT)
+MTUS = (1500, 1500, 1492, 1420, 1300)
 POOLS = ((LOW_PORT, PORTS), (32768, 28232), (49152, 16384))
 
 
@@ -75,6 +76,7 @@ class SitePlan:
     jitter: float = 0.0
     loss: float = 0.0
     doubled: float = 0.0
+    mtu: int = 1500
 
     def __str__(self) -> str:
         words = [str(nat) for nat in self.nats] or ["global addresses"]
@@ -84,6 +86,7 @@ class SitePlan:
         words += ["port forwarded"] if self.forwarded else []
         words += ["router maps ports by " + ", ".join(self.mapping)] if self.maps_ports else []
         words += [f"loss {self.loss:.1%}"] if self.loss else []
+        words += [f"MTU {self.mtu}"] if self.mtu != 1500 else []
         return f"192.168.{self.subnet}.0/24 behind " + ", ".join(words)
 
 
@@ -212,7 +215,9 @@ class _Dice:
 
 def draw(seed: int) -> Plan:
     """The same seed gives the same plan."""
-    return _enriched(_paths(_Dice(f"plan {seed}"), seed), _Dice(f"more of plan {seed}"))
+    plan = _enriched(_paths(_Dice(f"plan {seed}"), seed), _Dice(f"more of plan {seed}"))
+    wires = _Dice(f"wires of plan {seed}")
+    return replace(plan, sites=tuple(replace(site, mtu=MTUS[wires.below(len(MTUS))]) for site in plan.sites))
 
 
 def _enriched(plan: Plan, dice: _Dice) -> Plan:

@@ -77,6 +77,7 @@ def _simpler_sites(site: SitePlan) -> Iterator[SitePlan]:
         {"firewall": None},
         {"loss": 0.0},
         {"doubled": 0.0},
+        {"mtu": SitePlan.mtu},
     ):
         if any(getattr(site, name) != value for name, value in plain.items()):
             yield replace(site, **plain)
