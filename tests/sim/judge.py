@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -104,10 +104,21 @@ def _judge_size(pair: Pair, until: float, outcome: Outcome) -> None:
         outcome.problem("size", f"{pair}: {truth} bytes pass, {status.mtu} are known")
 
 
-def judge_recovery(pairs: list[Pair], at: float, until: float, lasts: float, slack: float, outcome: Outcome) -> None:
-    """With traffic: nobody is silent for 3 s and more; the fault `lasts` so long itself, and may take `slack` more."""
+def detours(pairs: list[Pair], core_delay: float) -> list[float]:
+    """What those on a peer relay now may take longer to leave it.
+
+    It lies across the Internet twice: a ping gets 1.5 round trips for its answer before the path is doubted, and what
+    was sent before the fault still arrives.
+    """
+    return [4 * core_delay if pair.a.status(pair.b).kind == PathKind.PEER_RELAY else 0.0 for pair in pairs]
+
+
+def judge_recovery(
+    pairs: list[Pair], at: float, until: float, lasts: float, slacks: Sequence[float], outcome: Outcome
+) -> None:
+    """With traffic nobody is silent for 3 s or more; the fault `lasts` so long itself, a pair has its slack besides."""
     longest = 0.0
-    for pair in pairs:
+    for pair, slack in zip(pairs, slacks, strict=True):
         silence = pair.b.longest_silence(pair.a, at, until)
         longest = max(longest, silence)
         if silence > RECOVERY_S + lasts + slack:

@@ -12,7 +12,16 @@ from contextlib import ExitStack
 from appliance.types.ids import RegionId
 from tests.sim.building import Terrain
 from tests.sim.home_router import HomeRouter
-from tests.sim.judge import Pair, judge_control, judge_paths, judge_recovery, judge_stillness, judge_wakening, pairs_of
+from tests.sim.judge import (
+    Pair,
+    detours,
+    judge_control,
+    judge_paths,
+    judge_recovery,
+    judge_stillness,
+    judge_wakening,
+    pairs_of,
+)
 from tests.sim.nat import Nat
 from tests.sim.network import Host, Quality, Realm
 from tests.sim.node import SimNode
@@ -199,9 +208,11 @@ def _fault_name(plan: Plan) -> str:
 
 def _fault_with_traffic(network: Network, pairs: list[Pair], outcome: Outcome) -> None:
     at = network.world.now
+    longer = detours(pairs, network.plan.core_delay)
     lasts, slack = network.break_something()
     network.world.run(lasts + slack + FAULT_S)
-    judge_recovery(pairs, at, network.world.now, lasts, slack, outcome)
+    slacks = [slack + detour for detour in longer]
+    judge_recovery(pairs, at, network.world.now, lasts, slacks, outcome)
 
 
 def _fault_while_idle(network: Network, pairs: list[Pair], outcome: Outcome) -> None:

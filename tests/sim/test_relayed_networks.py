@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
+from appliance.magicsock.relays.manager import RelayManager
 from appliance.types.events import PathKind
 from tests.sim.nat import Allocation, Mapping
 from tests.sim.plan import NatPlan, NodePlan, Plan, SitePlan, draw
 from tests.sim.scenario import play, report
+from tests.sim.shrink import simplifications
+
+_HARD = NatPlan(Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
+TWO_HARD = Plan(1, (SitePlan((_HARD,)), SitePlan((_HARD,), subnet=2)), (NodePlan(0, 11), NodePlan(1, 12)))
 
 
 def check(seed: int) -> int:
@@ -35,7 +41,24 @@ def test_ok__in_many_networks():
 
 def test_fail__without_a_grant_the_pair_stays_on_derp():
     """The same network with a relay for everybody, for one, and for nobody."""
-    hard = NatPlan(Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM)
-    plan = Plan(1, (SitePlan((hard,)), SitePlan((hard,), subnet=2)), (NodePlan(0, 11), NodePlan(1, 12)))
-    kinds = {users: play(replace(plan, relay_users=users)).pairs[0].path for users in ((0, 1), (0,), ())}
+    kinds = {users: play(replace(TWO_HARD, relay_users=users)).pairs[0].path for users in ((0, 1), (0,), ())}
     assert kinds == {(0, 1): PathKind.PEER_RELAY, (0,): PathKind.PEER_RELAY, (): PathKind.DERP}
+
+
+def test_fail__relay_that_is_never_asked_is_a_problem(monkeypatch):
+    monkeypatch.setattr(RelayManager, "_wants", lambda *_: False)
+    problems = play(replace(TWO_HARD, relay_users=(0, 1))).problems
+    assert {problem.kind for problem in problems} == {"not relayed"}
+
+
+def test_fail__relay_for_everybody_is_a_problem_where_nobody_has_the_right(monkeypatch):
+    monkeypatch.setattr(Plan, "relayed", lambda *_: False)
+    problems = play(replace(TWO_HARD, relay_users=(0, 1))).problems
+    assert {problem.kind for problem in problems} == {"no grant"}
+
+
+def test_ok__rights_move_with_their_nodes_when_a_story_is_shortened():
+    plan = next(plan for plan in map(draw, range(100)) if len(plan.nodes) == 5)
+    plan = replace(plan, relay_users=(1, 3), fault=None)
+    users = [simpler.relay_users for simpler in islice(simplifications(plan), 5)]
+    assert users == [(0, 2), (2,), (1, 2), (1,), (1, 3)]
