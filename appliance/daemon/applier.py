@@ -305,9 +305,14 @@ class ChangeApplier:
         uplink = firewall.uplink
         if uplink is None:
             return None
-        there = [lan for lan in self._core.links.lans() if lan.interface == uplink.interface and lan.up]
-        versions = frozenset(ip_network(lan.prefix).version for lan in there)
-        return ExitUplink(uplink.interface, versions, uplink.port, (*self._near(firewall), *self._inside()))
+        there = [lan for lan in self._core.links.lans() if lan.interface == uplink.interface]
+        return ExitUplink(
+            uplink.interface,
+            addresses=tuple(ip_network(lan.address) for lan in there),
+            versions=frozenset(ip_network(lan.prefix).version for lan in there if lan.up),
+            port=uplink.port,
+            site=(*self._near(firewall), *self._inside()),
+        )
 
     def _near(self, firewall: FirewallPart) -> tuple[Prefix, ...]:
         """Attached networks and those that this host serves."""

@@ -9,6 +9,7 @@ so that no packet of the tunnel enters the tunnel again.
 |---|---|---|
 | onward | prerouting, -105 | after the packet filter: marks what goes on, for table 54; hands TCP to the program |
 | confine | forward, -140 | refuses what would leave by any other way |
+| own | output, -140 | drops the host's own answers on flows that it forgot: elsewhere they would name users' goals |
 
 Table 54 ends in nothing where the link is not there.
 """
@@ -46,11 +47,17 @@ def uplink_chains(tunnel: str, uplink: ExitUplink) -> Iterator[NftChain]:
     inside = f'oifname "{tunnel}" return'
     confine = (not_ours, inside, *site, *out, "counter reject with icmpx admin-prohibited")
     yield NftChain("confine", confine, "type filter hook forward priority -140; policy accept;")
+    names = ", ".join(f'"{name}"' for name in ("lo", tunnel, uplink.interface) if name)
+    stray = [f"{word} saddr @uplink{version} counter drop" for version, word in _WORD.items()]
+    # Also of a link that was the uplink before: a reset leaves by an interface that does not have its address.
+    own = (f"oifname {{ {names} }} return", *site, *stray, "tcp flags & rst == rst fib saddr . oif type != local drop")
+    yield NftChain("own", own, "type filter hook output priority -140; policy accept;")
 
 
 def uplink_sets(uplink: ExitUplink) -> Iterator[NftSet]:
     for version in _WORD:
-        yield NftSet(f"site{version}", f"ipv{version}_addr", address_elements(version, uplink.site))
+        for name, prefixes in (("site", uplink.site), ("uplink", uplink.addresses)):
+            yield NftSet(f"{name}{version}", f"ipv{version}_addr", address_elements(version, prefixes))
 
 
 def uplink_items(uplink: ExitUplink, versions: Iterable[int]) -> Iterator[NetlinkItem]:

@@ -67,11 +67,12 @@ class Guard:
 class ExitUplink:
     """What those who use this node as their exit go on by, and by nothing else; so also when the daemon has died.
 
-    Either `interface`, a link of the host, with the IP `versions` in which it is there now; or `port`, where a program
-    on loopback takes their TCP connections, and all else is refused. `site` is reached as ever.
+    Either `interface`, a link of the host, with its `addresses` and the IP `versions` in which it is there now; or
+    `port`, where a program on loopback takes their TCP connections, and all else is refused. `site` is reached as ever.
     """
 
     interface: str = ""
+    addresses: tuple[Prefix, ...] = ()
     versions: frozenset[int] = frozenset()
     port: int = 0
     site: tuple[Prefix, ...] = ()

@@ -90,6 +90,8 @@ def check_proxies(world: ExitWorld, provider: Namespace, credentials: Path) -> N
     wait_until(lambda: by_provider(world) and was_asked(provider, "socks"), 60, "gateway-a to leave by the SOCKS proxy")
     sites.a.must("dns", "flush")
     wait_until(lambda: short(user, "www.example") == ["198.51.100.7"], 20, "a name beyond the SOCKS proxy")
+    confined = sites.site_b.gateway.run("nft", "list", "chain", "inet", "waypost_guard", "confine")
+    assert "counter packets 0 " not in confined, "the chatter's UDP is refused, not lost"
     http = f"http://[{INTERNET_V6}::{PROVIDER}]:3128"
     sites.b.must("exit", "offer", "--uplink", http, "--uplink-credentials", str(credentials))
     wait_until(lambda: by_provider(world) and was_asked(provider, "proxy"), 60, "gateway-a to leave by the HTTP proxy")

@@ -14,7 +14,7 @@ from appliance.router.model import ExitUplink, Guard, RouterModel
 from appliance.router.routes import desired, ours
 
 V4, V6 = ip_network("0.0.0.0/0"), ip_network("::/0")
-LINK = ExitUplink("wg0", frozenset({4, 6}), site=(ip_network("192.168.1.0/24"),))
+LINK = ExitUplink("wg0", (ip_network("10.64.0.2/32"),), frozenset({4, 6}), site=(ip_network("192.168.1.0/24"),))
 MODEL = RouterModel(exit_uplink=LINK)
 
 
@@ -67,6 +67,17 @@ def test_ok__the_last_word_is_no() -> None:
     confine = rules_of(MODEL, "confine")
     assert confine[0] == 'iifname != "waypost0" return'
     assert confine[-2:] == ('oifname "wg0" accept', "counter reject with icmpx admin-prohibited")
+
+
+def test_ok__the_host_says_nothing_of_users_flows_elsewhere() -> None:
+    own = rules_of(MODEL, "own")
+    assert own[0] == 'oifname { "lo", "waypost0", "wg0" } return'
+    assert own[-3:-1] == ("ip saddr @uplink4 counter drop", "ip6 saddr @uplink6 counter drop")
+    assert own[-1].startswith("tcp flags & rst == rst fib saddr . oif type != local")
+    assert rules_of(RouterModel(exit_uplink=ExitUplink(port=4000)), "own")[0] == 'oifname { "lo", "waypost0" } return'
+    table = render_guard(MODEL)
+    assert table is not None
+    assert {item.name: list(item.elements) for item in table.sets}["uplink4"] == ["10.64.0.2"]
 
 
 async def test_ok__stands_on_the_twin_beside_a_guard() -> None:
