@@ -79,7 +79,7 @@ def plain(table):
     return sets, {chain.name: (chain.hook, chain.rules) for chain in table.chains}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.lists(rules, max_size=6), st.booleans(), st.booleans()), min_size=2, max_size=5))
 def test_ok__one_after_the_other_equals_each_from_nothing(steps):
     compiler, renderer, made = FilterCompiler(), TableRenderer(), []
@@ -94,7 +94,7 @@ def test_ok__one_after_the_other_equals_each_from_nothing(steps):
     assert all(plain(table) == then for table, then in made), "a former table stays as it was"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(rules, max_size=8), st.lists(st.integers(0, 7), max_size=6))
 def test_ok__rules_that_come_and_go(rule_list, toggles):
     compiler, held = FilterCompiler(), list(rule_list)
