@@ -70,13 +70,6 @@ def network(sites: TwoSites) -> dict[str, str]:
     return state | {"links": sites.site_a.gateway.ip("-o link")}
 
 
-def without_device(state: dict[str, str]) -> dict[str, str]:
-    """The same without the device and the rules at its port, which stay as long as `waypostd` runs."""
-    nft = re.sub(r"table inet waypost_port \{\n(\t.*\n|\n)*\}\n", "", state["nft"])
-    kept = {key: "\n".join(line for line in text.splitlines() if "waypost0" not in line) for key, text in state.items()}
-    return kept | {"nft": nft}
-
-
 def joined(sites: TwoSites) -> None:
     """Both gateways are on the kernel's WireGuard, with a direct path."""
     sites.join()
