@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.router.destinations import Destinations, Opened, destinations_of
@@ -69,8 +69,7 @@ class Pieces:
         fresh: dict[Destinations, list[Interval]] = defaultdict(list)
         for piece in cut:
             fresh[piece.opens].append((piece.first, piece.last))
-        for opens in dict.fromkeys((*(piece.opens for piece in old), *fresh)):
-            self._put_class(opens, windows, fresh.get(opens, ()))
+        self._change_classes(dict.fromkeys((*(piece.opens for piece in old), *fresh)), windows, fresh)
 
     def _within(self, window: Interval) -> list[Piece]:
         """Pieces that share an address with the window."""
@@ -105,22 +104,26 @@ class Pieces:
             self._starts.insert(at, piece.first)
             self._pieces.insert(at, piece)
 
-    def _put_class(self, opens: Destinations, windows: Sequence[Interval], fresh: Sequence[Interval]) -> None:
-        held = self._by_opened.pop(opens, None)
-        before = held[1] if held is not None else ()
-        intervals = tuple(merge((*subtract(before, windows), *fresh)))
-        if held is not None and intervals == before:
-            self._by_opened[opens] = held
-            return
-        if held is not None:
-            at = bisect_left(self._class_starts, before[0][0])
-            del self._class_starts[at], self._classes[at]
-        if intervals:
-            made = opens, intervals
-            at = bisect_left(self._class_starts, intervals[0][0])
-            self._class_starts.insert(at, intervals[0][0])
+    def _change_classes(
+        self, touched: Iterable[Destinations], windows: Sequence[Interval], fresh: Mapping[Destinations, list[Interval]]
+    ) -> None:
+        """All that change go before the first one comes: one may begin where another began."""
+        changed: list[SourceClass] = []
+        for opens in touched:
+            before = self._by_opened.get(opens, (opens, ()))[1]
+            intervals = tuple(merge((*subtract(before, windows), *fresh.get(opens, ()))))
+            if intervals == before:
+                continue
+            if before:
+                at = bisect_left(self._class_starts, before[0][0])
+                del self._class_starts[at], self._classes[at], self._by_opened[opens]
+            if intervals:
+                changed.append((opens, intervals))
+        for made in changed:
+            at = bisect_left(self._class_starts, made[1][0][0])
+            self._class_starts.insert(at, made[1][0][0])
             self._classes.insert(at, made)
-            self._by_opened[opens] = made
+            self._by_opened[made[0]] = made
 
 
 def everything(version: int) -> list[Interval]:

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from appliance.router import destinations as compiler
-from appliance.router.compile import compile_rules
+from appliance.router.compile import FilterCompiler, compile_rules
 from appliance.router.destinations import FilterError
 from appliance.types.netmap import CapGrant, FilterRule, PortRange
 
@@ -100,3 +100,13 @@ def test_ok__grants_open_no_packets():
 def test_ok__ten_thousand_rules_keep_a_few_lookups():
     rules = [rule([f"100.64.{i // 250}.{i % 250}"], (f"10.{i // 250}.{i % 250}.0/24", 80, 80)) for i in range(2000)]
     assert len(compile_rules(rules).families[0].classes) == 2000
+
+
+def test_ok__classes_that_change_places():
+    """One begins where the other began: by the same compiler as from nothing."""
+    web, ssh = ("10.0.0.1", 80, 80), ("10.0.0.2", 22, 22)
+    compiler = FilterCompiler()
+    compiler.compile([rule(["100.64.0.5"], web), rule(["100.64.0.7"], ssh)])
+    swapped = [rule(["100.64.0.7"], web), rule(["100.64.0.5"], ssh)]
+    assert compiler.compile(swapped) == compile_rules(swapped)
+    assert len(compile_rules(swapped).families[0].classes) == 2
