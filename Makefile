@@ -37,7 +37,7 @@ sim: ## Simulated networks with real path finding (N=300 SEED=0; LOG=file: an in
 	@$(PY) -m tests.sim --seeds $(SEED)-$$(( $(SEED) + $(N) - 1 )) $(if $(LOG),--log $(LOG))
 
 lab: ## Real packets in network namespaces; needs root
-	@$(PY) -m pytest -q -m "lab and not long" tests/lab
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "lab and not long" tests/lab
 
 qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; x86-64, root, some 20 minutes
 	@tools/setup.sh qemu
