@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
 
-from appliance.drivers.netlink_messages import attribute, attributes, number
+from appliance.drivers.netlink_messages import attribute, attributes, number, text
 from appliance.ports.netlink import InterfaceAddress, Link
 from appliance.types.errors import DecodeError, DecodeReason
 
@@ -42,7 +42,7 @@ def parse_link(payload: bytes) -> Link:
     _family, _type, index, flags, _change = _LINK.unpack_from(payload)
     found = dict(attributes(memoryview(payload)[_LINK.size :]))
     return Link(
-        index, _text(found.get(_NAME)), number(found.get(_MTU)), bool(flags & _UP), bool(flags & _LOOPBACK),
+        index, text(found.get(_NAME)), number(found.get(_MTU)), bool(flags & _UP), bool(flags & _LOOPBACK),
         bool(flags & _RUNNING),
     )  # fmt: skip
 
@@ -72,8 +72,4 @@ def parse_address(payload: bytes, names: Mapping[int, str]) -> tuple[InterfaceAd
     address = kind((bytes(own), length))
     if address.version == 6 and address.ip.is_link_local:
         return None
-    return InterfaceAddress(name, address), _text(found.get(_LABEL))
-
-
-def _text(value: memoryview | None) -> str:
-    return bytes(value).rstrip(b"\0").decode(errors="replace") if value is not None else ""
+    return InterfaceAddress(name, address), text(found.get(_LABEL))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
+from appliance.drivers.netlink_channel import NETWORK_CHANGES
 from appliance.ports.netlink import TABLE_MAIN, InterfaceAddress, NetlinkError, NetlinkPort, Route, RouteKind
 from appliance.types.addresses import ULA_V6, Address
 from appliance.types.events import LinkChanged
@@ -21,8 +22,6 @@ from appliance.types.events import LinkChanged
 QUIET_S = 0.25
 LONGEST_WAIT_S = 1.0
 _RTM_DELRULE = 33
-# RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE; group 19 is IPV6_RULE (rtnetlink.h)
-_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
 _HEADER = struct.Struct("=IHHII")
 _ARPHRD_PPP, _ARPHRD_RAWIP = "512", "519"  # if_arp.h; the latter are modems
 
@@ -144,7 +143,7 @@ class LinkMonitor:
         notices = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
-        notices.bind((0, _GROUPS))
+        notices.bind((0, NETWORK_CHANGES))
         self._socket = notices
         asyncio.get_running_loop().add_reader(notices.fileno(), self._drain)
         self.current = await host_network(self._netlink, self._tunnels)

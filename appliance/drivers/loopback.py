@@ -11,13 +11,13 @@ to the address that this host uses toward the far one.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
@@ -43,24 +43,6 @@ _FULL = (errno.EAGAIN, errno.ENOBUFS)
 _HOME = {4: "127.0.0.1", 6: "::1"}
 
 
-class _Reader:
-    """Calls back while a socket has something to read."""
-
-    def __init__(self, *socks: socket.socket) -> None:
-        self._socks = socks
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def set(self, callback: Callable[[], None] | None) -> None:
-        if self._loop is not None:
-            for sock in self._socks:
-                self._loop.remove_reader(sock)
-            self._loop = None
-        if callback is not None:
-            self._loop = asyncio.get_running_loop()
-            for sock in self._socks:
-                self._loop.add_reader(sock, callback)
-
-
 class LinuxLoopbackPort:
     """`dropped` counts packets that a full buffer refused. `mark`: of packets past the tunnel (SO_MARK), 0 none.
 
@@ -84,7 +66,7 @@ class LinuxLoopbackPort:
         except OSError as error:
             self.close()
             raise UnderlayError(f"cannot open the sockets of the kernel engine: {error.strerror}") from error
-        self._reader = _Reader(self._socket)
+        self._reader = LoopReader(self._socket)
         self._port = int(self._socket.getsockname()[1])
 
     @property
@@ -199,7 +181,7 @@ class LinuxMeshPort:
         except OSError as error:
             self.close()
             raise UnderlayError(f"cannot open raw sockets on {interface}: {error.strerror}") from error
-        self._reader = _Reader(*self._in)
+        self._reader = LoopReader(*self._in)
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
         self._reader.set(callback)

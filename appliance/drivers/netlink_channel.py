@@ -10,29 +10,31 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 
-from appliance.drivers.netlink_messages import ACK, DONE, DUMP, ERROR, HEADER, REQUEST, check, messages
+from appliance.drivers.netlink_messages import ACK, DONE, DUMP, ERROR, REQUEST, check, message, messages
 
 PART_BYTES = 1 << 16
 BATCH = 128
 """Requests in one datagram: if each of them is refused, the refusals still fit into the smallest receive buffer."""
 _ANSWER_LIMIT_S = 10.0
+NETWORK_CHANGES = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
+"""RTMGRP of links, IPv4 addresses, routes and rules, IPv6 addresses and routes; and of IPv6 rules (group 19)."""
 
 Request = tuple[int, int, bytes]
 """Type, flags, payload."""
 
 
 class NetlinkChannel:
-    """Takes over a socket that is given."""
+    """Takes over a socket that is given. `limit_s`: how long to wait for an answer."""
 
-    def __init__(self, protocol: int, opened: socket.socket | None = None) -> None:
+    def __init__(self, protocol: int, opened: socket.socket | None = None, *, limit_s: float = _ANSWER_LIMIT_S) -> None:
         self.socket = opened or socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self.socket.settimeout(_ANSWER_LIMIT_S)
+        self.socket.settimeout(limit_s)
         self.socket.bind((0, 0))
         self.number = 0
 
     def send(self, kind: int, flags: int, body: bytes) -> None:
         self.number += 1
-        self.socket.send(_message(kind, flags, self.number, body))
+        self.socket.send(message(kind, flags | REQUEST, self.number, body))
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
         """Send and wait for the acknowledgement; the messages before it. Raises OSError with the kernel's number."""
@@ -54,7 +56,7 @@ class NetlinkChannel:
         flags = [0] * (len(requests) - 1) + [ACK]
         self.socket.send(
             b"".join(
-                _message(kind, own | flags[place], first + place, body)
+                message(kind, REQUEST | own | flags[place], first + place, body)
                 for place, (kind, own, body) in enumerate(requests)
             )
         )
@@ -84,10 +86,6 @@ class NetlinkChannel:
 
     def close(self) -> None:
         self.socket.close()
-
-
-def _message(kind: int, flags: int, number: int, body: bytes) -> bytes:
-    return HEADER.pack(HEADER.size + len(body), kind, flags | REQUEST, number, 0) + body + bytes(-len(body) % 4)
 
 
 def _refusal(payload: bytes) -> int:

@@ -60,6 +60,21 @@ def check(payload: bytes) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def message(kind: int, flags: int, number: int, body: bytes) -> bytes:
+    """One with its head."""
+    return HEADER.pack(HEADER.size + len(body), kind, flags, number, 0) + body + bytes(-len(body) % 4)
+
+
+def text(value: memoryview | None) -> str:
+    """An attribute that is a name; empty where there is none."""
+    return bytes(value).rstrip(b"\0").decode(errors="replace") if value is not None else ""
+
+
+def named(kind: int, name: str) -> bytes:
+    """The attribute of a name."""
+    return attribute(kind, name.encode() + b"\0")
+
+
 def number(value: memoryview | None, absent: int = 0) -> int:
     """A u32 attribute. Raises `DecodeError`."""
     if value is None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 
-from appliance.drivers.netlink_messages import attribute, nested
+from appliance.drivers.netlink_messages import attribute, named, nested
 from appliance.types.errors import DecodeError, DecodeReason
 
 NEW_QUEUE, DELETE_QUEUE, GET_QUEUE, NEW_CLASS = 36, 37, 38, 40
 ROOT = 0xFFFFFFFF
-_KIND, _OPTIONS = 1, 2
+KIND, OPTIONS = 1, 2
 _PARAMETERS, _INITIAL, _RATE64, _CEIL64 = 1, 2, 6, 7
-_HEAD = struct.Struct("=BxxxiIII")
+PLACE = struct.Struct("=BxxxiIII")
 _INITIAL_VALUES = struct.Struct("=IIIII")
 _RATE = struct.Struct("=BBHhHI")
 _CLASS_VALUES = struct.Struct("=IIIII")
@@ -26,25 +26,25 @@ _TICKS_PER_S = 1e9 / 64
 
 
 def all_queues(index: int) -> bytes:
-    return _HEAD.pack(0, index, 0, 0, 0)
+    return PLACE.pack(0, index, 0, 0, 0)
 
 
 def parse_queue(payload: bytes) -> tuple[int, int]:
     """Interface and handle. Raises `DecodeError`."""
-    if len(payload) < _HEAD.size:
+    if len(payload) < PLACE.size:
         raise DecodeError(DecodeReason.BAD_LENGTH, "queue message")
-    _family, index, handle, _parent, _info = _HEAD.unpack_from(payload)
+    _family, index, handle, _parent, _info = PLACE.unpack_from(payload)
     return index, handle
 
 
 def root_payload(index: int, handle: int) -> bytes:
     """An HTB at the root of a device; what no class takes passes freely."""
     initial = _INITIAL_VALUES.pack(_VERSION, _RATE_TO_QUANTUM, 0, 0, 0)
-    return _queue(index, handle, ROOT, "htb") + nested(_OPTIONS, attribute(_INITIAL, initial))
+    return _queue(index, handle, ROOT, "htb") + nested(OPTIONS, attribute(_INITIAL, initial))
 
 
 def removal_payload(index: int, handle: int) -> bytes:
-    return _HEAD.pack(0, index, handle, ROOT, 0)
+    return PLACE.pack(0, index, handle, ROOT, 0)
 
 
 def class_payload(index: int, handle: int, parent: int, rate: int, burst: int, quantum: int) -> bytes:
@@ -54,7 +54,7 @@ def class_payload(index: int, handle: int, parent: int, rate: int, burst: int, q
     made = attribute(_PARAMETERS, told + told + _CLASS_VALUES.pack(ticks, ticks, quantum, 0, 0))
     if rate > _MOST_32:
         made += attribute(_RATE64, struct.pack("=Q", rate)) + attribute(_CEIL64, struct.pack("=Q", rate))
-    return _queue(index, handle, parent, "htb") + nested(_OPTIONS, made)
+    return _queue(index, handle, parent, "htb") + nested(OPTIONS, made)
 
 
 def fair_payload(index: int, parent: int) -> bytes:
@@ -63,4 +63,4 @@ def fair_payload(index: int, parent: int) -> bytes:
 
 
 def _queue(index: int, handle: int, parent: int, kind: str) -> bytes:
-    return _HEAD.pack(0, index, handle, parent, 0) + attribute(_KIND, kind.encode() + b"\0")
+    return PLACE.pack(0, index, handle, parent, 0) + named(KIND, kind)

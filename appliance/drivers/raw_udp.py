@@ -6,13 +6,13 @@ send from that port. What the host's firewall drops on arrival comes to neither.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
 
+from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers, unfragmented
@@ -42,7 +42,7 @@ class RawUdpPort:
         self._port = port
         self._ignored = ignored
         self._sources = sources
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader = LoopReader(self._socket)
         self.dropped = 0
         if self._version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _CHECKSUM_AT)
@@ -65,12 +65,7 @@ class RawUdpPort:
                 break
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop = None
-        if callback is not None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._socket, callback)
+        self._reader.set(callback)
 
     def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
         batches: list[tuple[AddrPort, Segments]] = []

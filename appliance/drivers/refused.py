@@ -10,12 +10,12 @@ Integers are big-endian.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
-from appliance.drivers.netlink_messages import ACK, ERROR, HEADER, REQUEST, attribute, attributes, check, messages
+from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.netlink_messages import ACK, ERROR, REQUEST, attribute, attributes, check, message, messages
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.errors import DecodeError
 
@@ -34,7 +34,7 @@ class LinuxRefusedPort:
 
     def __init__(self, group: int, sockets: OpenSocket = open_socket) -> None:
         self._socket = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader = LoopReader(self._socket)
         try:
             self._socket.settimeout(_ANSWER_S)
             self._socket.send(configuration(group))
@@ -52,12 +52,7 @@ class LinuxRefusedPort:
                     return
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop = None
-        if callback is not None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._socket, callback)
+        self._reader.set(callback)
 
     def receive(self, limit: int = 64) -> Sequence[bytes]:
         found: list[bytes] = []
@@ -78,7 +73,7 @@ def configuration(group: int) -> bytes:
     """The message that takes the group: single packets at once, cut off."""
     body = _HEAD.pack(0, 0, group) + attribute(_COMMAND, bytes((_BIND,)))
     body += attribute(_MODE, struct.pack(">IBx", _COPIED, _COPY_PACKET)) + attribute(_THRESHOLD, struct.pack(">I", 1))
-    return HEADER.pack(HEADER.size + len(body), _CONFIG, REQUEST | ACK, 1, 0) + body
+    return message(_CONFIG, REQUEST | ACK, 1, body)
 
 
 def payloads(data: bytes) -> Iterator[bytes]:

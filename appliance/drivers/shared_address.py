@@ -6,20 +6,28 @@ The kernel keeps the address for a limited time only, so that a router whose dae
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from ipaddress import IPv4Address
 
+from appliance.drivers.interface_messages import DELETE_ADDRESS, NEW_ADDRESS
+from appliance.drivers.netlink_messages import (
+    ACK,
+    CREATE,
+    ERROR,
+    REPLACE,
+    REQUEST,
+    attribute,
+    check,
+    message,
+    messages,
+    named,
+)
 from appliance.types.errors import UnderlayError
 
 LABEL = ":wp"
 """End of the kernel's label of such addresses; they are not the host's own."""
-_NEW, _DEL = 20, 21
-_REQUEST_ACK, _CREATE_REPLACE = 0x5, 0x500
-_ERROR = 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO = 1, 2, 3, 6
-_HEADER = struct.Struct("=IHHII")
 _IFADDR = struct.Struct("=BBBBI")
 _CACHEINFO = struct.Struct("=IIII")
 _ETH_ARP = 0x0806
@@ -35,12 +43,12 @@ class SharedAddressError(UnderlayError):
 
 def hold(address: IPv4Address, interface: str, seconds: int) -> None:
     """Hold it for so long, again and again. Raises `SharedAddressError`."""
-    _ask(_NEW, _CREATE_REPLACE, address, interface, seconds)
+    _ask(NEW_ADDRESS, CREATE | REPLACE, address, interface, seconds)
 
 
 def drop(address: IPv4Address, interface: str) -> None:
     """Give it up. One that is not there is fine. Raises `SharedAddressError`."""
-    _ask(_DEL, 0, address, interface, 0)
+    _ask(DELETE_ADDRESS, 0, address, interface, 0)
 
 
 def announce(address: IPv4Address, interface: str) -> None:
@@ -69,18 +77,13 @@ def arp_packet(operation: int, mac: bytes, address: IPv4Address) -> bytes:
 def address_request(
     kind: int, flags: int, address: IPv4Address, index: int, label: str, seconds: int, number: int
 ) -> bytes:
-    """RTM_NEWADDR or RTM_DELADDR for a single address (rtnetlink.h, if_addr.h)."""
+    """RTMNEW_ADDRESSADDR or RTMDELETE_ADDRESSADDR for a single address (rtnetlink.h, if_addr.h)."""
     body = _IFADDR.pack(socket.AF_INET, 32, 0, 0, index)
-    body += _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed)
-    if kind == _NEW:
-        body += _attribute(_IFA_LABEL, label.encode() + b"\0")
-        body += _attribute(_IFA_CACHEINFO, _CACHEINFO.pack(seconds, seconds, 0, 0))
-    return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST_ACK | flags, number, 0) + body
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + bytes(-length % 4)
+    body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+    if kind == NEW_ADDRESS:
+        body += named(_IFA_LABEL, label)
+        body += attribute(_IFA_CACHEINFO, _CACHEINFO.pack(seconds, seconds, 0, 0))
+    return message(kind, REQUEST | ACK | flags, number, body)
 
 
 def _ask(kind: int, flags: int, address: IPv4Address, interface: str, seconds: int) -> None:
@@ -91,17 +94,11 @@ def _ask(kind: int, flags: int, address: IPv4Address, interface: str, seconds: i
             kernel.bind((0, 0))
             label = interface[: 15 - len(LABEL)] + LABEL
             kernel.send(address_request(kind, flags, address, index, label, seconds, 1))
-            _check(kernel.recv(65536))
+            for _, answer, payload in messages(kernel.recv(65536)):
+                if answer == ERROR:
+                    check(payload)
     except OSError as error:
-        if kind == _DEL and error.errno in _GONE:
+        if kind == DELETE_ADDRESS and error.errno in _GONE:
             return
-        text = f"cannot {'hold' if kind == _NEW else 'give up'} {address} on {interface}"
+        text = f"cannot {'hold' if kind == NEW_ADDRESS else 'give up'} {address} on {interface}"
         raise SharedAddressError(f"{text}: {error.strerror or error}") from error
-
-
-def _check(answer: bytes) -> None:
-    """Raises OSError with the kernel's error number."""
-    _, kind, *_ = _HEADER.unpack_from(answer)
-    number = struct.unpack_from("=i", answer, _HEADER.size)[0] if kind == _ERROR else 0
-    if number:
-        raise OSError(-number, os.strerror(-number))

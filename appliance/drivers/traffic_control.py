@@ -12,27 +12,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from appliance.drivers.netlink_messages import (
-    ACK,
-    ERROR,
-    HEADER,
-    REQUEST,
-    attribute,
-    attributes,
-    check,
-    messages,
-    nested,
-)
+from appliance.drivers.netlink_channel import NetlinkChannel
+from appliance.drivers.netlink_messages import CREATE, EXCLUSIVE, attribute, attributes, named, nested, text
+from appliance.drivers.queue_messages import DELETE_QUEUE, KIND, NEW_QUEUE, OPTIONS, PLACE
 from appliance.types.errors import DecodeError
 
-_DUMP, _CREATE, _EXCLUSIVE = 0x300, 0x400, 0x200
-_DONE = 3
-_NEW_QDISC, _DEL_QDISC = 36, 37
 _NEW_FILTER, _DEL_FILTER, _GET_FILTER = 44, 45, 46
-_TCMSG = struct.Struct("=BxxxiIII")
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
-_KIND, _OPTIONS = 1, 2
 _BPF_FD, _BPF_NAME, _BPF_FLAGS = 6, 7, 8
 _DIRECT_ACTION = 1
 _ALL_PROTOCOLS = socket.htons(3)
@@ -41,7 +28,6 @@ PRIORITY = 0x5750
 _GONE = (errno.ENOENT, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
 """Nothing is there; the last where the kernel has no traffic control."""
 _TIMEOUT_S = 2.0
-_BUFFER = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +44,12 @@ def attach(index: int, program: int, name: str) -> None:
     """Run a program for what comes in at a device; one of that priority is replaced. Raises `OSError`."""
     with _kernel() as kernel:
         with contextlib.suppress(FileExistsError):  # clsact is for all: each puts its filters there
-            _ask(kernel, _NEW_QDISC, _CREATE | _EXCLUSIVE, index, _CLSACT_HANDLE, _CLSACT, 0, _text(_KIND, "clsact"))
-        options = attribute(_BPF_FD, struct.pack("=I", program)) + _text(_BPF_NAME, name)
+            shared = place(index, _CLSACT_HANDLE, _CLSACT) + named(KIND, "clsact")
+            kernel.request(NEW_QUEUE, shared, CREATE | EXCLUSIVE)
+        options = attribute(_BPF_FD, struct.pack("=I", program)) + named(_BPF_NAME, name)
         options += attribute(_BPF_FLAGS, struct.pack("=I", _DIRECT_ACTION))
-        info = PRIORITY << 16 | _ALL_PROTOCOLS
-        _ask(kernel, _NEW_FILTER, _CREATE, index, 1, _INGRESS, info, _text(_KIND, "bpf") + nested(_OPTIONS, options))
+        where = place(index, 1, _INGRESS, PRIORITY << 16 | _ALL_PROTOCOLS)
+        kernel.request(_NEW_FILTER, where + named(KIND, "bpf") + nested(OPTIONS, options), CREATE)
 
 
 def detach(index: int, name: str) -> bool:
@@ -74,9 +61,9 @@ def detach(index: int, name: str) -> bool:
         try:
             ours = [each for each in _filters(kernel, index, _INGRESS) if each.name == name]
             for each in ours:
-                _ask(kernel, _DEL_FILTER, 0, index, each.handle, _INGRESS, each.info, _text(_KIND, each.kind))
+                kernel.request(_DEL_FILTER, place(index, each.handle, _INGRESS, each.info) + named(KIND, each.kind))
             if ours and not any(_filters(kernel, index, parent) for parent in (_INGRESS, _EGRESS)):
-                _ask(kernel, _DEL_QDISC, 0, index, _CLSACT_HANDLE, _CLSACT, 0, b"")
+                kernel.request(DELETE_QUEUE, place(index, _CLSACT_HANDLE, _CLSACT))
         except OSError as error:
             if error.errno not in _GONE:
                 raise
@@ -89,57 +76,30 @@ def detach_everywhere(name: str) -> list[str]:
     return [device for index, device in socket.if_nameindex() if detach(index, name)]
 
 
-def _kernel() -> socket.socket:
-    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    kernel.settimeout(_TIMEOUT_S)
-    kernel.bind((0, 0))
-    return kernel
+@contextlib.contextmanager
+def _kernel() -> Iterator[NetlinkChannel]:
+    with contextlib.closing(NetlinkChannel(socket.NETLINK_ROUTE, limit_s=_TIMEOUT_S)) as channel:
+        yield channel
 
 
-def _text(kind: int, text: str) -> bytes:
-    return attribute(kind, text.encode() + b"\0")
+def place(index: int, handle: int, parent: int, info: int = 0) -> bytes:
+    """Of a queue or filter: what a message about it begins with."""
+    return PLACE.pack(socket.AF_UNSPEC, index, handle, parent, info)
 
 
-def request(kind: int, flags: int, index: int, handle: int, parent: int, info: int, rest: bytes) -> bytes:
-    body = _TCMSG.pack(socket.AF_UNSPEC, index, handle, parent, info) + rest
-    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
-
-
-def _ask(
-    kernel: socket.socket, kind: int, flags: int, index: int, handle: int, parent: int, info: int, rest: bytes
-) -> None:
-    """Raises the OSError that the kernel answers with."""
-    kernel.send(request(kind, ACK | flags, index, handle, parent, info, rest))
-    for _, answer, payload in messages(kernel.recv(_BUFFER)):
-        if answer == ERROR:
-            check(payload)
-
-
-def _filters(kernel: socket.socket, index: int, parent: int) -> list[Filter]:
+def _filters(kernel: NetlinkChannel, index: int, parent: int) -> list[Filter]:
     """Raises `OSError`."""
-    kernel.send(request(_GET_FILTER, _DUMP, index, 0, parent, 0, b""))
-    found: list[Filter] = []
-    while True:
-        for _, kind, payload in messages(kernel.recv(_BUFFER)):
-            if kind == _DONE:
-                return found
-            if kind == ERROR:
-                check(payload)
-            elif kind == _NEW_FILTER:
-                found += parse_filter(payload)
+    parts = kernel.dump(_GET_FILTER, place(index, 0, parent))
+    return [found for part in parts for payload in part for found in parse_filter(payload)]
 
 
 def parse_filter(payload: bytes) -> Iterator[Filter]:
     """The filter of a message of a dump; nothing for a chain's own entry, which has no handle."""
     try:
-        _, _, handle, _, info = _TCMSG.unpack_from(payload)
-        fields = dict(attributes(payload[_TCMSG.size :]))
-        options = dict(attributes(fields.get(_OPTIONS, memoryview(b""))))
+        _, _, handle, _, info = PLACE.unpack_from(payload)
+        fields = dict(attributes(payload[PLACE.size :]))
+        options = dict(attributes(fields.get(OPTIONS, memoryview(b""))))
     except (DecodeError, struct.error):
         return
     if handle:
-        yield Filter(_string(fields.get(_KIND)), _string(options.get(_BPF_NAME)), handle, info)
-
-
-def _string(value: memoryview | None) -> str:
-    return bytes(value).rstrip(b"\0").decode(errors="replace") if value is not None else ""
+        yield Filter(text(fields.get(KIND)), text(options.get(_BPF_NAME)), handle, info)

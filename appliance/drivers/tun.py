@@ -5,7 +5,6 @@ Makes the interface and its MTU only: addresses, routes and the up flag are the 
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -14,6 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.packets import TunPacket
 from appliance.types.errors import PrivilegeError, UnderlayError
@@ -48,7 +48,7 @@ class LinuxTunPort:
         self._name = name
         self._mtu = mtu
         self._header = _VNET.size if vnet else 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader = LoopReader(self._fd)
         # Used again by the next call: fresh memory of this size for each packet costs more than reading it.
         self._buffers: list[bytearray] = []
         self.dropped = 0
@@ -67,12 +67,7 @@ class LinuxTunPort:
         return self._header > 0
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._fd)
-            self._loop = None
-        if callback is not None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._fd, callback)
+        self._reader.set(callback)
 
     def receive(self, limit: int = 64) -> list[TunPacket]:
         packets: list[TunPacket] = []

@@ -6,13 +6,13 @@ one by one from then on. UDP_GRO gives received packets back in the same form.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+from appliance.drivers.loop_reader import LoopReader
 from appliance.ports.packets import Buffer, Segments
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
@@ -42,7 +42,7 @@ class LinuxUdpPort:
         self._socket = sock
         name = sock.getsockname()
         self._local = AddrPort(name[0], name[1])
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader = LoopReader(self._socket)
         # Used again by the next call: fresh memory of this size for each batch costs more than receiving it.
         self._buffers: list[bytearray] = []
         self._segmenting = offload
@@ -61,12 +61,7 @@ class LinuxUdpPort:
         return self._segmenting
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop = None
-        if callback is not None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._socket, callback)
+        self._reader.set(callback)
 
     def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
         batches: list[tuple[AddrPort, Segments]] = []

@@ -11,11 +11,12 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from appliance.drivers.netlink_messages import ERROR, HEADER, REQUEST, attribute, attributes, check, messages
+from appliance.drivers.netlink_channel import NETWORK_CHANGES, NetlinkChannel
+from appliance.drivers.netlink_messages import attribute, attributes
+from appliance.drivers.route_messages import GET_ROUTE
 from appliance.types.addresses import Address
 from appliance.types.errors import DecodeError
 
-_GET_ROUTE, _NEW_ROUTE = 26, 24
 _RTMSG = struct.Struct("=8BI")
 _DESTINATION, _OUT, _SOURCE, _MARK = 1, 4, 7, 16
 _UNICAST = 1
@@ -24,8 +25,6 @@ _IFREQ = struct.Struct("16si20x")
 _IFREQ_ADDRESS = struct.Struct("16sH22x")
 _ETHERNET = 1
 """ARPHRD_ETHER."""
-_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
-"""RTMGRP of links, IPv4 addresses, routes and rules, IPv6 addresses and routes; and of IPv6 rules (group 19)."""
 _TIMEOUT_S = 2.0
 _BUFFER = 1 << 16
 
@@ -44,12 +43,10 @@ class UnderlayRoutes:
 
     def __init__(self, mark: int) -> None:
         self._mark = mark
-        self._kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._kernel = NetlinkChannel(socket.NETLINK_ROUTE, limit_s=_TIMEOUT_S)
         self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._kernel.settimeout(_TIMEOUT_S)
         self._news.setblocking(False)
-        self._kernel.bind((0, 0))
-        self._news.bind((0, _GROUPS))
+        self._news.bind((0, NETWORK_CHANGES))
 
     def changed(self) -> bool:
         """Whether anything was announced since the last call."""
@@ -66,12 +63,8 @@ class UnderlayRoutes:
     def way(self, to: Address) -> WayOut | None:
         """None where there is no route, or by a device that is not like Ethernet."""
         try:
-            self._kernel.send(route_request(to, self._mark))
-            for _, kind, payload in messages(self._kernel.recv(_BUFFER)):
-                if kind == ERROR:
-                    check(payload)
-                elif kind == _NEW_ROUTE:
-                    return self._way(payload)
+            for payload in self._kernel.request(GET_ROUTE, route_query(to, self._mark)):
+                return self._way(payload)
         except (OSError, DecodeError):
             return None
         return None
@@ -82,23 +75,23 @@ class UnderlayRoutes:
             return None
         source, index = route
         name = socket.if_indextoname(index).encode()
-        _, kind = _IFREQ_ADDRESS.unpack(fcntl.ioctl(self._kernel, _SIOCGIFHWADDR, _IFREQ_ADDRESS.pack(name, 0)))
-        _, mtu = _IFREQ.unpack(fcntl.ioctl(self._kernel, _SIOCGIFMTU, _IFREQ.pack(name, 0)))
+        _, kind = _IFREQ_ADDRESS.unpack(fcntl.ioctl(self._kernel.socket, _SIOCGIFHWADDR, _IFREQ_ADDRESS.pack(name, 0)))
+        _, mtu = _IFREQ.unpack(fcntl.ioctl(self._kernel.socket, _SIOCGIFMTU, _IFREQ.pack(name, 0)))
         return WayOut(source, index, mtu) if kind == _ETHERNET else None
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._kernel)
+            stack.callback(self._kernel.close)
             stack.enter_context(self._news)
 
 
-def route_request(to: Address, mark: int) -> bytes:
-    """RTM_GETROUTE (rtnetlink.h)."""
+def route_query(to: Address, mark: int) -> bytes:
+    """Payload of RTM_GETROUTE (rtnetlink.h)."""
     family = socket.AF_INET if to.version == 4 else socket.AF_INET6
     body = _RTMSG.pack(family, to.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + attribute(_DESTINATION, to.packed)
     if mark:
         body += attribute(_MARK, struct.pack("=I", mark))
-    return HEADER.pack(HEADER.size + len(body), _GET_ROUTE, REQUEST, 1, 0) + body
+    return body
 
 
 def parse_route(payload: bytes) -> tuple[str, int] | None:

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from appliance.drivers import traffic_control
-from appliance.drivers.netlink_messages import HEADER, attribute, messages, nested
-from appliance.drivers.traffic_control import PRIORITY, Filter, parse_filter, request
+from appliance.drivers.netlink_messages import HEADER, attribute, message, messages, nested
+from appliance.drivers.traffic_control import PRIORITY, Filter, parse_filter, place
 
 ALL = socket.htons(3)
 
@@ -20,7 +20,8 @@ def dumped(handle=1, name=b"waypost_relay\0", kind=b"bpf\0"):
 
 
 def test_ok__a_request_names_device_place_and_priority():
-    whole = request(44, 0x404, 7, 1, 0xFFFFFFF2, PRIORITY << 16 | ALL, attribute(1, b"bpf\0"))
+    where = place(7, 1, 0xFFFFFFF2, PRIORITY << 16 | ALL)
+    whole = message(44, 0x405, 1, where + attribute(1, b"bpf\0"))
     ((_, kind, payload),) = messages(whole)
     assert kind == 44
     assert struct.unpack_from("=BxxxiIII", payload) == (0, 7, 1, 0xFFFFFFF2, PRIORITY << 16 | ALL)

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from appliance.drivers.netlink_messages import attribute, attributes, messages
-from appliance.drivers.underlay_route import UnderlayRoutes, parse_route, route_request
+from appliance.drivers.netlink_messages import REQUEST, attribute, attributes, message, messages
+from appliance.drivers.route_messages import GET_ROUTE
+from appliance.drivers.underlay_route import UnderlayRoutes, parse_route, route_query
 from appliance.types.errors import DecodeError
 
 
@@ -18,7 +19,7 @@ def answer(kind=1, source=bytes((192, 0, 2, 5)), index=3):
 
 
 def test_ok__request():
-    ((_, kind, payload),) = messages(route_request(ip_address("2001:db8::1"), 0x80000))
+    ((_, kind, payload),) = messages(message(GET_ROUTE, REQUEST, 1, route_query(ip_address("2001:db8::1"), 0x80000)))
     assert (kind, payload[0], payload[1]) == (26, socket.AF_INET6, 128)
     assert {number: bytes(value) for number, value in attributes(payload[12:])} == {
         1: ip_address("2001:db8::1").packed,
