@@ -6,7 +6,7 @@ from appliance.magicsock.candidates import NEVER
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.doubt import Doubt
 from appliance.magicsock.scoring import ProvenPath, worth_a_move
-from appliance.magicsock.timing import SILENCE, TRUST_DURATION
+from appliance.magicsock.timing import MOVE_CALM, SILENCE, TRUST_DURATION
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePublicKey
 
@@ -22,6 +22,7 @@ class Belief:
         self.proven_at = NEVER
         self.answer_due: float | None = None
         self.doubt = Doubt()
+        self._moved_at = NEVER
 
     # What is known
 
@@ -57,8 +58,9 @@ class Belief:
 
     def prove(self, path: ProvenPath, now: float) -> bool:
         """A pong came along `path`. Whether that is the path in use now."""
-        if not self.trusted(now) or self.doubt.shaken(now) or worth_a_move(path, self.best):
-            self.set(path)
+        calm = now - self._moved_at >= MOVE_CALM
+        if not self.trusted(now) or self.doubt.shaken(now) or worth_a_move(path, self.best, moved_lately=not calm):
+            self._take(path, now)
         if self.best is None or not self.best.same_address(path):
             return False
         self.best = path
@@ -67,6 +69,11 @@ class Belief:
         self.answer_due = None
         self.doubt.end()
         return True
+
+    def _take(self, path: ProvenPath, now: float) -> None:
+        if self.best is not None and not self.best.same_address(path):
+            self._moved_at = now
+        self.set(path)
 
     def distrust(self) -> None:
         """Packets need another way too until the path is proven anew."""

@@ -29,6 +29,11 @@ class Doubt:
         """A probe was missed: the relay gets a copy, and any other path that answers is taken at once."""
         return self.running and now >= self._overdue_at - _SLACK
 
+    @property
+    def last_probe(self) -> bool:
+        """The probe that was just sent is the last one: other ways are worth a try meanwhile."""
+        return self._probes == QUICK_MISSES
+
     def raise_(self, now: float) -> bool:
         """Whether probing starts now: not when it runs, nor within a second of its last start."""
         if self.running or now - self._raised_at < QUICK_GAP - _SLACK:
@@ -52,5 +57,4 @@ class Doubt:
     def end(self) -> None:
         self.next_at = None
         self._probes = 0
-        self._overdue_at = float("inf")
         self._overdue_at = float("inf")

@@ -322,6 +322,8 @@ class PeerPaths:
             self.belief.doubt.end()
         elif self.belief.doubt.probe(now, self.best.latency_s):
             self._discovery.ping_path(self.best, now)
+            if self.belief.doubt.last_probe:
+                self._discovery.full_ping(now, call_me_maybe=False, at_once=True)
         else:
             self._leave_best(now)
 

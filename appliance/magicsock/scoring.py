@@ -15,6 +15,8 @@ DEFAULT_WIRE_MTU = 1360
 MIN_GAIN = 0.9
 MIN_GAIN_BY_LOSS = 0.75
 """Loss is estimated from few pings: a move for its sake needs a clearer gain."""
+MIN_GAIN_SOON = 0.75
+"""Own: shortly after a move only a clear gain brings the next one, else two jittery ways take turns."""
 
 PRIVATE_V4 = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 PRIVATE_V6 = IPv6Network("fc00::/7")
@@ -91,14 +93,16 @@ def better(a: ProvenPath | None, b: ProvenPath | None) -> bool:
     return pa > pb
 
 
-def worth_a_move(path: ProvenPath, best: ProvenPath | None) -> bool:
+def worth_a_move(path: ProvenPath, best: ProvenPath | None, *, moved_lately: bool = False) -> bool:
     """`better`, except that a working path is not left for a like address that is less than a tenth faster.
 
-    Not of the spec: a peer behind an open NAT shows several ports that differ by jitter alone.
+    Not of the spec: a peer behind an open NAT shows several ports that differ by jitter alone. Who has `moved_lately`
+    needs a quarter.
     """
     if best is None or not better(path, best):
         return best is None
     if (path.loss or best.loss) and path.cost_s > MIN_GAIN_BY_LOSS * best.cost_s and path.direct == best.direct:
         return False
+    needed = MIN_GAIN_SOON if moved_lately else MIN_GAIN
     alike = path.direct == best.direct and address_points(path.addr_port.ip) == address_points(best.addr_port.ip)
-    return not alike or path.same_address(best) or path.cost_s < MIN_GAIN * best.cost_s
+    return not alike or path.same_address(best) or path.cost_s < needed * best.cost_s

@@ -50,6 +50,8 @@ QUICK_INTERVAL = 0.25
 QUICK_MISSES = 3
 QUICK_GAP = 1.0
 """Own: minimum between two quick probings that the same kind of doubt starts."""
+MOVE_CALM = 30.0
+"""Own: for so long after a move from one address to another the next one needs a clear gain."""
 PING_BACK_INTERVAL = 1.0
 """Own: minimum between two answering pings to a candidate that pinged us while we have no proven path."""
 CALL_ME_MAYBE_WAIT = 1.0

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from appliance.magicsock.belief import Belief
 from appliance.magicsock.scoring import ProvenPath
-from appliance.magicsock.timing import TRUST_DURATION
+from appliance.magicsock.timing import MOVE_CALM, TRUST_DURATION
 from appliance.types.addresses import AddrPort
 
 A, B = ProvenPath(AddrPort("192.0.2.2", 41641), 0.02), ProvenPath(AddrPort("198.51.100.9", 5000), 0.021)
@@ -26,6 +28,18 @@ def test_ok__slower_path_is_taken_only_once_trust_is_gone(belief):
     assert belief.best == A
     assert belief.prove(B, 11.0 + TRUST_DURATION)
     assert belief.best == B
+
+
+def test_ok__two_jittery_ways_do_not_take_turns(belief):
+    """The second one is a sixth faster, by chance: enough for the first move, not for the next ones."""
+    belief.prove(A, 10.0)
+    assert belief.prove(replace(B, latency_s=0.017), 11.0)
+    assert not belief.prove(replace(A, latency_s=0.014), 12.0)
+    assert belief.prove(replace(A, latency_s=0.012), 13.0), "a clear gain"
+    assert not belief.prove(replace(B, latency_s=0.010), 13.0 + TRUST_DURATION)
+    for second in range(14, 14 + int(MOVE_CALM)):
+        belief.prove(replace(A, latency_s=0.012), second)
+    assert belief.prove(replace(B, latency_s=0.010), 13.0 + MOVE_CALM)
 
 
 def test_ok__path_by_a_relay_is_trusted_but_nothing_is_settled(belief):

@@ -102,6 +102,17 @@ def test_ok__silence_under_traffic_is_probed_and_left_within_a_second(rig, direc
     assert rig.events[-1].kind == PathKind.DERP
 
 
+def test_ok__other_candidates_are_tried_beside_the_last_probe(rig, direct):
+    """A NAT that forgot its state may let the peer's other address in once we have sent there."""
+    direct.receive_ping(OTHER, rig.now)
+    rig.take()
+    started = rig.now = rig.now + 1
+    busy(direct, rig, rx_bytes=0, rx_direct=False)
+    assert not pings(rig.take() + rig.run_timers(direct, started + 0.3), OTHER)
+    assert pings(rig.run_timers(direct, started + 0.6), OTHER)
+    assert direct.trusted(rig.now), "the verdict is still open"
+
+
 def test_ok__probe_that_is_answered_ends_the_doubt(rig, direct):
     rig.now += 1
     busy(direct, rig, rx_bytes=0, rx_direct=False)
