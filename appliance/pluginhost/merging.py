@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Protocol
 
 from appliance.api.values import (
@@ -19,7 +19,7 @@ from appliance.api.values import (
     RouteSelection,
     TrafficShape,
 )
-from appliance.types.addresses import Prefix, parse_addr_port
+from appliance.types.addresses import Prefix, known_prefix, parse_addr_port
 from appliance.types.location import Location
 from appliance.types.senders import parse_senders
 
@@ -61,7 +61,7 @@ def merge_routes(parts: Sequence[tuple[str, Sequence[str]]], sink: ConflictSink)
     owned = _Owned("route")
     routes: set[Prefix] = set()
     for name, prefixes in parts:
-        routes.update(ip_network(prefix) for prefix in prefixes if owned.take(name, prefix))
+        routes.update(known_prefix(prefix) for prefix in prefixes if owned.take(name, prefix))
     owned.report(sink)
     return tuple(str(prefix) for prefix in sorted(routes, key=_by_family))
 
@@ -91,7 +91,7 @@ def check_firewall(part: FirewallPart) -> None:
     translated = [prefix for each in part.translations for prefix in (each.inside, each.outside)]
     shaped = [prefix for each in part.shapes for prefix in each.destinations]
     for prefix in (*part.forwarded, *guard.direct, *translated, *shaped):
-        ip_network(prefix)
+        known_prefix(prefix)
     parse_senders((*guard.hosts, *guard.not_hosts))
     for address in part.service_addresses:
         ip_address(address)

@@ -18,7 +18,7 @@ class OrderedPrefixes:
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
         self._held: dict[int, tuple[Prefix, int]] = {}
         self._keys: list[int] = []
-        self._fresh: list[int] = []
+        self._fresh: set[int] = set()
         self._gone = False
         self.add(prefixes)
 
@@ -30,7 +30,7 @@ class OrderedPrefixes:
             key = _key(prefix)
             held = self._held.get(key)
             if held is None:
-                self._fresh.append(key)
+                self._fresh.add(key)
             self._held[key] = (prefix, 1) if held is None else (held[0], held[1] + 1)
 
     def remove(self, prefixes: Iterable[Prefix]) -> None:
@@ -42,6 +42,7 @@ class OrderedPrefixes:
                 self._held[key] = held, times - 1
             else:
                 del self._held[key]
+                self._fresh.discard(key)
                 self._gone = True
 
     def ordered(self, *others: OrderedPrefixes) -> tuple[Prefix, ...]:
@@ -58,6 +59,6 @@ class OrderedPrefixes:
     def _in_order(self) -> list[int]:
         if self._gone or self._fresh:
             kept = [key for key in self._keys if key in self._held] if self._gone else self._keys
-            self._keys = list(dict.fromkeys(sorted([*kept, *(key for key in self._fresh if key in self._held)])))
-            self._fresh, self._gone = [], False
+            self._keys = sorted([*kept, *self._fresh.difference(kept)])  # a long run in order and a few more
+            self._fresh, self._gone = set(), False
         return self._keys

@@ -214,7 +214,7 @@ class Viewer:
         )
         if self._self_due:
             self._add_self(first, record)
-        elif self._dns_due or self._sight_due:
+        elif self._dns_due or (self._sight_due and self._view.connectors):
             self._add_dns(first, record)
         if self._sight_due and self._view.derp_map != self._derp_told:
             first.derp_map = self._derp_map()

@@ -7,12 +7,13 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import NoReturn
 
 from appliance.api import AttachedPrefix, HostHandle, ListenPlace, ListenScope, LogLevel, RefreshKind, Transport
 from appliance.proto.mdns import GROUP_V4, GROUP_V6, PORT
 from appliance.proto.mdns.message import MAX_MESSAGE
+from appliance.types.addresses import known_prefix
 from appliance.types.errors import ApplianceError
 from plugins.mdns_reflector.config import MdnsReflectorConfig
 from plugins.mdns_reflector.state import ReflectorState
@@ -141,5 +142,5 @@ class Reflection:
 def is_on_link(source: str, interface: str, lans: Lans) -> bool:
     address = ip_address(source)
     return address.is_link_local or any(
-        lan.interface == interface and address in ip_network(lan.prefix) for lan in lans
+        lan.interface == interface and address in known_prefix(lan.prefix) for lan in lans
     )

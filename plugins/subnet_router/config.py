@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from appliance.api import PrefixTranslation, SettingError
@@ -68,11 +69,11 @@ class SubnetRouterConfig:
         object.__setattr__(self, "translation_pool", self._pool())
         object.__setattr__(self, "probes", tuple(_probe(index, text) for index, text in enumerate(self.probes)))
 
-    @property
+    @cached_property
     def translations(self) -> tuple[PrefixTranslation, ...]:
         return parse_translations(self.translate)
 
-    @property
+    @cached_property
     def parsed_limits(self) -> tuple[Limit, ...]:
         return parse_limits(self.limits)
 

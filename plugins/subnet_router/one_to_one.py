@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
 
 from appliance.api import PrefixTranslation
+from appliance.types.addresses import known_prefix
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.rules import advertisable, overlap
 
@@ -50,5 +50,5 @@ def _parse(index: int, text: str) -> PrefixTranslation:
 
 
 def _collide(one: PrefixTranslation, two: PrefixTranslation) -> bool:
-    pairs = [(ip_network(a), ip_network(b)) for a in (one.inside, one.outside) for b in (two.inside, two.outside)]
+    pairs = [(known_prefix(a), known_prefix(b)) for a in (one.inside, one.outside) for b in (two.inside, two.outside)]
     return any(overlap(a, b) for a, b in pairs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 
 from appliance.api import PacketDevice
 from appliance.proto.siit import NEVER
-from appliance.types.addresses import Prefix
+from appliance.types.addresses import Prefix, known_prefix
 from appliance.types.via import via_label, via_parts
 
 DEVICE = "waypost-4via6"
@@ -50,13 +50,13 @@ class TranslationView:
 
 def plan(routes: Iterable[str], pool: str) -> TranslationPlan | None:
     """None: none of the routes needs it."""
-    served = tuple(text for text in routes if via_parts(ip_network(text)) is not None)
+    served = tuple(text for text in routes if via_parts(known_prefix(text)) is not None)
     return TranslationPlan(served, pool) if served else None
 
 
 def lan_of(route: str) -> str:
     """The network of the site that a route leads to."""
-    parts = via_parts(ip_network(route))
+    parts = via_parts(known_prefix(route))
     return str(parts[1]) if parts is not None else route
 
 
@@ -72,7 +72,7 @@ def pool_problem(pool: Prefix, routes: Iterable[str]) -> str:
         return f"needs an IPv4 prefix of /{LARGEST_POOL} to /{SMALLEST_POOL}"
     if unfit(pool) or pool.is_multicast:
         return "lies in addresses that are not routed"
-    lans = (ip_network(lan_of(route)) for route in routes)
+    lans = (known_prefix(lan_of(route)) for route in routes)
     return next((f"overlaps {lan}" for lan in lans if lan.version == 4 and lan.overlaps(pool)), "")
 
 
