@@ -101,7 +101,7 @@ class Core:
             known.failed,
             known.latency_s,
             known.error,
-            upstream in self.resolver.looping,
+            (route, upstream) in self.resolver.loops.found,
         )
 
     async def _address_of(self, name: str) -> str:

@@ -34,8 +34,7 @@ def _os(state: DnsState) -> Iterator[HealthItem]:
 
 
 def _upstreams(state: DnsState) -> Iterator[HealthItem]:
-    default = [each for each in state.upstreams if not each.route and not each.looping]
-    if state.own is not None and not default:
+    if state.own is not None and all(each.route for each in state.upstreams):
         text = "no resolver is known for names outside of the mesh"
         yield HealthItem("dns-no-upstream", text, "set plugins.magicdns.upstreams, for instance to 9.9.9.9")
     if state.failing_s >= FAILING_S:

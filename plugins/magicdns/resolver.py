@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -28,6 +29,7 @@ from appliance.proto.dns.numbers import (
 from plugins.magicdns.cache import Cache, Entry, key_of, make_entry
 from plugins.magicdns.errors import UpstreamError
 from plugins.magicdns.forward import Forwarder, Question
+from plugins.magicdns.loops import Loops, Way
 from plugins.magicdns.rebind import rebinds
 from plugins.magicdns.routes import RouteTable
 from plugins.magicdns.rules import LocalAnswer, LocalNames
@@ -37,8 +39,10 @@ MAX_FLIGHTS = 256
 MAX_ALIASES = 8
 STALE_AFTER_S = 1.8
 """How long a client waits for a resolver before it gets an answer that ran out (RFC 8767 section 5)."""
-LOOP_SUFFIX = "loop-check.waypost.test"
-"""Below it are names that nobody else asks for: such a query that comes back shows a loop."""
+SILENT_S = 0.5
+"""Resolvers that are silent for so long may be asking us back: that is looked at."""
+LOOK_AGAIN_S = 10.0
+"""How often those that asked us back are looked at, to be used again."""
 _IXFR = 251
 _FOLLOWED = frozenset({A, AAAA, TXT})
 """Types whose data holds no names, so that an alias's records can be passed on as they are."""
@@ -77,6 +81,23 @@ class Protection:
     allowed: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _Flight:
+    """One question on its way to resolvers. `limit` ends the wait for those that are asked now."""
+
+    suffix: str
+    upstreams: Sequence[Upstream]
+    result: asyncio.Future[Entry | None]
+    limit: asyncio.Timeout | None = None
+
+    def leave(self, way: Way) -> None:
+        """Do not wait for one that hands questions back."""
+        suffix, upstream = way
+        if self.limit is not None and suffix == self.suffix and upstream in self.upstreams:
+            self.limit.reschedule(0)
+            self.limit = None
+
+
 Observer = Callable[[str, Reply], None]
 """`observer(name, reply)`: an answer of an upstream resolver to a question of a client."""
 
@@ -94,17 +115,20 @@ class Resolver:
     protection: Protection = field(default_factory=Protection)
     counters: Counters = field(default_factory=Counters)
     observers: list[Observer] = field(default_factory=list)
-    loops: dict[str, Upstream] = field(default_factory=dict)
-    """Names that were sent to find loops, and to whom."""
-    looping: set[Upstream] = field(default_factory=set)
-    _flights: dict[object, asyncio.Future[Entry | None]] = field(default_factory=dict)
+    loops: Loops = field(init=False)
+    _flights: dict[object, _Flight] = field(default_factory=dict)
     _group: asyncio.TaskGroup | None = None
+
+    def __post_init__(self) -> None:
+        self.loops = Loops(self.forwarder, self.clock, secrets.token_hex(8))
 
     async def run(self) -> None:
         """Until cancelled: carries the questions to other resolvers."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                await asyncio.Event().wait()
+                while True:
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                    await self.loops.look(tuple(self.loops.found))
         finally:
             self._group = None
             self._flights.clear()
@@ -113,7 +137,7 @@ class Resolver:
         if routes != self.routes:
             self.routes = routes
             self.cache.clear()
-            self.looping.clear()
+            self.loops.forget()
             self.forwarder.keep_only(routes.upstreams)
 
     # --- answers
@@ -159,9 +183,8 @@ class Resolver:
         if query.qclass != IN or query.qtype == _IXFR:
             return REFUSED
         name = query.name
-        if name.endswith(LOOP_SUFFIX):
-            if (upstream := self.loops.pop(name, None)) is not None:
-                self.looping.add(upstream)
+        if self.loops.is_ours(name):
+            self._leave(self.loops.came_back(name))
             return REFUSED
         if query.qtype == AXFR and self.names.lookup(name, AXFR) is None:
             return NOTIMP
@@ -234,24 +257,22 @@ class Resolver:
         key = key_of(query)
         if (running := self._flights.get(key)) is not None:
             self.counters.joined += 1
-            return running
+            return running.result
         if self._group is None or len(self._flights) >= MAX_FLIGHTS:
             return None
         self.counters.forwarded += 1
-        flight: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        flight = _Flight(*self.routes.find(query.name), asyncio.get_running_loop().create_future())
         self._flights[key] = flight
         self._group.create_task(self._fly(query, stream, flight))
-        return flight
+        return flight.result
 
-    async def _fly(self, query: Query, stream: bool, flight: asyncio.Future[Entry | None]) -> None:
+    async def _fly(self, query: Query, stream: bool, flight: _Flight) -> None:
         key, name = key_of(query), query.name
         entry: Entry | None = None
         try:
-            suffix, upstreams = self.routes.find(name)
             question = Question(query.question, query.key, query.dnssec_ok, bool(query.flags & CD), stream)
-            usable = [each for each in upstreams if each not in self.looping]
-            reply = await self.forwarder.ask(usable, question)
-            private = not suffix and rebinds(reply, name, self.protection.allowed)
+            reply = await self._asked(flight, question)
+            private = not flight.suffix and rebinds(reply, name, self.protection.allowed)
             entry = make_entry(reply, self.clock(), private=private)
             if "." in name:  # a name of one label may become a node's at any time
                 self.cache.put(key, entry, self.clock())
@@ -261,16 +282,40 @@ class Resolver:
             pass  # who waits is told by the result; the forwarder keeps the reason
         finally:
             self._flights.pop(key, None)
-            if not flight.done():
-                flight.set_result(entry)
+            if not flight.result.done():
+                flight.result.set_result(entry)
 
-    async def find_loops(self, upstreams: Collection[Upstream], nonce: Callable[[], str]) -> None:
-        """Ask each for a name that nobody knows; one that hands the question back to us is asked nothing more."""
-        for upstream in upstreams:
-            name = f"{nonce()}.{LOOP_SUFFIX}"
-            self.loops[name] = upstream
-            wire = encode_name(name) + struct.pack(">HH", TXT, IN)
-            with suppress(UpstreamError, TimeoutError):
-                async with asyncio.timeout(STALE_AFTER_S):
-                    await self.forwarder.ask([upstream], Question(wire, wire))
-            self.loops.pop(name, None)
+    async def _asked(self, flight: _Flight, question: Question) -> Reply:
+        """While nobody answers, loops are looked for; then only those are waited for that hand nothing back."""
+        doubt = asyncio.get_running_loop().call_later(SILENT_S, self._doubt, flight)
+        try:
+            while True:
+                flight.upstreams = self.loops.usable(flight.suffix, flight.upstreams)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None) as flight.limit:
+                        reply = await self.forwarder.ask(flight.upstreams, question)
+                        if reply.rcode in (SERVFAIL, REFUSED):
+                            self._doubt(flight)
+                        return reply
+        finally:
+            flight.limit = None
+            doubt.cancel()
+
+    # --- resolvers that ask us back
+
+    async def find_loops(self) -> None:
+        """Look at all resolvers."""
+        routes = self.routes
+        await self.loops.look(
+            (suffix, each) for suffix, found in (("", routes.default), *routes.suffixes.items()) for each in found
+        )
+
+    def _doubt(self, flight: _Flight) -> None:
+        due = self.loops.due(flight.suffix, flight.upstreams)
+        if due and self._group is not None:
+            self._group.create_task(self.loops.look(due))
+
+    def _leave(self, way: Way | None) -> None:
+        if way is not None:
+            for flight in self._flights.values():
+                flight.leave(way)

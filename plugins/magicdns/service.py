@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,7 +31,6 @@ from plugins.magicdns.errors import UpstreamSettingError
 from plugins.magicdns.host_files import read_host
 from plugins.magicdns.listen import Judge, Listener
 from plugins.magicdns.os_dns import HostFiles, choose_way, former_nameservers, make_wish
-from plugins.magicdns.rebind import is_private
 from plugins.magicdns.resolver import Client
 from plugins.magicdns.routes import RouteTable
 from plugins.magicdns.state import DnsState, OsState
@@ -68,7 +66,7 @@ class DnsService:
         self._resolved_run = ""
         self._retry_at = 0.0
         self._overwritten_at = 0.0
-        self._checked: tuple[Upstream, ...] = ()
+        self._checked = RouteTable()
 
     async def run(self) -> None:
         try:
@@ -157,10 +155,9 @@ class DnsService:
         self._core.transports.set_ca_file(config.ca_file)
         self._core.set_routes(table)
         self._core.note(wrong_resolvers=tuple(wrong))
-        if table.upstreams != self._checked:
-            self._checked = table.upstreams
-            near = [each for each in table.upstreams if each.address and is_private(ip_address(each.address))]
-            group.create_task(self._core.resolver.find_loops(near, lambda: secrets.token_hex(8)))
+        if table != self._checked:
+            self._checked = table
+            group.create_task(self._core.resolver.find_loops())
 
     def _through_exit(self, given: Sequence[DnsUpstream]) -> Sequence[DnsUpstream]:
         """While an exit is in use it looks names up, but for resolvers that control wants asked all the same."""

@@ -2,7 +2,7 @@
 
              internet 203.0.113.0/24
              /        |          \\
-        control     names       nat-a ── LAN 192.168.10.0/24 ── gateway-a, host-a (dig)
+        control     names       nat-a ── LAN 192.168.10.0/24 ── gateway-a, host-a (dig, dnsmasq)
                   (dnsmasq)     nat-b ── LAN 192.168.20.0/24 ── gateway-b
 
 gateway-a lives in a mount namespace whose /etc is a copy, so that /etc/resolv.conf is its own.
@@ -23,8 +23,9 @@ from tests.lab.sites import TwoSites, two_sites
 
 if TYPE_CHECKING:
     from tests.lab.namespaces import Lab, Namespace
+    from tests.lab.processes import Process
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 
 NAMES_IP = "203.0.113.53"
 LINES = """no-resolv
@@ -118,6 +119,42 @@ def queries(world: World, name: str) -> str:
     return "\n".join(line for line in world.names.processes[0].output().splitlines() if name in line)
 
 
+def site_resolver(world: World, forwards_to: str) -> Process:
+    words = ("--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--no-resolv", "--no-hosts", "--user=root")
+    return world.sites.site_a.host.start("dnsmasq", "dnsmasq", *words, f"--server={forwards_to}", "--cache-size=0")
+
+
+def check_loop(world: World, other: str) -> None:
+    """The site's resolver begins to ask the gateway that asks it: both go on, and it is said; then it is mended.
+
+    `other` is the address of gateway-b.
+    """
+    site, host = world.sites.site_a, world.sites.site_a.gateway
+    assert world.a.process is not None
+    pid = world.a.process.popen.pid
+    site.host.ip(f"route add {NAMES_IP} via 192.168.{site.index}.1")
+    good = site_resolver(world, NAMES_IP)
+    world.a.must("plugins", "config", "magicdns", f'upstreams=["{site.host_ip}"]')
+    wait_until(lambda: short(host, "www.example") == ["198.51.100.7"], 30, "names by way of the site's resolver")
+    good.stop()
+    looping = site_resolver(world, site.gateway_ip)
+    world.a.must("dns", "flush")
+    wait_until(lambda: "SERVFAIL" in dig(host, "www.example"), 30, "a plain failure")
+    assert "SERVFAIL" in dig(site.host, "late.example", server=site.host_ip), "the site's hosts are told, too"
+    doctor = {each["check"]: each for each in world.a.run("doctor", "--json").json()["findings"]}
+    assert (doctor["dns"]["state"], site.host_ip in doctor["dns"]["text"]) == ("failed", True)
+    assert "another upstream than this gateway" in doctor["dns"]["mend"]
+    assert short(host, "gateway-b") == [other], "names of the mesh go on"
+    looping.stop()
+    good = site_resolver(world, NAMES_IP)
+    wait_until(lambda: short(host, "www.example") == ["198.51.100.7"], 40, "the mended resolver to be used again")
+    assert world.a.process.running
+    assert world.a.process.popen.pid == pid
+    world.a.must("plugins", "config", "magicdns", "upstreams=[]")
+    wait_until(lambda: upstreams(world) == [NAMES_IP], 30, "the host's own resolver again")
+    good.stop()
+
+
 def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     sites, host, lan_host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
     resolv_conf = world.etc / "resolv.conf"
@@ -181,6 +218,8 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     assert short(host, "evil.example") == ["192.168.10.99"]
     own = world.a.status()["self_node"]["addresses"][0]
     assert short(sites.site_b.gateway, "gateway-b", server=own) == []
+
+    check_loop(world, other)
 
     # The cache outlives the resolver.
     assert short(host, "late.example") == ["198.51.100.8"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import dns.flags
@@ -15,8 +15,9 @@ import pytest
 from appliance.api import DnsSettings, NetmapChange, NodeInfo
 from appliance.proto.dns import Query, parse_query
 from plugins.magicdns.forward import Forwarder
+from plugins.magicdns.loops import LABEL, TOP
 from plugins.magicdns.records import parse_record
-from plugins.magicdns.resolver import LOOP_SUFFIX, Client, Resolver
+from plugins.magicdns.resolver import Client, Resolver
 from plugins.magicdns.routes import RouteTable
 from plugins.magicdns.rules import LocalNames
 from plugins.magicdns.tests.scripted import Scripted, cut_datagrams
@@ -173,7 +174,7 @@ async def test_ok__lies_are_ignored_and_the_truth_waited_for(lie: str) -> None:
 
     async with Scripted(ZONE, change=change).serving() as server, running(server) as resolver:
         assert addresses(await asked(resolver, "web.example")) == ["192.0.2.1"]
-        assert len(sent) == 2
+        assert [each for each in server.asked if LABEL not in each[0]] == [("web.example", "A", False)] * 2
 
 
 async def test_ok__a_resolver_that_does_not_know_edns() -> None:
@@ -238,7 +239,6 @@ async def test_ok__stale_answers_while_nobody_answers() -> None:
         ("a.example", "IXFR", {}, dns.rcode.REFUSED),
         ("a.example", "A", {"rdclass": "CH"}, dns.rcode.REFUSED),
         ("a.example", "A", {"use_edns": 1}, dns.rcode.BADVERS),
-        (f"x.{LOOP_SUFFIX}", "A", {}, dns.rcode.REFUSED),
     ],
 )
 async def test_fail__questions_that_are_not_answered(
@@ -248,21 +248,64 @@ async def test_fail__questions_that_are_not_answered(
         assert (await asked(resolver, name, rtype, **options)).rcode() == rcode
 
 
-async def test_ok__a_resolver_that_asks_us_back_is_left_out() -> None:
-    async with running() as resolver:
+def asking_back(resolver: Resolver, suffix: str = "") -> Callable[[bytes, bool], bytes | None]:
+    """An upstream that hands questions below a suffix to us, and waits for an answer."""
 
-        def ask_back(wire: bytes, _stream: bool) -> bytes:
-            name = dns.message.from_wire(wire).question[0].name.to_text()
-            resolver.quick(question(name, "TXT"), Client.SITE)
+    def ask(wire: bytes, _stream: bool) -> bytes | None:
+        name = dns.message.from_wire(wire).question[0].name.to_text()
+        if not name.endswith(f"{suffix}."):
             return wire
+        resolver.quick(question(name, "TXT"), Client.SITE)
+        return None
 
-        async with Scripted(ZONE, change=ask_back).serving() as looping, Scripted(ZONE).serving() as good:
+    return ask
+
+
+async def test_ok__a_resolver_that_asks_us_back_is_left_out_and_used_again_when_it_is_mended() -> None:
+    async with running() as resolver:
+        looping = Scripted(ZONE, change=asking_back(resolver))
+        async with looping.serving(), Scripted(ZONE).serving() as good:
             resolver.set_routes(RouteTable({}, (at(looping), at(good))))
-            await resolver.find_loops(resolver.routes.upstreams, lambda: "n")
-            assert resolver.looping == {at(looping)}
+            await resolver.find_loops()
+            assert resolver.loops.found == {("", at(looping))}
             asked_before = len(looping.asked)
             assert addresses(await asked(resolver, "web.example")) == ["192.0.2.1"]
             assert len(looping.asked) == asked_before
+            looping.change = lambda wire, _stream: wire
+            await resolver.loops.look(tuple(resolver.loops.found))
+            assert not resolver.loops.found
+
+
+async def test_ok__a_loop_that_begins_later_ends_the_wait_at_once() -> None:
+    async with Scripted(ZONE).serving() as upstream, running(upstream) as resolver:
+        await resolver.find_loops()
+        assert not resolver.loops.found
+        resolver.loops.forget()  # a while later
+        upstream.change = asking_back(resolver)
+        started = time.monotonic()
+        waiting = [asyncio.ensure_future(asked(resolver, f"{number}.example")) for number in range(3)]
+        assert {(await each).rcode() for each in waiting} == {dns.rcode.SERVFAIL}
+        assert time.monotonic() - started < 5, "long before the resolver's time is up"
+        assert resolver.loops.found == {("", at(upstream))}
+        assert (await asked(resolver, "4.example")).rcode() == dns.rcode.SERVFAIL
+
+
+async def test_ok__a_resolver_may_know_one_suffix_and_hand_back_all_others() -> None:
+    async with running() as resolver:
+        server = Scripted(ZONE, change=asking_back(resolver, "alt"))
+        async with server.serving():
+            resolver.set_routes(RouteTable({"example": (at(server),)}, (at(server),)))
+            await resolver.find_loops()
+            assert resolver.loops.found == {("", at(server))}
+            assert addresses(await asked(resolver, "web.example")) == ["192.0.2.1"]
+            assert (await asked(resolver, "other.test")).rcode() == dns.rcode.SERVFAIL
+
+
+async def test_ok__another_gateways_look_goes_on_to_find_long_ways() -> None:
+    async with Scripted(ZONE).serving() as server, running(server) as resolver:
+        name = f"0123-1.{LABEL}.{TOP}"
+        assert (await asked(resolver, name, "TXT")).rcode() == dns.rcode.NXDOMAIN
+        assert server.asked == [(name, "TXT", False)]
 
 
 async def test_ok__answers_are_shown_to_observers() -> None:
