@@ -74,8 +74,14 @@ class Reflection:
         place = ListenPlace(ListenScope.TAILNET, config.port, transport=Transport.UDP)
         self._tunnel = stack.enter_context(await self._host.listen(place))
         self._read(self._tunnel, self._from_site, stack)
-        for interface, version in sorted({(lan.interface, ip_address(lan.address).version) for lan in lans}):
-            member = stack.enter_context(await self._host.join_group(interface, GROUPS[version], PORT))
+        attached = {(lan.interface, ip_address(lan.address).version) for lan in lans}
+        for interface, version in sorted(attached | {(name, 6) for name, _ in attached}):
+            try:
+                member = stack.enter_context(await self._host.join_group(interface, GROUPS[version], PORT))
+            except ApplianceError:
+                if (interface, version) in attached:
+                    raise
+                continue  # hosts speak IPv6 by link-local addresses on nearly every LAN, but not on this one
             self._groups[interface, version] = member
             self._read(member, partial(self._from_lan, interface), stack)
         self._state.open_lans = tuple(f"{name} (IPv{version})" for name, version in self._groups)

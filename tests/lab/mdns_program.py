@@ -1,7 +1,8 @@
-"""A host that speaks multicast DNS, by dnspython: `mdns_program.py ADDRESS serve NAME | listen | ask TYPE`.
+"""A host that speaks multicast DNS, by dnspython: `mdns_program.py ADDRESS serve NAME [MORE...] | listen | ask TYPE`.
 
-`serve`: answers for one printer called NAME, at port 631 of this host. `ask`: asks once a second for instances of TYPE
-and their hosts, and prints each record. `listen`: prints each message that is heard.
+It speaks on eth0 by the IP version of ADDRESS. `serve`: answers for one printer called NAME, at port 631 of this host,
+whose addresses are ADDRESS and MORE. `ask`: asks once a second for instances of TYPE and their hosts, and prints each
+record. `listen`: prints each message that is heard.
 """
 
 from __future__ import annotations
@@ -16,20 +17,32 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 
-GROUP, PORT = "224.0.0.251", 5353
+GROUPS, PORT, INTERFACE = {False: "224.0.0.251", True: "ff02::fb"}, 5353, "eth0"
 SERVICE = "_ipp._tcp.local."
 
 
 def member(address: str) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    is_v6 = ":" in address
+    opened = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    opened.bind((GROUP, PORT))
-    joined = socket.inet_aton(GROUP) + socket.inet_aton(address)
-    opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
+    opened.settimeout(1.0)
+    group = socket.inet_pton(opened.family, GROUPS[is_v6])
+    if is_v6:
+        index = socket.if_nametoindex(INTERFACE)
+        opened.bind((GROUPS[is_v6], PORT, 0, index))
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", index))
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+        return opened
+    opened.bind((GROUPS[is_v6], PORT))
+    opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_aton(address))
     opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
     opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-    opened.settimeout(1.0)
     return opened
+
+
+def say(opened: socket.socket, wire: bytes) -> None:
+    opened.sendto(wire, (GROUPS[opened.family == socket.AF_INET6], PORT))
 
 
 def heard(opened: socket.socket) -> dns.message.Message | None:
@@ -39,21 +52,21 @@ def heard(opened: socket.socket) -> dns.message.Message | None:
         return None
 
 
-def records(address: str, name: str) -> list[dns.rrset.RRset]:
+def records(name: str, addresses: tuple[str, ...]) -> list[dns.rrset.RRset]:
     instance, host = f"{name}.{SERVICE}", f"{name.lower()}.local."
     secret = f"{name}._ssh._tcp.local."
     return [
         dns.rrset.from_text(SERVICE, 4500, "IN", "PTR", instance),
         dns.rrset.from_text(instance, 120, "IN", "SRV", f"0 0 631 {host}"),
         dns.rrset.from_text(instance, 4500, "IN", "TXT", '"ty=Laser"'),
-        dns.rrset.from_text(host, 120, "IN", "A", address),
+        *(dns.rrset.from_text(host, 120, "IN", "AAAA" if ":" in each else "A", each) for each in addresses),
         dns.rrset.from_text("_ssh._tcp.local.", 4500, "IN", "PTR", secret),
         dns.rrset.from_text(secret, 120, "IN", "SRV", f"0 0 22 {host}"),
     ]
 
 
-def serve(opened: socket.socket, address: str, name: str) -> None:
-    known = records(address, name)
+def serve(opened: socket.socket, name: str, addresses: tuple[str, ...]) -> None:
+    known = records(name, addresses)
     while True:
         message = heard(opened)
         asked = {str(each.name).lower() for each in message.question} if message is not None else set()
@@ -62,7 +75,7 @@ def serve(opened: socket.socket, address: str, name: str) -> None:
         reply = dns.message.Message(0)
         reply.flags = dns.flags.QR | dns.flags.AA
         reply.answer = known
-        opened.sendto(reply.to_wire(), (GROUP, PORT))
+        say(opened, reply.to_wire())
 
 
 def ask(opened: socket.socket, service: str) -> None:
@@ -74,7 +87,7 @@ def ask(opened: socket.socket, service: str) -> None:
     while True:
         if time.monotonic() - asked >= 1.0:
             asked = time.monotonic()
-            opened.sendto(wire, (GROUP, PORT))
+            say(opened, wire)
         show(heard(opened))
 
 
@@ -91,7 +104,7 @@ def main(address: str, verb: str, *rest: str) -> None:
     opened = member(address)
     print("ready", flush=True)
     if verb == "serve":
-        serve(opened, address, rest[0])
+        serve(opened, rest[0], (address, *rest[1:]))
     elif verb == "ask":
         ask(opened, rest[0])
     while True:

@@ -34,7 +34,7 @@ from appliance.api.values import (
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.types.addresses import AddrPort
-from appliance.types.errors import StateError
+from appliance.types.errors import ApplianceError, StateError
 from appliance.types.events import BackendState
 
 
@@ -69,7 +69,9 @@ class FakeHost:
         self.known_neighbours: tuple[Neighbour, ...] = ()
         self.refuse_wake: Exception | None = None
         self.groups: list[tuple[str, str, int]] = []
-        """Interface, group and port of each that the plugin joined; its sockets are real, on 127.0.0.1."""
+        """Interface, group and port of each that the plugin joined; its sockets are real, on 127.0.0.1 and ::1."""
+        self.absent_groups: set[tuple[str, str]] = set()
+        """Interfaces and groups that cannot be joined."""
         self.silent: set[str] = set()
         """Addresses outside the mesh that do not answer `reach`; all others do."""
         self.probed: list[str] = []
@@ -177,9 +179,12 @@ class FakeHost:
         return self.known_neighbours
 
     async def join_group(self, interface: str, group: str, port: int) -> socket.socket:
+        if (interface, group) in self.absent_groups:
+            raise ApplianceError(f"no group {group} on {interface}", mend="has it an address of that IP version?")
         self.groups.append((interface, group, port))
-        member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        member.bind(("127.0.0.1", 0))
+        is_v6 = ":" in group
+        member = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        member.bind(("::1" if is_v6 else "127.0.0.1", 0))
         member.setblocking(False)
         return member
 

@@ -67,18 +67,28 @@ async def run(fake_host: FakeHost) -> AsyncIterator[Run]:
 
 
 async def test_ok__listens_on_chosen_networks_and_in_the_tunnel(run: Run) -> None:
-    assert run.host.groups == [("lan0", "224.0.0.251", 5353)]
+    assert run.host.groups == [("lan0", "224.0.0.251", 5353), ("lan0", "ff02::fb", 5353)], (
+        "IPv6 by link-local addresses"
+    )
     assert [(place.port, place.transport) for place in run.host.listens] == [(5454, Transport.UDP)]
     status = run.status()
-    assert (status["lans"], status["sites"], status["problem"]) == (["lan0 (IPv4)"], ["gateway-b"], "")
+    assert (status["lans"], status["sites"], status["problem"]) == (["lan0 (IPv4)", "lan0 (IPv6)"], ["gateway-b"], "")
     assert run.codes == []
     assert "IPv4" in run.plugin.appliance_status_panel().rows[0].value
 
 
 async def test_ok__opens_anew_when_networks_or_settings_change(run: Run) -> None:
-    run.host.attached = (LAN, AttachedPrefix("fd00:1::/64", "lan0", "fd00:1::1"), AttachedPrefix("10.0.0.0/8", "wan"))
+    run.host.absent_groups.add(("lan0", "ff02::fb"))
+    run.host.attached = (LAN, AttachedPrefix("10.0.0.0/8", "lan0", "10.0.0.1"), AttachedPrefix("10.0.0.0/8", "wan"))
     await run.turn()
-    assert run.host.groups[1:] == [("lan0", "224.0.0.251", 5353), ("lan0", "ff02::fb", 5353)]
+    assert run.host.groups[2:] == [("lan0", "224.0.0.251", 5353)]
+    assert (run.status()["lans"], run.codes) == (["lan0 (IPv4)"], []), "hosts there speak IPv4 only"
+    run.host.attached = (LAN, AttachedPrefix("fd00:1::/64", "lan0", "fd00:1::1"))
+    await run.turn()
+    assert run.codes == ["closed"], "with an IPv6 network it should be there"
+    run.host.absent_groups.clear()
+    await run.turn()
+    assert run.status()["lans"] == ["lan0 (IPv4)", "lan0 (IPv6)"]
     run.host.attached = ()
     await run.turn()
     assert (run.status()["lans"], run.codes) == ([], ["closed"])
