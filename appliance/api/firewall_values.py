@@ -14,7 +14,8 @@ class EgressGuard:
     `lan_access`: this host, too, may begin connections to attached networks. `site`: hosts behind this one leave by
     the tunnel too; forwarding is switched on for them. Of these, `hosts` alone, or all when it is empty, but not
     `not_hosts`: each an address, a prefix, a hardware address or an interface of this host. Others keep the host's own
-    routes, and so do the destinations `direct` (prefixes) for everybody.
+    routes, and so do the destinations `direct` (prefixes) for everybody. `gateway_direct`: so does everything that this
+    host itself sends; its resolvers then ask nobody outside the tunnel for hosts behind it (see `site_shielded`).
     """
 
     lan_access: bool = False
@@ -22,6 +23,7 @@ class EgressGuard:
     hosts: tuple[str, ...] = ()
     not_hosts: tuple[str, ...] = ()
     direct: tuple[str, ...] = ()
+    gateway_direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

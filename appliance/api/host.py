@@ -189,6 +189,11 @@ class HostHandle(Protocol):
         """URL at which the exit that is in use looks names up; "" while none is, or where it does not."""
         ...
 
+    async def site_shielded(self) -> bool:
+        """Whether what hosts behind this one ask may leave through the tunnel only, while this host's own packets leave
+        directly: then nobody outside the mesh is asked for them."""
+        ...
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         """Tell what a resolver said, for plugins that may see it."""
         ...

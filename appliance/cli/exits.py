@@ -18,6 +18,7 @@ AUTO = "auto"
 NOTHING: dict[str, Any] = {
     "use": "",
     "site": False,
+    "gateway_direct": False,
     "hosts": [],
     "not_hosts": [],
     "direct": [],
@@ -66,6 +67,7 @@ def suggest(session: Session, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--lan-access/--no-lan-access", default=None, help="Let this gateway reach its attached networks.")
 @click.option("--site/--no-site", default=None, help="Hosts behind this gateway use the exit too.")
+@click.option("--gateway-direct/--gateway-too", default=None, help="With --site: leave this gateway itself out.")
 @click.option("--host", "hosts", multiple=True, metavar="WHO", help="Only this host or prefix behind it (with --site).")
 @click.option("--not-host", "not_hosts", multiple=True, metavar="WHO", help="Not this host or prefix behind it.")
 @click.option("--all-hosts", is_flag=True, help="All hosts behind it again.")
@@ -86,6 +88,7 @@ def use(
     name: str,
     lan_access: bool | None,
     site: bool | None,
+    gateway_direct: bool | None,
     hosts: tuple[str, ...],
     not_hosts: tuple[str, ...],
     all_hosts: bool,
@@ -102,6 +105,7 @@ def use(
     settings: dict[str, Any] = {"use": AUTO if name == AUTO else _stable_id(session, name)}
     settings |= {"lan_access": lan_access} if lan_access is not None else {}
     settings |= {"site": site} if site is not None else {}
+    settings |= {"gateway_direct": gateway_direct} if gateway_direct is not None else {}
     settings |= {"hosts": list(hosts)} if hosts or all_hosts else {}
     settings |= {"not_hosts": list(not_hosts)} if not_hosts or all_hosts else {}
     settings |= {"direct": list(direct)} if direct or no_direct else {}

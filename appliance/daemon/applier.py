@@ -299,6 +299,7 @@ class ChangeApplier:
             site=firewall.guard.site,
             direct=ordered(map(ip_network, firewall.guard.direct)),
             split=split if split.hosts or split.not_hosts else None,
+            gateway_direct=firewall.guard.gateway_direct,
         )
 
     def _exit_uplink(self, firewall: FirewallPart) -> ExitUplink | None:

@@ -18,6 +18,7 @@ from appliance.api.dns import ResolverWish
 from appliance.api.values import (
     AttachedPrefix,
     CommandReply,
+    EgressGuard,
     Finding,
     GatewayStatus,
     HealthItem,
@@ -128,6 +129,8 @@ class PluginBackend:
         self.answers = AnswerFeed()
         self.exit_in_use: Callable[[], str] = lambda: ""
         """Stable id of the exit that a plugin chose; given once the plugins are there."""
+        self.egress_guard: Callable[[], EgressGuard | None] = lambda: None
+        """What a plugin has the traffic held by; given with them."""
 
     @property
     def clock(self) -> Clock:
@@ -214,6 +217,10 @@ class PluginBackend:
             return ""
         endpoint = peer_endpoint(view.self_node, node)
         return f"http://{endpoint}/dns-query" if endpoint is not None else ""
+
+    def site_shielded(self) -> bool:
+        guard = self.egress_guard()
+        return guard is not None and guard.gateway_direct
 
     async def set_resolver(self, wish: ResolverWish) -> None:
         if self._helper is None:

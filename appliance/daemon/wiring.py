@@ -259,6 +259,7 @@ def join_gateway(
     backend.wake_host = mesh.waker.wake
     backend.run_command = plugins.run_command
     backend.exit_in_use = lambda: plugins.hooks.contribute_hostinfo().exit_node
+    backend.egress_guard = lambda: plugins.hooks.contribute_firewall().guard
     backend.examination = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False)).examine
     backend.all_panels = plugins.panels
     history.subscribe(lambda line: backend.feed.note(line.kind))

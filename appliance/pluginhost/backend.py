@@ -83,6 +83,10 @@ class HostBackend(Protocol):
         """URL of the resolver of the exit in use, "" for none."""
         ...
 
+    def site_shielded(self) -> bool:
+        """Whether questions of hosts behind this one must stay inside the mesh."""
+        ...
+
     async def set_resolver(self, wish: ResolverWish) -> None:
         """Raises `ApplianceError`."""
         ...

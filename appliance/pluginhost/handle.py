@@ -79,6 +79,9 @@ class InlineHandle:
     async def exit_resolver(self) -> str:
         return self._backend.exit_resolver()
 
+    async def site_shielded(self) -> bool:
+        return self._backend.site_shielded()
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         self._need(Right.RESOLVER)
         self._backend.answers.note(answer)

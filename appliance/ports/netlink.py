@@ -96,7 +96,8 @@ class Route:
 class PolicyRule:
     """An `ip rule`. `table` 0 means the action `unreachable`; `mark` and `mask` 0 match every packet.
 
-    `no_default`: a default route found in the table does not count (suppress_prefixlength 0).
+    `no_default`: a default route found in the table does not count (suppress_prefixlength 0). `forwarded`: matches only
+    what comes in from elsewhere, not what this host itself sends.
     """
 
     version: int
@@ -106,6 +107,7 @@ class PolicyRule:
     mask: int = 0
     protocol: int = WAYPOST_PROTOCOL
     no_default: bool = False
+    forwarded: bool = False
 
     def __str__(self) -> str:
         return f"IPv{self.version} policy rule {self.priority}"

@@ -6,7 +6,7 @@ it. A setting that somebody changed after us is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +54,17 @@ async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[
         for name in names:  # replies to marked sockets must pass a strict reverse-path filter
             if await _strict(sysctl, name):
                 found.append(Wish(f"{_CONF[4]}/{name}/src_valid_mark", "1", frozenset({"1"})))
-    uplink = model.exit_uplink
-    link = uplink.interface if uplink is not None and uplink.versions else ""
-    if link and await _strict(sysctl, link):  # answers come in by a link that the main table does not lead to
-        found.append(Wish(f"{_CONF[4]}/{link}/rp_filter", "2", frozenset({"0", "2"})))
-    return found
+    strict_all = await sysctl.read(f"{_CONF[4]}/all/rp_filter") == "1"  # the greater of both values counts
+    fine = frozenset({"2"} if strict_all else {"0", "2"})
+    return found + [Wish(f"{_CONF[4]}/{name}/rp_filter", "2", fine) for name in sidelong(model)]
+
+
+def sidelong(model: RouterModel) -> Iterator[str]:
+    """Interfaces by which answers come in though the main table does not lead there."""
+    if model.exit_uplink is not None and model.exit_uplink.interface and model.exit_uplink.versions:
+        yield model.exit_uplink.interface
+    if model.guard is not None and model.guard.gateway_direct:
+        yield model.interface
 
 
 async def _strict(sysctl: SysctlPort, name: str) -> bool:

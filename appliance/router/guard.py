@@ -13,6 +13,8 @@ solicitations), what `lan_access` allows, destinations that are excepted, and ho
 | leave | output, -140 | refuses everything else |
 | pass | forward, -140 | the same for what hosts behind this one send |
 | hide | postrouting, 100 | an exit knows the node's address only |
+
+The first three are left out where the exit is for hosts behind this one alone.
 """
 
 from __future__ import annotations
@@ -65,26 +67,36 @@ def _sets(guard: Guard) -> Iterator[NftSet]:
 
 
 def _chains(interface: str, guard: Guard) -> Iterator[NftChain]:
-    outside = f'iifname != {{ "lo", "{interface}" }}'
-    asked = (
-        f"{outside} ct state new fib daddr type local ct mark set ct mark {SET_BYPASS}",
-        f"{outside} ct direction original ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}",
-    )
-    yield NftChain("asked", asked, "type filter hook prerouting priority -145; policy accept;")
+    if not guard.gateway_direct:
+        yield from _own_chains(interface, guard)
     if guard.split is not None:
         yield from split_chains(interface, guard.split)
-    answers = f"ct direction reply ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}"
-    yield NftChain("answers", (answers,), "type route hook output priority -155; policy accept;")
-    inside = f'oifname {{ "lo", "{interface}" }} accept'
-    marked = f"meta mark {HAS_BYPASS} accept"
-    near = tuple(f"{word} daddr @near{version} accept" for version, word in _WORD.items())
-    direct = tuple(f"{word} daddr @direct{version} accept" for version, word in _WORD.items())
-    leave = (inside, marked, _ANSWER, *_LINK, *direct, *((*near, *_ON_LINK) if guard.lan_access else ()), _REFUSE)
-    yield NftChain("leave", leave, "type filter hook output priority -140; policy accept;")
-    judged = (marked,) if guard.split is not None else ()
+    judged = (f"meta mark {HAS_BYPASS} accept",) if guard.split is not None else ()
+    near, direct = _toward("near"), _toward("direct")
     through = (f'oifname "{interface}" accept', _ANSWER, *near, *direct, *judged, _REFUSE)
     yield NftChain("pass", through, "type filter hook forward priority -140; policy accept;")
     hide = tuple(
         f'oifname "{interface}" {word} daddr != @inside{version} masquerade' for version, word in _WORD.items()
     )
     yield NftChain("hide", hide, "type nat hook postrouting priority 100; policy accept;")
+
+
+def _own_chains(interface: str, guard: Guard) -> Iterator[NftChain]:
+    """Of what this host itself sends."""
+    outside = f'iifname != {{ "lo", "{interface}" }}'
+    asked = (
+        f"{outside} ct state new fib daddr type local ct mark set ct mark {SET_BYPASS}",
+        f"{outside} ct direction original ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}",
+    )
+    yield NftChain("asked", asked, "type filter hook prerouting priority -145; policy accept;")
+    answers = f"ct direction reply ct mark {HAS_BYPASS} meta mark set meta mark {SET_BYPASS}"
+    yield NftChain("answers", (answers,), "type route hook output priority -155; policy accept;")
+    inside = f'oifname {{ "lo", "{interface}" }} accept'
+    marked = f"meta mark {HAS_BYPASS} accept"
+    near = (*_toward("near"), *_ON_LINK) if guard.lan_access else ()
+    leave = (inside, marked, _ANSWER, *_LINK, *_toward("direct"), *near, _REFUSE)
+    yield NftChain("leave", leave, "type filter hook output priority -140; policy accept;")
+
+
+def _toward(name: str) -> tuple[str, ...]:
+    return tuple(f"{word} daddr @{name}{version} accept" for version, word in _WORD.items())

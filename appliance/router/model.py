@@ -17,6 +17,8 @@ TABLE_NAME = "waypost"
 ROUTE_TABLE = 52
 EXIT_TABLE = 54
 """What those who use this exit go on by. Table 53 is `appliance.uplinks`'."""
+SITE_TABLE = 55
+"""What hosts behind this one leave by while this one leaves directly."""
 GUARD_NAME = "waypost_guard"
 """A table of its own: it stays when everything else of a run that died is cleaned away."""
 GUARD_METRIC = 1 << 30
@@ -53,6 +55,7 @@ class Guard:
     tunnel with the senders' own addresses; what goes to all other places takes the node's. `lan_access`: this host may
     begin connections to `near`. `site`: forwarding is switched on, so that hosts behind it leave by the tunnel too.
     `direct` are destinations outside that keep the host's own routes; `split` None: the exit is for all hosts.
+    `gateway_direct`: what this host itself sends keeps the host's own routes too, and only what it forwards is held.
     """
 
     near: tuple[Prefix, ...] = ()
@@ -61,6 +64,7 @@ class Guard:
     site: bool = False
     direct: tuple[Prefix, ...] = ()
     split: Split | None = None
+    gateway_direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Addresses, tables 52 and 54, policy rules that a model asks for (node-os spec 1.2); differences to what is there."""
+"""Addresses, tables 52, 54 and 55, policy rules that a model asks for (node-os spec 1.2); differences to what is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ from appliance.ports.netlink import (
     owned,
 )
 from appliance.router.exit_uplink import uplink_items
-from appliance.router.model import EXIT_TABLE, GUARD_METRIC, MARK_BYPASS, MARK_MASK, ROUTE_TABLE, RouterModel
+from appliance.router.model import (
+    EXIT_TABLE,
+    GUARD_METRIC,
+    MARK_BYPASS,
+    MARK_MASK,
+    ROUTE_TABLE,
+    SITE_TABLE,
+    RouterModel,
+)
 from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, SERVICE_V4, SERVICE_V6, Prefix, is_overlay
 
 SERVICE_INTERFACE = "lo"
 """Carries service addresses: on the tunnel's device one of them could become the source address of traffic."""
-PRIORITIES = range(5210, 5271)
-TABLES = (ROUTE_TABLE, EXIT_TABLE)
+SITE_PRIORITY = 5280
+PRIORITIES = range(5210, SITE_PRIORITY + 1)
+TABLES = (ROUTE_TABLE, EXIT_TABLE, SITE_TABLE)
 NEVER_ROUTED: tuple[Prefix, ...] = (
     IPv4Network("169.254.0.0/16"),
     IPv4Network("224.0.0.0/4"),
@@ -53,25 +62,35 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
         if address.version in wanted:
             items[InterfaceAddress(SERVICE_INTERFACE, ip_interface(address))] = None
     kept = dict.fromkeys((*model.local_routes, *guarded(model)))
-    for prefix in kept:
-        if prefix.version in wanted:
-            items[Route(prefix, ROUTE_TABLE, RouteKind.THROW)] = None
+    exit_table = table_of(model, DEFAULT_V4)
+    for table in dict.fromkeys((ROUTE_TABLE, exit_table)):
+        for prefix in kept:
+            if prefix.version in wanted:
+                items[Route(prefix, table, RouteKind.THROW)] = None
     if model.guard is not None:
         for prefix in (DEFAULT_V4, DEFAULT_V6):
             if prefix.version in wanted:  # stays when the device goes, and where no exit serves this IP version
-                items[Route(prefix, ROUTE_TABLE, RouteKind.UNREACHABLE, metric=GUARD_METRIC)] = None
+                items[Route(prefix, exit_table, RouteKind.UNREACHABLE, metric=GUARD_METRIC)] = None
     for prefix in model.routes:
         if prefix.version in wanted and prefix not in kept:
-            items[Route(prefix, ROUTE_TABLE, interface=model.interface)] = None
+            items[Route(prefix, table_of(model, prefix), interface=model.interface)] = None
     for device in model.devices:
         for prefix in device.routes:
             if prefix.version in wanted:
                 items[Route(prefix, ROUTE_TABLE, interface=device.name)] = None
     for version in sorted(wanted):
         items |= dict.fromkeys(policy_rules(version))
+        if exit_table == SITE_TABLE:
+            items[PolicyRule(version, SITE_PRIORITY, SITE_TABLE, forwarded=True)] = None
     if model.exit_uplink is not None:
         items |= dict.fromkeys(uplink_items(model.exit_uplink, wanted))
     return items
+
+
+def table_of(model: RouterModel, prefix: Prefix) -> int:
+    """Where the route to a prefix through the tunnel belongs: an exit that is not for this host has its own table."""
+    apart = not prefix.prefixlen and model.guard is not None and model.guard.gateway_direct
+    return SITE_TABLE if apart else ROUTE_TABLE
 
 
 def netlink_inputs(model: RouterModel) -> tuple[object, ...]:
@@ -91,7 +110,7 @@ def route_changes(
 
     def routes(prefixes: Iterable[Prefix], other: Container[Prefix]) -> list[NetlinkItem]:
         return [
-            Route(prefix, ROUTE_TABLE, interface=model.interface)
+            Route(prefix, table_of(model, prefix), interface=model.interface)
             for prefix in prefixes
             if prefix not in other and prefix not in kept and prefix.version in wanted
         ]

@@ -19,7 +19,7 @@ from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.compile import CompiledFilter, FilterCompiler
 from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
-from appliance.router.forwarding import SysctlKeeper, reaches_outside, uplinks, wishes
+from appliance.router.forwarding import SysctlKeeper, reaches_outside, sidelong, uplinks, wishes
 from appliance.router.guard_keeper import GuardKeeper
 from appliance.router.model import (
     GUARD_NAME,
@@ -377,7 +377,7 @@ def _foreign_inputs(model: RouterModel) -> tuple[object, ...]:
 
 def _settings_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `wishes` reads of a model; the rest of it is the host's network, whose changes call `repair`."""
-    return model.forwards, reaches_outside(model), model.devices, model.exit_uplink
+    return model.forwards, reaches_outside(model), model.devices, tuple(sidelong(model))
 
 
 def _filter_inputs(model: RouterModel) -> tuple[object, ...]:

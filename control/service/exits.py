@@ -28,6 +28,7 @@ ANSWER_S = 15.0
 _NOTHING: dict[str, Any] = {
     "use": "",
     "site": False,
+    "gateway_direct": False,
     "hosts": [],
     "not_hosts": [],
     "direct": [],

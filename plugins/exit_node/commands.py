@@ -56,6 +56,7 @@ def _status(state: ExitState) -> Any:
         "guarded": bool(config.use),
         "lan_access": config.lan_access,
         "site": config.site,
+        "gateway_direct": config.gateway_direct,
         "hosts": list(config.hosts),
         "not_hosts": list(config.not_hosts),
         "direct": list(config.direct),
@@ -98,6 +99,8 @@ def _status_text(found: Any) -> str:
     lines.append(f"hosts behind this gateway: {_served(found)}")
     if found["direct"]:
         lines.append(f"excepted destinations: {', '.join(found['direct'])}")
+    if found["gateway_direct"]:
+        return "\n".join([*lines, "this gateway itself: leaves directly"])
     lines.append(f"attached networks: {'open' if found['lan_access'] else 'closed'} to this gateway")
     return "\n".join(lines)
 

@@ -41,6 +41,8 @@ class ExitNodeConfig:
     """With `site`: these do not, in the same words."""
     direct: tuple[str, ...] = ()
     """Destinations that are reached past the exit, by this gateway and by all hosts behind it."""
+    gateway_direct: bool = False
+    """With `site`: the exit is for hosts behind this gateway; what the gateway itself sends leaves directly."""
     uplink: str = ""
     """With `advertise`: what those who use this exit go on by: a link of the host such as "wg0", or a proxy for TCP
     such as "socks5://192.0.2.9:1080" or "http://proxy.example:3128"; "": the host's own routes."""
@@ -64,6 +66,9 @@ class ExitNodeConfig:
         if self.site and not use:
             mend = "name the exit: waypost exit use NAME --site"
             raise ExitSettingError("site", "hosts behind this gateway cannot use an exit that is not set", mend=mend)
+        if self.gateway_direct and not self.site:
+            mend = "let hosts use the exit: waypost exit use NAME --site --gateway-direct"
+            raise ExitSettingError("gateway_direct", "leaves nobody who would use the exit", mend=mend)
         _check_regions(self.regions)
         _check_hosts(self)
         _check_location(self.location)

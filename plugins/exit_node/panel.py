@@ -35,11 +35,14 @@ def _protection(state: ExitState) -> tuple[PanelRow, ...]:
         return ()
     config = state.config
     who = "this gateway and hosts behind it" if config.site else "this gateway"
+    who = "hosts behind this gateway" if config.gateway_direct else who
     lan = "may be reached" if config.lan_access else "are closed to this gateway; answers to them pass"
     rows = [PanelRow("Protected", who, "also while waypostd is not running")]
     rows += [PanelRow("Only these hosts", _short(config.hosts), "others leave directly")] if config.hosts else []
     rows += [PanelRow("Not these hosts", _short(config.not_hosts), "they leave directly")] if config.not_hosts else []
     rows += [PanelRow("Excepted destinations", _short(config.direct), "reached directly")] if config.direct else []
+    if config.gateway_direct:
+        return (*rows, PanelRow("This gateway itself", "leaves directly"))
     return (*rows, PanelRow("Attached networks", lan))
 
 
@@ -87,8 +90,9 @@ def _actions(state: ExitState) -> list[PanelAction]:
     ]
     if not config.use:
         return [*found, PanelAction("Offer this gateway as an exit", {"advertise": True})]
+    none = PanelAction("Use no exit", {"use": "", "site": False, "gateway_direct": False, "hosts": [], "not_hosts": []})
     lan = PanelAction(
         "Close attached networks to this gateway" if config.lan_access else "Let this gateway reach attached networks",
         {"lan_access": not config.lan_access},
     )
-    return [PanelAction("Use no exit", {"use": "", "site": False, "hosts": [], "not_hosts": []}), *found, lan]
+    return [none, *found, *([] if config.gateway_direct else [lan])]

@@ -136,7 +136,8 @@ def guard_of(config: ExitNodeConfig) -> EgressGuard | None:
     """None: no exit is wanted."""
     if not config.use:
         return None
-    return EgressGuard(config.lan_access, config.site, config.hosts, config.not_hosts, config.direct)
+    who = config.hosts, config.not_hosts
+    return EgressGuard(config.lan_access, config.site, *who, config.direct, config.gateway_direct)
 
 
 def select_exit(offered: Sequence[OfferedRoute], chosen: Exit | None) -> RouteSelection | None:

@@ -166,7 +166,7 @@ class Resolver:
         if local is not None:
             self.counters.local += 1
             return self._local(query, await self._followed(local, query, client))
-        entry = await self._entry(query, stream)
+        entry = await self._entry(query, client, stream)
         if entry is None:
             self.counters.failed += 1
             return build_reply(query, SERVFAIL, authoritative=False)
@@ -219,7 +219,7 @@ class Resolver:
         """Records of an alias's target that others know."""
         question = encode_name(target) + struct.pack(">HH", query.qtype, IN)
         asked = Query(0, query.flags, question, question, query.qtype, IN, query.edns)
-        entry = await self._entry(asked, stream=True)
+        entry = await self._entry(asked, client, stream=True)
         if entry is None:
             return [], SERVFAIL
         if entry.private and client is Client.SITE and self.protection.on:
@@ -235,11 +235,13 @@ class Resolver:
 
     # --- other resolvers
 
-    async def _entry(self, query: Query, stream: bool) -> Entry | None:
+    async def _entry(self, query: Query, client: Client, stream: bool) -> Entry | None:
         key, now = key_of(query), self.clock()
         if (fresh := self.cache.fresh(key, now)) is not None:
             return fresh
         stale = self.cache.stale(key, now)
+        if client is Client.SITE and not self.routes.serves_site(query.name):
+            return stale
         flight = self._flight(query, stream)
         if flight is None:
             self.counters.too_many += 1

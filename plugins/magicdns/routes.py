@@ -11,10 +11,11 @@ from plugins.magicdns.upstream import Upstream
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """`default` is for names that no suffix of `suffixes` holds."""
+    """`default` is for names that no suffix of `suffixes` holds; `open_to_site`: for hosts behind this one too."""
 
     suffixes: Mapping[str, tuple[Upstream, ...]] = field(default_factory=dict)
     default: tuple[Upstream, ...] = ()
+    open_to_site: bool = True
 
     def find(self, name: str) -> tuple[str, tuple[Upstream, ...]]:
         """The longest suffix that holds the name, "" for the default, and its resolvers."""
@@ -24,6 +25,10 @@ class RouteTable:
                 return above, found
             above = parent(above)
         return "", self.default
+
+    def serves_site(self, name: str) -> bool:
+        """Whether another resolver may be asked for a host behind this one."""
+        return self.open_to_site or bool(self.find(name)[0])
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:

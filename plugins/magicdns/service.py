@@ -62,6 +62,7 @@ class DnsService:
         """Resolvers that this host asks without us, as far as they are known; `_former_at` are the networks then."""
         self._former_at: tuple[AttachedPrefix, ...] = ()
         self._exit = ""
+        self._shielded = False
         self._told: ResolverWish | None = None
         self._resolved_run = ""
         self._retry_at = 0.0
@@ -115,6 +116,7 @@ class DnsService:
         self._attached = await self._host.attached_prefixes()
         self._remember_former()
         self._exit = await self._host.exit_resolver()
+        self._shielded = await self._host.site_shielded()
         self._set_routes(group)
         await self._set_places(group)
         await self._set_host()
@@ -151,7 +153,9 @@ class DnsService:
         if not default and config.accept:
             default = _usable(state.dns.fallback, wrong)
         own = self._own_addresses()
-        table = RouteTable({suffix: without(found, own) for suffix, found in suffixes.items()}, without(default, own))
+        default = without(default, own)
+        is_open = not self._shielded or all(each.is_inside for each in default)
+        table = RouteTable({suffix: without(found, own) for suffix, found in suffixes.items()}, default, is_open)
         self._core.transports.set_ca_file(config.ca_file)
         self._core.set_routes(table)
         self._core.note(wrong_resolvers=tuple(wrong))

@@ -34,6 +34,11 @@ class Upstream:
     server_name: str = ""
     path: str = ""
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is reached through the tunnel: it has an address of the mesh."""
+        return bool(self.address) and is_overlay(ip_address(self.address))
+
     def __str__(self) -> str:
         host = self.address or self.server_name
         where = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"

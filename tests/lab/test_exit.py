@@ -5,7 +5,7 @@
     other-a ─┘  └──── nat-a (the uplink that is watched) ─────────────────────┘
 
 Programs on gateway-a and host-a try to reach the web server all the time. What nat-a sees of that is a leak. The exit
-is not for other-a, nor for the web server's second address.
+is not for other-a, nor for the web server's second address, and for a while not for gateway-a itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,12 +29,14 @@ from tests.lab.sites import TwoSites, two_sites
 from tests.lab.topology import INTERNET_V6, Site
 from tests.lab.uplink_watch import UplinkWatch
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
 
 WEB_V4, WEB_V6 = "203.0.113.2", str(ip_address(f"{INTERNET_V6}::2"))
 URLS = (f"http://{WEB_V4}/who", f"http://[{WEB_V6}]/who")
 EXCEPTED_V4, EXCEPTED_V6 = "203.0.113.3", str(ip_address(f"{INTERNET_V6}::3"))
 EXCEPTED_URLS = (f"http://{EXCEPTED_V4}/who", f"http://[{EXCEPTED_V6}]/who")
+OTHER = frozenset({"192.168.10.11", "2001:db8:10::11"})
+GATEWAY = frozenset({"192.168.10.2", "2001:db8:10::2"})
 CHATTER = Path(__file__).with_name("chatter.py")
 WHO = """import http.server, socketserver, sys, socket
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -132,10 +135,10 @@ def join(world: ExitWorld) -> None:
     wait_until(lambda: sites.a.json("exit", "list"), 20, "the exit to be offered to gateway-a")
 
 
-def goes_out(packet: bytes) -> bool:
+def goes_out(packet: bytes, spared: Collection[str]) -> bool:
     """Toward the web server, from whom the exit is for; its answers to LAN A's host pass by the same cable."""
     source, destination = addresses(packet)
-    return destination in (WEB_V4, WEB_V6) and source not in ("192.168.10.11", "2001:db8:10::11")
+    return destination in (WEB_V4, WEB_V6) and source not in spared
 
 
 def wait_for_exit(world: ExitWorld, host: Namespace, site: Site) -> None:
@@ -178,6 +181,29 @@ def check_switching_from_control(world: ExitWorld) -> None:
     wait_for_exit(world, sites.site_a.gateway, sites.site_b)
 
 
+def check_gateway_direct(world: ExitWorld, watch: UplinkWatch, spared: set[str]) -> None:
+    """The exit, which is gone and comes back, is for LAN A's host alone: the gateway leaves by itself all the time."""
+    sites, gateway, host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
+    spared |= GATEWAY
+    sites.a.must("exit", "use", "gateway-b", "--gateway-direct")
+    wait_for_exit(world, gateway, sites.site_a)
+    check_silence(world, watch, "no exit for the host, and the gateway direct")
+    assert world.seen_from(host) == (None, None)
+    sites.a.kill()
+    check_silence(world, watch, "the daemon of a direct gateway killed")
+    wait_for_exit(world, gateway, sites.site_a)
+    sites.a.start()
+    sites.b.start()
+    wait_for_exit(world, host, sites.site_b)
+    check_silence(world, watch, "the exit back for the host alone")
+    assert world.leaves_past_the_exit()
+    wait_for_exit(world, gateway, sites.site_a)
+    sites.a.must("exit", "use", "gateway-b", "--gateway-too")
+    wait_for_exit(world, gateway, sites.site_b)
+    watch.take()
+    spared -= GATEWAY
+
+
 def roam(site: Site) -> None:
     """The uplink goes and comes back, addresses and default routes with it."""
     site.gateway.ip("link set eth0 down")
@@ -195,7 +221,8 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
     chatter = [each.start("chatter", sys.executable, str(CHATTER), WEB_V4, WEB_V6) for each in (gateway, host)]
     for process in chatter:
         process.wait_for_output("chattering")
-    with UplinkWatch(sites.site_a.router, "lan0", goes_out) as watch:
+    spared = set(OTHER)
+    with UplinkWatch(sites.site_a.router, "lan0", lambda packet: goes_out(packet, spared)) as watch:
         wait_until(lambda: watch.seen, 10, "the watch to see what it must not see later")
         sites.a.must("exit", "use", "gateway-b", "--site", *only(host), *EXCEPTED)
         wait_for_exit(world, gateway, sites.site_b)
@@ -222,8 +249,7 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         sites.a.start()
         wait_until(lambda: sites.a.status()["control"]["connected"], 30, "control to be reached without an exit")
         check_silence(world, watch, "the own daemon started while the exit is gone")
-        sites.b.start()
-        wait_for_exit(world, gateway, sites.site_b)
+        check_gateway_direct(world, watch, spared)
         check_silence(world, watch, "the exit back")
         sites.a.must("exit", "use", "gateway-b", "--all-hosts")
         wait_for_exit(world, world.other, sites.site_b)

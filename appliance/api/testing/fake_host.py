@@ -80,6 +80,7 @@ class FakeHost:
         self.capabilities: dict[str, tuple[JsonValue, ...]] = {}
         """This node's, by name."""
         self.exit_url = ""
+        self.shielded = False
         self.resolver_wishes: list[ResolverWish] = []
         self.refuse_resolver: Exception | None = None
         self.acts: list[tuple[str, str]] = []
@@ -129,6 +130,9 @@ class FakeHost:
 
     async def exit_resolver(self) -> str:
         return self.exit_url
+
+    async def site_shielded(self) -> bool:
+        return self.shielded
 
     async def report_answer(self, answer: DnsAnswer) -> None:
         self.answers.note(answer)

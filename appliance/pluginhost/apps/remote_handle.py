@@ -136,6 +136,10 @@ class RemoteHandle:
         found: str = await self._ask("exit_resolver")
         return found
 
+    async def site_shielded(self) -> bool:
+        found: bool = await self._ask("site_shielded")
+        return found
+
     async def report_answer(self, answer: DnsAnswer) -> None:
         await self._ask("report_answer", answer)
 

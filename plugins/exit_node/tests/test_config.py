@@ -21,6 +21,7 @@ def test_ok__ways_to_name_an_exit(use: str) -> None:
         ({"use": "-x"}, "use", "waypost exit list"),
         ({"use": "paris", "advertise": True}, "use", "waypost exit off"),
         ({"site": True}, "site", "--site"),
+        ({"use": "paris", "gateway_direct": True}, "gateway_direct", "--site --gateway-direct"),
         ({"regions": ("fra", "no region")}, "regions[1]", "waypost netcheck"),
         ({"regions": ("r",) * 65}, "regions", "fewer"),
         ({"hosts": ("10.0.0.1",)}, "hosts", "--site"),

@@ -114,7 +114,13 @@ def test_ok__buttons_set_what_they_say() -> None:
         "Offer this gateway as an exit": {"advertise": True},
     }
     panel = check("appliance_status_panel", joined(ExitNodeConfig(use="n1", site=True), PARIS))
-    assert panel.actions[0].settings == {"use": "", "site": False, "hosts": [], "not_hosts": []}
+    assert panel.actions[0].settings == {
+        "use": "",
+        "site": False,
+        "gateway_direct": False,
+        "hosts": [],
+        "not_hosts": [],
+    }
     for action in panel.actions:
         ExitNodeConfig(**{"use": "n1", "site": True, **action.settings})
 
@@ -140,6 +146,19 @@ def test_ok__an_exit_for_some_hosts_is_shown() -> None:
     assert "excepted destinations: 192.0.2.0/24" in text
     rows = {row.label: row.value for row in check("appliance_status_panel", plugin).rows}
     assert (rows["Only these hosts"], rows["Not these hosts"]) == ("eth1", "10.0.0.7")
+
+
+def test_ok__an_exit_for_hosts_alone_is_shown() -> None:
+    config = ExitNodeConfig(use="paris", site=True, gateway_direct=True)
+    plugin = joined(config, PARIS)
+    assert check("appliance_contribute_firewall", plugin).guard == EgressGuard(site=True, gateway_direct=True)
+    assert command(plugin, "status")["gateway_direct"] is True
+    text = check("appliance_run_command", plugin, command="status").text
+    assert text.endswith("this gateway itself: leaves directly")
+    panel = check("appliance_status_panel", plugin)
+    rows = {row.label: row.value for row in panel.rows}
+    assert (rows["Protected"], rows["This gateway itself"]) == ("hosts behind this gateway", "leaves directly")
+    assert not [action for action in panel.actions if "attached networks" in action.label]
 
 
 def test_ok__commands_speak_to_people_too() -> None:

@@ -244,8 +244,11 @@ async def test_ok__resolvers_of_control_and_what_is_wrong_with_them() -> None:
         (item,) = [i for i in running.plugin.appliance_check_health() if i.code == "dns-settings-ignored"]
         assert "nonsense" in item.text
         assert "bad" in item.text
+        running.host.shielded = True
+        await running.until(lambda: not running.core.resolver.routes.open_to_site)
         running.host.exit_url = "http://100.64.0.2:40000/dns-query"
         await running.until(lambda: [each.name for each in running.core.state.upstreams] == [running.host.exit_url])
+        assert running.core.resolver.routes.open_to_site, "it is asked inside the mesh"
         running.host.exit_url = ""
         running.plugin.appliance_configure(MagicDnsConfig(accept=False))
         await running.until(lambda: [each.name for each in running.core.state.upstreams] == ["127.0.0.1"])

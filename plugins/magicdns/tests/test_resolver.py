@@ -145,6 +145,20 @@ async def test_ok__all_fail_the_servfail_counts_before_the_refusal() -> None:
         assert (await asked(resolver, "web.example")).rcode() == dns.rcode.SERVFAIL
 
 
+async def test_ok__a_shielded_site_has_nobody_outside_asked() -> None:
+    async with (
+        Scripted(ZONE).serving() as outside,
+        Scripted({("db.corp", "A"): ("192.0.2.9",)}).serving() as inside,
+        running(outside) as resolver,
+    ):
+        resolver.set_routes(RouteTable({"corp": (at(inside),)}, (at(outside),), open_to_site=False))
+        for name in ("web.example", "out.home"):
+            assert (await asked(resolver, name, client=Client.SITE)).rcode() == dns.rcode.SERVFAIL
+        assert not outside.asked
+        assert addresses(await asked(resolver, "db.corp", client=Client.SITE)) == ["192.0.2.9"]
+        assert addresses(await asked(resolver, "web.example")) == ["192.0.2.1"], "this host itself is not shielded"
+
+
 async def test_fail__nobody_to_ask() -> None:
     async with running() as resolver:
         assert (await asked(resolver, "web.example")).rcode() == dns.rcode.SERVFAIL

@@ -23,6 +23,7 @@ from plugins.magicdns.upstream import Kind, Upstream, known_addresses, parse_ups
 )
 def test_ok__forms(text: str, upstream: Upstream) -> None:
     assert parse_upstream(text) == upstream
+    assert parse_upstream(text).is_inside == ("100.64" in text)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def test_ok__reading(daemon: Daemon, command: str, capsys: pytest.CaptureFixture
             ("use", "paris", "--site", "--host", "eth1", "--not-host", "10.0.0.7", "--direct", "192.0.2.0/24"),
             {"use": "n1", "site": True, "hosts": ["eth1"], "not_hosts": ["10.0.0.7"], "direct": ["192.0.2.0/24"]},
         ),
+        (("use", "paris", "--site", "--gateway-direct"), {"use": "n1", "site": True, "gateway_direct": True}),
+        (("use", "paris", "--gateway-too"), {"use": "n1", "gateway_direct": False}),
         (("use", "paris", "--all-hosts", "--no-direct"), {"use": "n1", "hosts": [], "not_hosts": [], "direct": []}),
         (("off",), NOTHING),
         (("offer",), {"advertise": True}),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from appliance.api.values import CommandReply, ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
+from appliance.api.values import CommandReply, EgressGuard, ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import Lan
 from appliance.daemon.plugin_backend import PluginBackend
@@ -189,3 +189,13 @@ def test_ok__resolver_of_the_exit_in_use(
     backend.exit_in_use = lambda: chosen
     assert backend.exit_resolver() == url
     assert backend.capability("none") == ()
+
+
+@pytest.mark.parametrize(
+    ("guard", "shielded"), [(None, False), (EgressGuard(site=True), False), (EgressGuard(gateway_direct=True), True)]
+)
+def test_ok__questions_of_the_site_stay_inside(
+    backend: PluginBackend, guard: EgressGuard | None, shielded: bool
+) -> None:
+    backend.egress_guard = lambda: guard
+    assert backend.site_shielded() is shielded

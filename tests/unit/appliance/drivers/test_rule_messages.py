@@ -15,6 +15,7 @@ RULES = (
     PolicyRule(6, 5250, 0, 0x80000, 0xFF0000),
     PolicyRule(4, 5270, 52),
     PolicyRule(6, 5271, 1000, protocol=3, no_default=True),
+    PolicyRule(4, 5280, 55, forwarded=True),
 )
 
 
@@ -30,6 +31,12 @@ def test_ok__layout() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_ok__read_back(rule: PolicyRule) -> None:
     assert parse_rule(rule_payload(rule)) == rule
+
+
+def test_ok__what_this_host_does_not_send_itself() -> None:
+    made = rule_payload(RULES[4])
+    assert made[8:12] == struct.pack("=I", 2), "inverted"
+    assert struct.pack("=HH", 7, 3) + b"lo\0\0" in made
 
 
 def test_ok__actions_that_are_not_ours() -> None:

@@ -77,6 +77,9 @@ class MemoryBackend:
     def exit_resolver(self) -> str:
         return "http://100.64.0.9:40000/dns-query"
 
+    def site_shielded(self) -> bool:
+        return True
+
     def capability(self, name: str) -> tuple[JsonValue, ...]:
         return ("value",) if name == "example.com/cap" else ()
 

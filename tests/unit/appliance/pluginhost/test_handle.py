@@ -31,6 +31,7 @@ async def test_ok__rights_open_the_methods(backend) -> None:
     assert (await handle.wait_answers(0)).answers == (DnsAnswer("a.example"),)
     assert await handle.capability("example.com/cap") == ("value",)
     assert await handle.exit_resolver() == "http://100.64.0.9:40000/dns-query"
+    assert await handle.site_shielded()
 
 
 async def test_ok__outside_the_mesh(backend) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
 from appliance.router.forwarding import SysctlKeeper, Wish, wishes
-from appliance.router.model import RouterModel
+from appliance.router.model import ExitUplink, Guard, RouterModel
 
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 LAN4, LAN6 = ip_network("10.0.0.0/8"), ip_network("fd01::/64")
@@ -52,6 +52,26 @@ async def test_ok__reverse_path_only_for_routes_beyond_the_overlay(sysctl):
     assert await keys(RouterModel(routes=(ip_network("0.0.0.0/0"),)), sysctl) == expected
     sysctl.values["net/ipv4/conf/all/rp_filter"] = "2"
     assert await keys(RouterModel(routes=(ip_network("0.0.0.0/0"),)), sysctl) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "link"),
+    [
+        (RouterModel(guard=Guard(gateway_direct=True)), "waypost0"),
+        (RouterModel(exit_uplink=ExitUplink("wg0", versions=frozenset({4}))), "wg0"),
+    ],
+)
+async def test_ok__answers_from_where_the_main_table_does_not_lead(sysctl, model, link):
+    key = f"net/ipv4/conf/{link}/rp_filter"
+    sysctl.values["net/ipv4/conf/eth0/rp_filter"] = "0"
+    for every, own, after in (("0", "0", "0"), ("0", "1", "2"), ("0", "2", "2"), ("1", "0", "2"), ("1", "1", "2")):
+        sysctl.values |= {"net/ipv4/conf/all/rp_filter": every, key: own}
+        keeper = SysctlKeeper(sysctl, MemoryJournal())
+        for _ in range(2):  # what was set once is not given back by looking again
+            assert await keeper.ensure(await wishes(model, sysctl, ["eth0"])) == []
+            assert sysctl.values[key] == after
+        await keeper.restore()
+        assert sysctl.values[key] == own
 
 
 async def test_ok__all_comes_back_with_what_the_kernel_changed_along(sysctl):

@@ -59,3 +59,11 @@ def test_ok__control_and_answers_pass():
 def test_ok__excepted_destinations_are_open_to_host_and_site():
     for name in ("leave", "pass"):
         assert {"ip daddr @direct4 accept", "ip6 daddr @direct6 accept"} <= set(rules(MODEL, name))
+
+
+def test_ok__hosts_behind_this_one_alone():
+    alone = replace(MODEL, guard=replace(GUARD, gateway_direct=True))
+    table = render_guard(alone)
+    assert table is not None
+    assert [chain.name for chain in table.chains] == ["pass", "hide"]
+    assert rules(alone, "pass") == rules(MODEL, "pass")

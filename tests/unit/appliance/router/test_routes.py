@@ -5,7 +5,7 @@ from ipaddress import ip_interface, ip_network
 
 from appliance.ports.netlink import InterfaceAddress, PolicyRule, Route, RouteKind
 from appliance.router.model import GUARD_METRIC, Guard, RouterModel
-from appliance.router.routes import desired, difference, ours, policy_rules
+from appliance.router.routes import desired, difference, ours, policy_rules, route_changes
 
 MODEL = RouterModel(
     addresses=(ip_network("100.64.0.1/32"), ip_network("fd7a:115c:a1e0::1/128")),
@@ -76,3 +76,19 @@ def test_ok__an_exit_leaves_no_way_beside_it():
     serving = desired(replace(guarded, routes=(*MODEL.routes, default)))
     assert Route(default, 52, interface="waypost0") in serving
     assert Route(default, 52, RouteKind.UNREACHABLE, metric=GUARD_METRIC) in serving
+
+
+def test_ok__an_exit_for_hosts_behind_this_one_alone():
+    lan, default = ip_network("192.168.10.0/24"), ip_network("0.0.0.0/0")
+    alone = replace(MODEL, guard=Guard(near=(lan,), gateway_direct=True))
+    serving = replace(alone, routes=(*MODEL.routes, default))
+    items = desired(serving)
+    assert Route(default, 55, interface="waypost0") in items
+    assert Route(default, 55, RouteKind.UNREACHABLE, metric=GUARD_METRIC) in items
+    assert {Route(prefix, 55, RouteKind.THROW) for prefix in (lan, *MODEL.local_routes)} <= set(items)
+    assert not [item for item in items if isinstance(item, Route) and item.table == 52 and item.destination == default]
+    assert Route(ip_network("10.0.0.0/8"), 52, interface="waypost0") in items
+    last = [item for item in items if isinstance(item, PolicyRule) and item.priority > 5270]
+    assert last == [PolicyRule(version, 5280, 55, forwarded=True) for version in (4, 6)]
+    assert route_changes(alone, serving) == ([], [Route(default, 55, interface="waypost0")])
+    assert set(ours("waypost0", [], [item for item in items if isinstance(item, Route)], last)) >= set(last)
