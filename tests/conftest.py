@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.lab.postgres import Postgres, SharedPostgres
 from tests.packet_steps import bulk, step
@@ -14,6 +15,8 @@ __all__ = ["bulk", "step"]
 
 DATABASE_TEST_S = 60
 """A busy machine takes its time for what needs several processes."""
+settings.register_profile("suite", deadline=None)  # the same for every example of a property
+settings.load_profile("suite")
 SHARED_POSTGRES = pytest.StashKey[SharedPostgres]()
 
 

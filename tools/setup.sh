@@ -8,7 +8,7 @@ purpose=${1:-test}
 packages=(python3 python3-venv nftables iproute2 iputils-ping curl util-linux procps)
 if [ "$purpose" = test ]; then
   packages+=(wireguard-go wireguard-tools iperf3 conntrack tcpdump ethtool libcap2-bin miniupnpd-nftables chromium fonts-dejavu-core postgresql pebble
-    bind9-dnsutils dnsmasq-base)
+    bind9-dnsutils dnsmasq-base libevent-core-2.1-7 libevent-extra-2.1-7)
 fi
 
 if [ "$purpose" = qemu ]; then
@@ -60,13 +60,17 @@ fetch_kernel() {
   rm -rf "$folder"
 }
 
-# Unpacked, not installed: installed, they would take this machine's own resolver over. Tests run them in namespaces.
-fetch_resolvers() {
-  local place=build/debian folder
+download() { (cd "$1" && apt-get download -q "${@:2}" >log 2>&1); }
+
+# Unpacked, not installed: installed, they would take this machine's own resolver over, or serve at its ports. Tests run
+# them in namespaces.
+unpack_packages() {
+  local place=$1 folder package
+  shift
   [ -e "$place/complete" ] && return
-  say "fetching systemd-resolved and NetworkManager for tests"
+  say "fetching for tests: $*"
   folder=$(mktemp -d)
-  if ! (cd "$folder" && apt-get download -q "$@" >"$folder/log" 2>&1); then
+  if ! download "$folder" "$@" && ! { apt-get update -q >/dev/null 2>&1 && download "$folder" "$@"; }; then
     tail -n 5 "$folder/log" >&2
     rm -rf "$folder"
     say "could not fetch the packages $* (apt-get update may help)"
@@ -114,9 +118,10 @@ install_packages
 if [ "$purpose" = qemu ]; then
   fetch_kernel
 elif [ "$purpose" = resolvers ]; then
-  fetch_resolvers systemd-resolved libsystemd-shared network-manager libnm0 libndp0 libmm-glib0 libteamdctl0 libbluetooth3 \
-    libnewt0.52
+  unpack_packages build/debian systemd-resolved libsystemd-shared network-manager libnm0 libndp0 libmm-glib0 \
+    libteamdctl0 libbluetooth3 libnewt0.52
 else
+  if [ "$purpose" = test ]; then unpack_packages build/coturn coturn; fi
   install_python
   tools/build_native.sh
 fi

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from appliance.magicsock.context import PathContext, single_overlay_addresses
-from appliance.magicsock.limits import TokenBucket
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.timing import (
     CALL_ME_MAYBE_BURST,
@@ -20,6 +19,7 @@ from appliance.magicsock.timing import (
 )
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
+from appliance.types.token_bucket import TokenBucket
 
 
 class DiscoSender:

@@ -34,6 +34,7 @@ from appliance.router.routes import TABLES, desired, difference, netlink_inputs,
 from appliance.router.ruleset import TableRenderer, compile_filter, log_probe, render_ended
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.events import HealthChanged
+from appliance.types.token_bucket import TokenBucket
 
 REPAIR_DELAY_S = 0.25
 REPAIR_EVERY_S = 5.0
@@ -68,7 +69,8 @@ class Router:
         self._keeper = SysctlKeeper(sysctl, journal)
         self._guard = GuardKeeper(firewall)
         self._health = _HealthReporter(health)
-        self._budget = _Budget(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._repairs = TokenBucket(1 / REPAIR_EVERY_S, REPAIR_BURST)
         self._lock = asyncio.Lock()
         self._model: RouterModel | None = None
         self._table: NftTable | None = None
@@ -135,7 +137,7 @@ class Router:
 
         Some network managers delete rules that are not theirs. False when the budget is used up.
         """
-        if not self._budget.take():
+        if not self._repairs.take(self._clock.now()):
             self._health.say("router-contended", "another program keeps deleting our policy rules", _CONTENDED_MEND)
             return False
         await asyncio.sleep(REPAIR_DELAY_S)
@@ -415,21 +417,3 @@ class _HealthReporter:
         if self._said.get(code, "") != text:
             self._said[code] = text
             self._publish(HealthChanged(code, bool(text), text, mend if text else ""))
-
-
-class _Budget:
-    """A token bucket."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tokens = float(REPAIR_BURST)
-        self._at = clock.now()
-
-    def take(self) -> bool:
-        now = self._clock.now()
-        self._tokens = min(float(REPAIR_BURST), self._tokens + (now - self._at) / REPAIR_EVERY_S)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

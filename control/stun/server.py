@@ -1,21 +1,30 @@
-"""UDP STUN server on asyncio, a socket per IP version; answers leave from the address that was asked (8.2, 8.3)."""
+"""UDP STUN server on asyncio, a socket per IP version; answers leave from the address that was asked (8.2, 8.3).
+
+Nodes are answered as fast as they ask; other clients of RFC 5389, such as test tools, a few a second in all: their
+requests may be shorter than the answer, and come from a forged address.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import Counter
 from functools import partial
 
-from appliance.proto.stun import encode_response, parse_request
+from appliance.proto.stun import encode_response, parse_foreign_request, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError, UnderlayError
+from appliance.types.token_bucket import TokenBucket
 
 DEFAULT_PORT = 3478
 BATCH = 64
 MAX_DATAGRAM = 1500
 BUFFER_BYTES = 1 << 20
+FOREIGN_RATE = 50.0
+"""Answers a second to all clients together that are no nodes."""
+FOREIGN_BURST = 100.0
 
 _IP_PKTINFO = 8  # linux/in.h; the socket module does not name it
 _V4_INFO = struct.Struct("=I4s4s")
@@ -23,10 +32,11 @@ _ANCILLARY = socket.CMSG_SPACE(20)
 
 
 class StunServer:
-    """Binding requests of the field are answered, all else is counted and ignored."""
+    """Binding requests are answered, all else is counted and ignored."""
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
+        self._foreign = TokenBucket(FOREIGN_RATE, FOREIGN_BURST)
         self.answered = 0
         self.ignored: Counter[str] = Counter()
         self.port = 0
@@ -77,10 +87,8 @@ class StunServer:
     def _answer(
         self, sock: socket.socket, data: bytes, ancillary: list[tuple[int, int, bytes]], source: tuple[str, int]
     ) -> None:
-        try:
-            tx_id = parse_request(data)
-        except DecodeError as error:
-            self.ignored[error.reason] += 1
+        tx_id = self._asked(data)
+        if tx_id is None:
             return
         answer = encode_response(tx_id, AddrPort(source[0].partition("%")[0], source[1]))
         try:
@@ -88,6 +96,20 @@ class StunServer:
             self.answered += 1
         except OSError:
             self.ignored["send_error"] += 1
+
+    def _asked(self, data: bytes) -> bytes | None:
+        """Transaction id of a request that is to be answered."""
+        try:
+            return parse_request(data)
+        except DecodeError as error:
+            reason: str = error.reason
+        with contextlib.suppress(DecodeError):
+            tx_id = parse_foreign_request(data)
+            if self._foreign.take(asyncio.get_running_loop().time()):
+                return tx_id
+            reason = "foreign_rate"
+        self.ignored[reason] += 1
+        return None
 
     def metrics(self) -> dict[str, int]:
         return {"answered": self.answered} | {f'ignored{{reason="{why}"}}': n for why, n in self.ignored.items()}

@@ -35,7 +35,7 @@ from appliance.proto.portmap import igd, natpmp, pcp, ssdp
 from appliance.proto.portmap.markup import parse_markup
 from appliance.proto.portmap.web import Reply
 from appliance.proto.portmap.web import parse_reply as parse_web_reply
-from appliance.proto.stun import encode_request, encode_response, parse_request, parse_response
+from appliance.proto.stun import encode_request, encode_response, parse_foreign_request, parse_request, parse_response
 from appliance.proto.tsmp import packet as tsmp
 from appliance.proto.wireguard import Tunnel, TunnelPeer
 from appliance.proto.wireguard import messages as wireguard
@@ -161,6 +161,8 @@ def run_stun(data: bytes) -> None:
     classify(data)
     with suppress(DecodeError):
         parse_request(data)
+    with suppress(DecodeError):
+        parse_foreign_request(data)
     with suppress(DecodeError):
         response = parse_response(data)
         assert parse_response(encode_response(response.tx_id, response.mapped)).mapped == response.mapped

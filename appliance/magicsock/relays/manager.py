@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.magicsock.context import PathContext
-from appliance.magicsock.limits import TokenBucket
 from appliance.magicsock.outbox import RelayAsked
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import DiscoSender, PeerTable
@@ -40,6 +39,7 @@ from appliance.proto.geneve import HEADER_SIZE, parse_header
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
+from appliance.types.token_bucket import TokenBucket
 
 Binding = tuple[DiscoPublicKey, int]
 """A relay's disco key and a VNI of its: two relays may hand out the same number."""

@@ -40,6 +40,7 @@ from appliance.proto.derp.upgrade import upgrade_request
 from appliance.proto.http1.head import parse_response_head
 from appliance.types.errors import DecodeError
 from appliance.types.keys import DerpMeshKey, DerpPrivateKey, DerpPublicKey, NodePrivateKey, NodePublicKey
+from appliance.types.token_bucket import TokenBucket
 
 HANDSHAKE_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 120.0
@@ -136,7 +137,7 @@ class DerpClient:
         self._output = [upgrade_request(host, ideal_node=ideal_node, fast_start=server is not None)]
         self._events: deque[ClientEvent] = deque()
         self._deadline = now + HANDSHAKE_TIMEOUT_S
-        self._bucket: _TokenBucket | None = None
+        self._bucket: TokenBucket | None = None
         self.state = ClientState.REQUESTED
         self.rate_dropped = 0
         if server is not None:
@@ -178,7 +179,7 @@ class DerpClient:
         """Queue packets; those beyond the server's rate are dropped and counted. `ValueError` above 64 KiB."""
         for packet in packets:
             frame = send_packet_bytes(destination, packet)
-            if self._bucket is not None and not self._bucket.take(len(frame), now):
+            if self._bucket is not None and not self._bucket.take(now, len(frame)):
                 self.rate_dropped += 1
             else:
                 self._output.append(frame)
@@ -272,23 +273,5 @@ class DerpClient:
         self.state = ClientState.OPEN
         self._deadline = now + READ_TIMEOUT_S
         if info.bytes_per_s:
-            self._bucket = _TokenBucket(info.bytes_per_s, info.burst_bytes or info.bytes_per_s, now)
+            self._bucket = TokenBucket(info.bytes_per_s, info.burst_bytes or info.bytes_per_s)
         self._events.append(Connected(self._server, info))
-
-
-class _TokenBucket:
-    """Bytes that may be sent: `rate` a second, at most `burst` at once."""
-
-    def __init__(self, rate: int, burst: int, now: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._level = float(burst)
-        self._at = now
-
-    def take(self, size: int, now: float) -> bool:
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        if size > self._level:
-            return False
-        self._level -= size
-        return True

@@ -7,6 +7,7 @@ from appliance.proto.stun.message import (
     encode_request,
     encode_response,
     is_stun,
+    parse_foreign_request,
     parse_request,
     parse_response,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "encode_request",
     "encode_response",
     "is_stun",
+    "parse_foreign_request",
     "parse_request",
     "parse_response",
 ]

@@ -37,8 +37,10 @@ _XOR_MAPPED_ADDRESS = 0x0020
 _XOR_MAPPED_ADDRESS_OLD = 0x8020
 _SOFTWARE_TYPE = 0x8022
 _FINGERPRINT_TYPE = 0x8028
+_FIRST_OPTIONAL = 0x8000
+"""From here on, who does not know an attribute skips it (RFC 5389 section 15)."""
 _FILLING_TYPE = 0xFFF0
-"""Of the range that who does not know it skips (RFC 5389 section 15); unassigned."""
+"""Unassigned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,31 @@ def parse_request(packet: Buffer) -> bytes:
     attributes = list(_attributes(message[HEADER_SIZE:]))  # to the datagram's end; the length field is not looked at
     if [value for kind, value in attributes if kind == _SOFTWARE_TYPE] != [SOFTWARE]:
         raise DecodeError(DecodeReason.BAD_VALUE, "STUN software")
+    _check_fingerprint(message, attributes)
+    return message[8:HEADER_SIZE]
+
+
+def _check_fingerprint(message: bytes, attributes: list[tuple[int, bytes]]) -> None:
     kind, value = attributes[-1]
     if kind != _FINGERPRINT_TYPE or len(value) != 4:
         raise DecodeError(DecodeReason.BAD_VALUE, "STUN fingerprint is not last")
     if value != _fingerprint(message[:-8]):
         raise DecodeError(DecodeReason.BAD_CHECKSUM, "STUN fingerprint")
+
+
+def parse_foreign_request(packet: Buffer) -> bytes:
+    """Transaction id of a binding request of any other client, by the letter of RFC 5389. Raises `DecodeError`.
+
+    Its length is true (section 6), a fingerprint fits, and it asks for nothing that only richer servers do (7.3.1).
+    """
+    message = _require_stun(packet, _REQUEST)
+    if int.from_bytes(message[2:4], "big") != len(message) - HEADER_SIZE:
+        raise DecodeError(DecodeReason.BAD_LENGTH, "STUN length")
+    attributes = list(_attributes(message[HEADER_SIZE:]))
+    if any(kind < _FIRST_OPTIONAL for kind, _ in attributes):
+        raise DecodeError(DecodeReason.BAD_VALUE, "STUN attribute that we do not know")
+    if any(kind == _FINGERPRINT_TYPE for kind, _ in attributes):
+        _check_fingerprint(message, attributes)
     return message[8:HEADER_SIZE]
 
 

@@ -25,7 +25,7 @@ from appliance.proto.disco import (
     parse_message,
 )
 from appliance.proto.geneve import PROTOCOL_DISCO, PROTOCOL_WIREGUARD, GeneveHeader, encode_header, parse_header
-from appliance.proto.stun import encode_request, encode_response, parse_request, parse_response
+from appliance.proto.stun import encode_request, encode_response, parse_foreign_request, parse_request, parse_response
 from appliance.types.addresses import AddrPort, addr_port_from
 from appliance.types.errors import DecodeError
 from appliance.types.keys import DiscoPrivateKey, DiscoPublicKey, NodePublicKey
@@ -63,7 +63,7 @@ OURS, THEIRS = DiscoKeys(DiscoPrivateKey(b"\x08" * 32)), DiscoKeys(DiscoPrivateK
 
 
 def parse_all(data: bytes) -> None:
-    for parse in (parse_message, parse_request, parse_response, parse_header, THEIRS.open):
+    for parse in (parse_message, parse_request, parse_foreign_request, parse_response, parse_header, THEIRS.open):
         with contextlib.suppress(DecodeError):
             parse(data)
     classify(data)

@@ -12,7 +12,7 @@ from appliance.ports.firewall import FirewallError, MemoryFirewall
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, PolicyRule, Route
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
 from appliance.router.model import ForeignMode, RouterModel, Shape, SideDevice
-from appliance.router.service import Router, RouterError
+from appliance.router.service import REPAIR_BURST, Router, RouterError
 from appliance.types.netmap import FilterRule, PortRange
 
 PEER, LAN = ip_network("100.64.0.2/32"), ip_network("192.168.20.0/24")
@@ -215,7 +215,7 @@ async def test_ok__a_table_changed_by_others_is_made_anew(host):
 async def test_ok__repairs_have_a_budget(host):
     router = host.router()
     await router.apply(MODEL)
-    router._budget._tokens = 1.0
+    assert router._repairs.take(host.clock.now(), REPAIR_BURST - 1)
     assert await router.repair_soon()
     assert not await router.repair_soon()
     assert host.events[-1].code == "router-contended"

@@ -10,9 +10,11 @@ import pytest
 
 from appliance.proto.stun import encode_request, parse_response
 from appliance.types.errors import UnderlayError
-from control.stun.server import StunServer
+from control.stun.server import FOREIGN_BURST, StunServer
 
 TX = bytes(range(12))
+FOREIGN = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + TX
+"""What test tools send."""
 
 
 @pytest.fixture
@@ -59,6 +61,24 @@ async def test_ok__a_burst_is_answered(server: StunServer) -> None:
         seen = {parse_response(await loop.sock_recv(sock, 2000)).tx_id for _ in range(200)}
         assert len(seen) == 200
     assert server.metrics()["answered"] == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_ok__any_client_is_answered(server: StunServer, host: str) -> None:
+    with udp(host) as sock:
+        answer, _ = await ask(sock, FOREIGN, (host, server.port))
+        assert parse_response(answer).mapped == sock.getsockname()[:2]
+
+
+async def test_fail__a_flood_of_other_clients_is_not_answered_and_delays_no_node(server: StunServer) -> None:
+    flood = int(FOREIGN_BURST) * 3
+    with udp("127.0.0.1") as other, udp("127.0.0.1") as node:
+        for _ in range(flood):
+            other.sendto(FOREIGN, ("127.0.0.1", server.port))
+        answer, _ = await ask(node, encode_request(TX), ("127.0.0.1", server.port))
+        assert parse_response(answer).mapped == node.getsockname()[:2]
+    assert server.answered <= FOREIGN_BURST * 2
+    assert server.ignored["foreign_rate"] == flood + 1 - server.answered
 
 
 async def test_fail__other_datagrams_get_no_answer(server: StunServer) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from appliance.proto.stun import encode_request, encode_response, is_stun, parse_request, parse_response
+from appliance.proto.stun import (
+    encode_request,
+    encode_response,
+    is_stun,
+    parse_foreign_request,
+    parse_request,
+    parse_response,
+)
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError, DecodeReason
 
@@ -18,6 +25,12 @@ VECTORS: dict[str, Any] = json.loads(
 )
 TX = bytes.fromhex(VECTORS["request"]["tx_id"])
 REQUEST = bytes.fromhex(VECTORS["request"]["packet"])
+
+
+def foreign(attributes: bytes = b"", length: int | None = None) -> bytes:
+    """A request as RFC 5389 has it."""
+    size = len(attributes) if length is None else length
+    return b"\x00\x01" + size.to_bytes(2, "big") + b"\x21\x12\xa4\x42" + TX + attributes
 
 
 def fingerprinted(message: bytes) -> bytes:
@@ -53,6 +66,34 @@ def test_ok__server_answers_mapped_clients_as_ipv4() -> None:
 
 def test_ok__request_length_field_is_not_looked_at() -> None:
     assert parse_request(fingerprinted(REQUEST[:2] + b"\x00\x00" + REQUEST[4:32])) == TX
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [foreign(), foreign(b"\x80\x22\x00\x03abc\x00"), REQUEST, fingerprinted(foreign(length=8))],
+    ids=["bare", "software", "of the field", "fingerprint"],
+)
+def test_ok__request_of_any_client(request_: bytes) -> None:
+    assert parse_foreign_request(request_) == TX
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (foreign()[:19], DecodeReason.TOO_SHORT),
+        (foreign(length=4), DecodeReason.BAD_LENGTH),
+        (foreign() + b"\x00", DecodeReason.BAD_LENGTH),
+        (foreign(b"\x00\x03\x00\x04\x00\x00\x00\x06"), DecodeReason.BAD_VALUE),
+        (fingerprinted(foreign(length=8))[:-1] + b"\x00", DecodeReason.BAD_CHECKSUM),
+        (foreign(b"\x80\x28\x00\x00\x80\x22\x00\x00"), DecodeReason.BAD_VALUE),
+        (b"\x01\x01" + foreign()[2:], DecodeReason.BAD_TYPE),
+        (foreign()[:4] + bytes(4) + foreign()[8:], DecodeReason.BAD_MAGIC),
+    ],
+)
+def test_fail__request_of_any_client(packet: bytes, reason: DecodeReason) -> None:
+    with pytest.raises(DecodeError) as caught:
+        parse_foreign_request(packet)
+    assert caught.value.reason is reason
 
 
 def test_ok__plain_mapped_address_is_the_fallback() -> None:

@@ -1,4 +1,4 @@
-from appliance.magicsock.limits import TokenBucket
+from appliance.types.token_bucket import TokenBucket
 
 
 def test_ok__burst_then_rate():
@@ -6,6 +6,13 @@ def test_ok__burst_then_rate():
     assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
     assert bucket.take(10.5)
     assert not bucket.take(10.6)
+
+
+def test_ok__several_tokens_at_once():
+    bucket = TokenBucket(rate=10.0, burst=30.0)
+    assert [bucket.take(10.0, 20) for _ in range(2)] == [True, False]
+    assert bucket.take(10.0, 10), "what was refused cost nothing"
+    assert bucket.take(12.0, 20)
 
 
 def test_ok__saving_up_is_bounded():

@@ -1,10 +1,10 @@
-"""A token bucket on given time."""
+"""A token bucket on given time: what there is no token for is refused, nothing is owed."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """`rate` tokens a second, at most `burst` saved up."""
+    """`rate` tokens a second, at most `burst` saved up; full at first."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -14,11 +14,11 @@ class TokenBucket:
         self._tokens = burst
         self._at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed now."""
+    def take(self, now: float, size: float = 1.0) -> bool:
+        """Whether so much more is allowed now."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1.0:
+        if self._tokens < size:
             return False
-        self._tokens -= 1.0
+        self._tokens -= size
         return True
