@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6
 from control.service.actor import Permission
 from control.service.errors import ConflictError, ServiceError
 
@@ -100,7 +99,7 @@ class ExitOperations:
         found = self._nodes.find(name)
         if found.id == node.id:
             raise ServiceError(f"{node.given_name} cannot be its own exit", mend="name another node, auto or off")
-        if not _is_exit(found):
+        if not found.exit_routes:
             mend = f"on it: waypost exit offer; here: waypost-control routes approve {found.given_name} exit"
             raise ConflictError(f"{found.given_name} is no approved exit", mend=mend)
         return found
@@ -108,13 +107,8 @@ class ExitOperations:
     def _state(self, node: NodeRecord) -> ExitState:
         wanted = node.hostinfo.exit_node_id if node.hostinfo is not None else ""
         nodes = self._core.model.nodes.values()
-        return ExitState(
-            node, next((each for each in nodes if wanted and each.stable_id == wanted), None), _is_exit(node)
-        )
-
-
-def _is_exit(node: NodeRecord) -> bool:
-    return any(route in node.approved_routes and route in node.advertised_routes for route in (DEFAULT_V4, DEFAULT_V6))
+        used = next((each for each in nodes if wanted and each.stable_id == wanted), None)
+        return ExitState(node, used, bool(node.exit_routes))
 
 
 def _check(node: NodeRecord, answer: NodeAnswer) -> None:
