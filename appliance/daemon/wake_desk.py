@@ -18,6 +18,7 @@ from appliance.ports.streams import StreamDialer
 from appliance.proto.peerapi.location import peer_endpoint
 from appliance.proto.wake_on_lan import PORT, magic_packet
 from appliance.types.errors import ApplianceError, ConfigError, DecodeError
+from appliance.types.token_bucket import TokenBucket
 from appliance.types.wake import WakeReport
 
 BURST = 16
@@ -46,7 +47,7 @@ class WakeDesk:
         self._dialer = dialer
         self._clock = clock
         self._send = send
-        self._left, self._at = float(BURST), clock.now()
+        self._bound = TokenBucket(PER_SECOND, BURST)
 
     async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
         """`via` names the gateway at whose site the host is, "": here. Raises `ApplianceError`."""
@@ -71,7 +72,8 @@ class WakeDesk:
             raise ConfigError(f"no network is attached by {interface[:32]!r}", mend=mend, code="wake")
         if not places:
             raise ApplianceError("no network is attached to this gateway", mend="see: ip address", code="wake")
-        self._take()
+        if not self._bound.take(self._clock.now()):
+            raise TooManyWakesError("too many hosts were woken just now", mend="try again in a few seconds")
         sent: list[str] = []
         errors: list[str] = []
         for name in [interface] if interface else sorted(places):
@@ -84,13 +86,6 @@ class WakeDesk:
             else:
                 sent.append(name)
         return WakeReport(tuple(sent), tuple(errors))
-
-    def _take(self) -> None:
-        now = self._clock.now()
-        self._left, self._at = min(BURST, self._left + (now - self._at) * PER_SECOND), now
-        if self._left < 1:
-            raise TooManyWakesError("too many hosts were woken just now", mend="try again in a few seconds")
-        self._left -= 1
 
 
 def checked_packet(mac: str) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import DiscoPublicKey
+from appliance.types.token_bucket import TokenBucket
 
 BIND_LIFETIME_S = 30.0
 STEADY_LIFETIME_S = 300.0
@@ -30,10 +31,9 @@ class Session:
     """`legs` are in the order of their keys. `owner` names the node that asked for the allocation."""
 
     __slots__ = (
-        "_at",
+        "_handshakes",
         "_room",
         "_room_at",
-        "_tokens",
         "allocated_at",
         "bytes",
         "lamport_id",
@@ -54,8 +54,7 @@ class Session:
         self.allocated_at = now
         self.packets = 0
         self.bytes = 0
-        self._tokens = HANDSHAKE_BURST
-        self._at = now
+        self._handshakes = TokenBucket(HANDSHAKES_A_SECOND, HANDSHAKE_BURST)
         self._room = 0.0
         self._room_at = float("-inf")
 
@@ -100,12 +99,7 @@ class Session:
 
     def may_shake_hands(self, now: float) -> bool:
         """Whether one more handshake message may be opened now."""
-        self._tokens = min(HANDSHAKE_BURST, self._tokens + max(0.0, now - self._at) * HANDSHAKES_A_SECOND)
-        self._at = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
+        return self._handshakes.take(now)
 
     def is_over(self, now: float) -> bool:
         """Not bound in time, or one side silent for too long."""

@@ -37,6 +37,7 @@ from appliance.proto.siit.transport import FIELD_AT, adjust, fill, has_checksum,
 from appliance.types.addresses import CGNAT_V4, VIA_V6
 from appliance.types.checksums import ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
+from appliance.types.token_bucket import TokenBucket
 
 VIA = VIA_V6.network_address.packed[:8]
 NEVER = (
@@ -93,8 +94,7 @@ class Translator:
         self._never = tuple((int(each.network_address), int(each.netmask)) for each in (*NEVER, pool))
         self._mtu = max(mtu, MIN_V6_MTU)
         self._identification = 0
-        self._tokens = ERRORS_PER_S
-        self._tokens_at = 0.0
+        self._errors = TokenBucket(ERRORS_PER_S, ERRORS_PER_S)
         self.bindings = Bindings(pool)
         self.counters = Counters()
 
@@ -264,11 +264,8 @@ class Translator:
         """Tell the sender, unless that is not allowed (RFC 4443 2.4, RFC 1122 3.2.2) or done too often."""
         is_icmp = head.protocol in (ICMP, ICMP6)
         is_error = is_icmp and not (head.length and datagram.data[head.start] in (*ECHO, *ECHO_BACK))
-        self._tokens = min(ERRORS_PER_S, self._tokens + (now - self._tokens_at) * ERRORS_PER_S)
-        self._tokens_at = now
-        if head.offset or is_error or self._tokens < 1:
+        if head.offset or is_error or not self._errors.take(now):
             return
-        self._tokens -= 1
         self.counters.errors_sent += 1
         out.append(Datagram(error_packet(head.destination, head.source, error, datagram.data)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from appliance.proto.wireguard.settings import Settings
+from appliance.types.token_bucket import TokenBucket
 
 
 class Load(Enum):
@@ -44,7 +45,7 @@ class SourceLimiter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._buckets: dict[bytes, tuple[float, float]] = {}
+        self._buckets: dict[bytes, TokenBucket] = {}
 
     def allow(self, source: bytes, now: float) -> bool:
         settings = self._settings
@@ -52,16 +53,11 @@ class SourceLimiter:
         if bucket is None:
             if len(self._buckets) >= settings.source_table and not self._sweep(now):
                 return False
-            self._buckets[source] = (settings.source_burst - 1.0, now)
-            return True
-        tokens, then = bucket
-        tokens = min(float(settings.source_burst), tokens + max(0.0, now - then) * settings.source_rate)
-        allowed = tokens >= 1.0
-        self._buckets[source] = (tokens - 1.0 if allowed else tokens, now)
-        return allowed
+            bucket = self._buckets[source] = TokenBucket(settings.source_rate, settings.source_burst)
+        return bucket.take(now)
 
     def _sweep(self, now: float) -> bool:
         """Forget sources whose bucket is full again; True when that made room."""
         idle_s = self._settings.source_burst / self._settings.source_rate
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if now - bucket[1] < idle_s}
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if now - bucket.at < idle_s}
         return len(self._buckets) < self._settings.source_table
