@@ -89,10 +89,10 @@ def _endpoints_problem(texts: Sequence[str]) -> str:
 def _uplinks_problem(names: Sequence[str]) -> str:
     if len(names) == 1 or len(names) > MAX_UPLINKS or len(set(names)) != len(names):
         return f"must name 2 to {MAX_UPLINKS} different interfaces, or none"
-    return next((f"has {name[:64]!r}: {problem}" for name in names if (problem := _interface_problem(name))), "")
+    return _interfaces_problem(names)
 
 
-def _metered_problem(names: Sequence[str]) -> str:
+def _interfaces_problem(names: Sequence[str]) -> str:
     return next((f"has {name[:64]!r}: {problem}" for name in names if (problem := _interface_problem(name))), "")
 
 
@@ -158,7 +158,7 @@ class PathsSection:
     uplinks: tuple[str, ...] = _checked((), _uplinks_problem)
     uplink_policy: str = _checked("order", _one_of("order", "fastest", "widest"))
     uplink_throughput: str = _checked("auto", _one_of("auto", "on", "off"))
-    metered_uplinks: tuple[str, ...] = _checked((), _metered_problem)
+    metered_uplinks: tuple[str, ...] = _checked((), _interfaces_problem)
     hard_nat_sockets: int = _checked(256, _between(0, 512))
     path_mtu: str = _checked("auto", _one_of("auto", "on", "off"))
     idle_paths: str = _checked("auto", _one_of("auto", "on", "off"))
