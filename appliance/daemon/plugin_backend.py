@@ -58,7 +58,7 @@ from appliance.ports.kernel_relay import KernelRelay, KernelRelayError
 from appliance.ports.netlink import MIN_IPV6_MTU
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
-from appliance.proto.peerapi.location import peer_endpoint
+from appliance.proto.peerapi.location import NAMES_PATH, peer_endpoint
 from appliance.types.addresses import Address
 from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.ids import StableNodeId
@@ -216,7 +216,7 @@ class PluginBackend:
         if node.capability_version < DNS_PROXY_VERSION and DNS_PROXY not in offered:
             return ""
         endpoint = peer_endpoint(view.self_node, node)
-        return f"http://{endpoint}/dns-query" if endpoint is not None else ""
+        return f"http://{endpoint}{NAMES_PATH}" if endpoint is not None else ""
 
     def site_shielded(self) -> bool:
         guard = self.egress_guard()

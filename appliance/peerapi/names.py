@@ -21,12 +21,12 @@ from appliance.ports.streams import StreamDialer
 from appliance.proto.dns import build_reply, is_below, parse_query
 from appliance.proto.dns.numbers import REFUSED
 from appliance.proto.dns.query import MAX_QUERY_BYTES
+from appliance.proto.peerapi import NAMES_PATH
 from appliance.router.explain import Packet, by_rules
 from appliance.router.model import RouterModel
 from appliance.types.addresses import SERVICE_V4, AddrPort, parse_addr_port
 from appliance.types.errors import ApplianceError, DecodeError
 
-PATH = "/dns-query"
 TYPE = "application/dns-message"
 TIMEOUT_S = 5.0
 DNS_PORT = 53
@@ -61,7 +61,7 @@ def add_names(
             return text(500, "the resolver does not answer")
         return web.Response(body=reply, content_type=TYPE)
 
-    routes.add(PATH, answer)
+    routes.add(NAMES_PATH, answer)
 
 
 def may_ask(caller: Caller, *, offers: bool) -> bool:

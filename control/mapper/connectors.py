@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from appliance.proto.control import messages as wire
-from appliance.proto.peerapi import PROTO
+from appliance.proto.peerapi import NAMES_PATH, PROTO
+from appliance.types.addresses import AddrPort
 from control.policy.read_attrs import APP_CONNECTORS
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
 MAX_DOMAINS = 512
 """Per viewer; what is beyond is answered by the usual resolvers."""
-_PATH = "/dns-query"
 
 
 def offers_apps(node: NodeRecord | None) -> bool:
     """Whether the node says that it is an app connector."""
-    return node is not None and node.hostinfo is not None and node.hostinfo.app_connector is True
+    return node is not None and node.offers_apps
 
 
 def connector_routes(view: MeshView, viewer: NodeId) -> dict[str, list[wire.Resolver]]:
@@ -75,6 +75,5 @@ def _url(view: MeshView, own: NodeRecord, node: NodeRecord) -> str:
     for prefix in view.addresses(node):
         port = next((each.port for each in services or () if each.proto == PROTO[prefix.version]), 0)
         if prefix.version in shared and 0 < port < 65536:
-            address = prefix.network_address
-            return f"http://[{address}]:{port}{_PATH}" if prefix.version == 6 else f"http://{address}:{port}{_PATH}"
+            return f"http://{AddrPort(str(prefix.network_address), port)}{NAMES_PATH}"
     return ""

@@ -220,7 +220,7 @@ class MeshModel(MeshView):
         self._by_key[node.node_key] = node.id
         self._by_machine.setdefault(node.machine_key, set()).add(node.id)
         self._by_name[node.given_name] = node.id
-        if node.hostinfo is not None and node.hostinfo.app_connector:
+        if node.offers_apps:
             self._connectors.add(node.id)
         return before
 

@@ -131,6 +131,11 @@ class NodeRecord:
         return tuple(route for route in self.served_routes if is_exit_route(route))
 
     @property
+    def offers_apps(self) -> bool:
+        """Whether the node says that it is an app connector."""
+        return self.hostinfo is not None and self.hostinfo.app_connector is True
+
+    @property
     def services(self) -> tuple[str, ...]:
         """Services that the node may host; none can be defined yet."""
         return ()

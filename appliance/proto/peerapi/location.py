@@ -10,6 +10,8 @@ from appliance.types.netmap import Node
 PROTO = {4: "peerapi4", 6: "peerapi6"}
 """Names in `Hostinfo.Services` by IP version."""
 PORT_TRIES = 5
+NAMES_PATH = "/dns-query"
+"""Where DNS over HTTP is answered (apps spec 1.5)."""
 
 
 def port_choice(address: Address, attempt: int = 0) -> int:
