@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from appliance.peerapi.client import TIMEOUT_S, NoAnswerError, ask_peer
 from appliance.ports.clock import Clock
 from appliance.ports.streams import StreamDialer
-from appliance.proto.http1.head import encode_request_head, parse_response_head
 from appliance.types.addresses import AddrPort
-from appliance.types.errors import ApplianceError, DecodeError
+from appliance.types.errors import ApplianceError
 
 
 class ProbeFailedError(ApplianceError):
@@ -17,31 +15,13 @@ class ProbeFailedError(ApplianceError):
     code = "peerapi"
 
 
-async def probe(dialer: StreamDialer, endpoint: AddrPort, clock: Clock, timeout_s: float = 10.0) -> float:
+async def probe(dialer: StreamDialer, endpoint: AddrPort, clock: Clock, timeout_s: float = TIMEOUT_S) -> float:
     """HEAD `/`; the seconds that it took, connecting included. Raises `ProbeFailedError`."""
     started = clock.now()
     try:
-        async with asyncio.timeout(timeout_s):
-            status = await _status(dialer, endpoint, timeout_s)
-    except (OSError, DecodeError) as error:
-        reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or "it closed the connection"
-        raise ProbeFailedError(f"the peer API at {endpoint} does not answer: {reason}") from error
+        status, _ = await ask_peer(dialer, endpoint, "HEAD", "/", timeout_s=timeout_s)
+    except NoAnswerError as error:
+        raise ProbeFailedError(f"the peer API at {endpoint} does not answer: {error}") from error
     if status != 200:
         raise ProbeFailedError(f"the peer API at {endpoint} answers with HTTP {status}")
     return clock.now() - started
-
-
-async def _status(dialer: StreamDialer, endpoint: AddrPort, timeout_s: float) -> int:
-    stream = await dialer.dial(endpoint.ip, endpoint.port, timeout_s=timeout_s)
-    try:
-        stream.write(encode_request_head("HEAD", "/", (("Host", str(endpoint)), ("Connection", "close"))))
-        await stream.drain()
-        received = b""
-        while (parsed := parse_response_head(received)) is None:
-            data = await stream.read()
-            if not data:
-                raise ConnectionResetError("it closed the connection")
-            received += data
-        return parsed[0].status
-    finally:
-        stream.close()
