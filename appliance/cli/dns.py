@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import click
 
+from appliance.cli.plugin_commands import PluginCommands
 from appliance.cli.session import Session, json_option
-from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.types.errors import ApplianceError
 
-PLUGIN = "magicdns"
 WAIT_S = 12.0
-LOOK_S = 0.05
 
 
 class DnsCommandError(ApplianceError):
     code = "dns"
+
+
+MAGICDNS = PluginCommands("magicdns", DnsCommandError)
 
 
 @click.group()
@@ -31,7 +31,7 @@ def dns() -> None:
 @click.pass_obj
 def status(session: Session, as_json: bool) -> None:
     """Show where the resolver answers, whom it asks, and whether this host asks it."""
-    view = json.loads(_run(session, "status"))
+    view = json.loads(MAGICDNS.ask(session, "status"))
     if as_json:
         session.print_json(view)
         return
@@ -58,12 +58,9 @@ def status(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def query(session: Session, name: str, record_type: str, as_json: bool) -> None:
     """Ask the resolver for NAME. Exit code 1 when there is no such name, or no answer."""
-    number = json.loads(_run(session, "query", name, record_type))["number"]
-    end = time.monotonic() + WAIT_S
-    while "rcode" not in (view := json.loads(_run(session, "result", str(number)))):
-        if time.monotonic() > end:
-            raise DnsCommandError(f"no answer about {name}", mend="see: waypost dns status")
-        time.sleep(LOOK_S)  # noqa: TID251  # a command waits for its answer; nothing else runs in this process
+    number = json.loads(MAGICDNS.ask(session, "query", name, record_type))["number"]
+    late = DnsCommandError(f"no answer about {name}", mend="see: waypost dns status")
+    view = MAGICDNS.outcome(session, number, "rcode", WAIT_S, late)
     if as_json:
         session.print_json(view)
     else:
@@ -76,7 +73,7 @@ def query(session: Session, name: str, record_type: str, as_json: bool) -> None:
 @click.pass_obj
 def flush(session: Session) -> None:
     """Forget all answers in the cache."""
-    click.echo(_run(session, "flush"))
+    click.echo(MAGICDNS.ask(session, "flush"))
 
 
 def _show(view: dict[str, Any]) -> None:
@@ -98,12 +95,3 @@ def _upstream_text(upstream: dict[str, Any]) -> str:
     route = f" for {upstream['route']}" if upstream["route"] else ""
     state = upstream["error"] or f"{upstream['latency_s'] * 1000:.0f} ms, {upstream['answered']} answers"
     return f"{upstream['name']}{route}: {'loops back here; not used' if upstream['looping'] else state}"
-
-
-def _run(session: Session, command: str, *arguments: str) -> str:
-    reply = session.client.post(
-        "plugins/run", RunRequest(plugin=PLUGIN, command=command, arguments=arguments), RunReply
-    )
-    if not reply.ok:
-        raise DnsCommandError(reply.text)
-    return reply.text

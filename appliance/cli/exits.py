@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from appliance.cli.confirm import confirm_option, on_trial, tell_trial
+from appliance.cli.plugin_commands import PluginCommands
 from appliance.cli.session import Session, json_option
-from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.localapi.schema import PrefsPatch, PrefsView
 from appliance.types.errors import ApplianceError
 
-PLUGIN = "exit_node"
 AUTO = "auto"
 NOTHING: dict[str, Any] = {
     "use": "",
@@ -31,6 +30,9 @@ class ExitError(ApplianceError):
     code = "exit"
 
 
+EXIT_NODE = PluginCommands("exit_node", ExitError)
+
+
 @click.group(name="exit")
 def exits() -> None:
     """Send traffic to the Internet through a peer, or offer this gateway for it.
@@ -44,7 +46,7 @@ def exits() -> None:
 @click.pass_obj
 def list_command(session: Session, as_json: bool) -> None:
     """Show the exits that peers offer."""
-    _show(session, "list", as_json)
+    EXIT_NODE.show(session, "list", as_json)
 
 
 @exits.command()
@@ -52,7 +54,7 @@ def list_command(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def status(session: Session, as_json: bool) -> None:
     """Show which exit is in use, and what is protected."""
-    _show(session, "status", as_json)
+    EXIT_NODE.show(session, "status", as_json)
 
 
 @exits.command()
@@ -60,7 +62,7 @@ def status(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def suggest(session: Session, as_json: bool) -> None:
     """Name the best exit from here: of those that answer, the one with the least latency."""
-    _show(session, "suggest", as_json)
+    EXIT_NODE.show(session, "suggest", as_json)
 
 
 @exits.command()
@@ -111,7 +113,7 @@ def use(
     settings |= {"direct": list(direct)} if direct or no_direct else {}
     settings |= {"regions": list(regions)} if regions else {}
     _set(session, settings, confirm_within)
-    _show(session, "status", as_json)
+    EXIT_NODE.show(session, "status", as_json)
     if not as_json:
         tell_trial(confirm_within)
 
@@ -123,7 +125,7 @@ def use(
 def off(session: Session, confirm_within: float | None, as_json: bool) -> None:
     """Use no exit: traffic leaves directly, as before."""
     _set(session, NOTHING, confirm_within)
-    _show(session, "status", as_json)
+    EXIT_NODE.show(session, "status", as_json)
 
 
 @exits.command()
@@ -154,17 +156,17 @@ def offer(
         settings |= {"uplink": "" if no_uplink else uplink, "uplink_resolvers": [] if no_uplink else list(resolvers)}
         settings |= {"uplink_credentials": "" if no_uplink else credentials or ""}
     _set(session, settings, confirm_within)
-    _show(session, "status", as_json)
+    EXIT_NODE.show(session, "status", as_json)
 
 
 def _set(session: Session, settings: dict[str, Any], confirm_within: float | None) -> None:
-    patch = on_trial(PrefsPatch(plugins={PLUGIN: settings}), confirm_within, is_empty=False)
+    patch = on_trial(PrefsPatch(plugins={EXIT_NODE.plugin: settings}), confirm_within, is_empty=False)
     session.client.patch("prefs", patch, PrefsView)
 
 
 def _stable_id(session: Session, name: str) -> str:
     """Raises `ExitError` naming the exits that there are."""
-    found = json.loads(_ask(session, "list", "--json"))
+    found = json.loads(EXIT_NODE.ask(session, "list", "--json"))
     wanted = name.lower().rstrip(".")
     for each in found:
         names = (each["stable_id"].lower(), each["name"].lower(), each["name"].partition(".")[0].lower())
@@ -173,19 +175,3 @@ def _stable_id(session: Session, name: str) -> str:
     offered = ", ".join(each["name"].partition(".")[0] for each in found)
     mend = f"these do: {offered}" if offered else "on that peer run: waypost exit offer; and approve it on control"
     raise ExitError(f"{name} offers no exit to this node", mend=mend)
-
-
-def _show(session: Session, command: str, as_json: bool) -> None:
-    text = _ask(session, command, *(["--json"] if as_json else []))
-    if as_json:
-        session.print_json(json.loads(text))
-    else:
-        click.echo(text)
-
-
-def _ask(session: Session, command: str, *arguments: str) -> str:
-    request = RunRequest(plugin=PLUGIN, command=command, arguments=arguments)
-    reply = session.client.post("plugins/run", request, RunReply)
-    if not reply.ok:
-        raise ExitError(reply.text)
-    return reply.text

@@ -9,16 +9,12 @@ from typing import Any
 
 import click
 
+from appliance.cli.plugin_commands import PluginCommandError, PluginCommands
 from appliance.cli.session import Session, json_option
-from appliance.localapi.plugin_schema import PluginView, RunReply, RunRequest
+from appliance.localapi.plugin_schema import PluginView
 from appliance.localapi.schema import PrefsPatch, PrefsView
-from appliance.types.errors import ApplianceError
 
 CHECK_MODULE = "appliance.pluginhost.check"
-
-
-class PluginCommandError(ApplianceError):
-    code = "plugin-command"
 
 
 @click.group()
@@ -100,14 +96,7 @@ def config(session: Session, name: str, changes: tuple[str, ...], reset: tuple[s
 @click.pass_obj
 def run(session: Session, name: str, command: str, arguments: tuple[str, ...], as_json: bool) -> None:
     """Run a command of a plugin."""
-    request = RunRequest(plugin=name, command=command, arguments=arguments)
-    reply = session.client.post("plugins/run", request, RunReply)
-    if not reply.ok:
-        raise PluginCommandError(reply.text)
-    if as_json:
-        session.print_json(reply)
-    else:
-        click.echo(reply.text)
+    PluginCommands(name).show_text(session, command, *arguments, as_json=as_json)
 
 
 @plugins.command()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
+from appliance.cli.plugin_commands import PluginCommands
 from appliance.cli.session import Session, json_option
-from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.types.errors import ApplianceError
-
-PLUGIN = "peer_relay"
 
 
 class RelayCommandError(ApplianceError):
     code = "relay-command"
+
+
+PEER_RELAY = PluginCommands("peer_relay", RelayCommandError)
 
 
 @click.group()
@@ -25,10 +26,4 @@ def relay() -> None:
 @click.pass_obj
 def status(session: Session, as_json: bool) -> None:
     """Show the relay's port, its addresses and its sessions."""
-    arguments = ("--json",) if as_json else ()
-    reply = session.client.post(
-        "plugins/run", RunRequest(plugin=PLUGIN, command="status", arguments=arguments), RunReply
-    )
-    if not reply.ok:
-        raise RelayCommandError(reply.text)
-    click.echo(reply.text)
+    PEER_RELAY.show(session, "status", as_json)

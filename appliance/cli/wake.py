@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Any
 
 import click
 
+from appliance.cli.plugin_commands import PluginCommands
 from appliance.cli.session import Session, json_option
-from appliance.localapi.plugin_schema import RunReply, RunRequest
 from appliance.types.errors import ApplianceError
 
-PLUGIN = "wake_on_lan"
 WAIT_S = 15.0
-LOOK_S = 0.05
 
 
 class WakeCommandError(ApplianceError):
     code = "wake"
+
+
+WAKE_ON_LAN = PluginCommands("wake_on_lan", WakeCommandError)
 
 
 @click.command()
@@ -30,14 +29,11 @@ class WakeCommandError(ApplianceError):
 def wake(session: Session, host: str | None, interface: str, via: str, as_json: bool) -> None:
     """Wake HOST: a name that is set, or a hardware address. Without HOST: show those that are set."""
     if host is None:
-        text = _run(session, "list", *(("--json",) if as_json else ()))
-        if as_json:
-            session.print_json(json.loads(text))
-        else:
-            click.echo(text)
-        return
+        return WAKE_ON_LAN.show(session, "list", as_json)
     places = [part for name, value in (("--interface", interface), ("--via", via)) if value for part in (name, value)]
-    view = _result(session, json.loads(_run(session, "wake", host, *places))["number"], host)
+    number = json.loads(WAKE_ON_LAN.ask(session, "wake", host, *places))["number"]
+    late = WakeCommandError(f"nothing is known yet about {host}", mend="see the log of waypostd")
+    view = WAKE_ON_LAN.outcome(session, number, "target", WAIT_S, late)
     if as_json:
         session.print_json(view)
     if view["error"]:
@@ -45,23 +41,3 @@ def wake(session: Session, host: str | None, interface: str, via: str, as_json: 
     if not as_json:
         where = f" at {view['target']['via']}" if view["target"]["via"] else ""
         click.echo(f"{host} ({view['target']['mac']}) was called on {', '.join(view['sent'])}{where}")
-
-
-def _result(session: Session, number: int, host: str) -> dict[str, Any]:
-    end = time.monotonic() + WAIT_S
-    while True:
-        view: dict[str, Any] = json.loads(_run(session, "result", str(number)))
-        if "target" in view:
-            return view
-        if time.monotonic() > end:
-            raise WakeCommandError(f"nothing is known yet about {host}", mend="see the log of waypostd")
-        time.sleep(LOOK_S)  # noqa: TID251  # a command waits for its answer; nothing else runs in this process
-
-
-def _run(session: Session, command: str, *arguments: str) -> str:
-    reply = session.client.post(
-        "plugins/run", RunRequest(plugin=PLUGIN, command=command, arguments=arguments), RunReply
-    )
-    if not reply.ok:
-        raise WakeCommandError(reply.text)
-    return reply.text
