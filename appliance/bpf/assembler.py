@@ -41,9 +41,7 @@ class Operation(IntEnum):
     ADD = 0x00
     SUB = 0x10
     MUL = 0x20
-    OR = 0x40
     AND = 0x50
-    LEFT = 0x60
     RIGHT = 0x70
     XOR = 0xA0
 

@@ -12,6 +12,8 @@ import os
 import platform
 import struct
 
+from appliance.bpf.assembler import program_size
+
 _NUMBERS = {
     ("x86_64", 8): 321, ("aarch64", 8): 280, ("riscv64", 8): 280, ("ppc64le", 8): 361, ("s390x", 8): 351,
     ("x86_64", 4): 357, ("i686", 4): 357, ("aarch64", 4): 386, ("armv7l", 4): 386, ("armv6l", 4): 386,
@@ -56,7 +58,8 @@ def _load(code: bytes, name: str, log: ctypes.Array[ctypes.c_char] | None) -> in
     instructions, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(_LICENSE)
     wanted = (1, len(log), ctypes.addressof(log)) if log is not None else (0, 0, 0)
     where = ctypes.addressof(instructions), ctypes.addressof(license_)
-    return _call(_PROGRAM_LOAD, _LOAD_ATTR.pack(_SCHED_CLS, len(code) // 8, *where, *wanted, 0, 0, name.encode(), 0, 0))
+    size = program_size(code)
+    return _call(_PROGRAM_LOAD, _LOAD_ATTR.pack(_SCHED_CLS, size, *where, *wanted, 0, 0, name.encode(), 0, 0))
 
 
 def look_up(descriptor: int, key: bytes, size: int) -> bytes | None:
