@@ -17,7 +17,7 @@ from appliance.drivers.listening import listen_hosts
 from appliance.proto.http1.head import RequestHead, encode_response, parse_request_head
 from appliance.types.errors import ApplianceError, DecodeError, DecodeReason
 from control.noise.upgrade import remote_ip_of
-from control.server.peeking import PeekingListener
+from control.server.peeking import TLS_HANDSHAKE_TIMEOUT_S, PeekingListener
 from control.server.routes import MAX_PLAIN_BODY, PlainRequest, PlainResponse, Routes
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ log = structlog.get_logger("control.front")
 
 HEAD_TIMEOUT_S = 10.0
 """For a whole request, and between requests on one connection."""
-TLS_HANDSHAKE_TIMEOUT_S = 10.0
 BACKLOG = 4096
 KEEP_IDLE_S = 60
 KEEP_INTERVAL_S = 15
