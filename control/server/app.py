@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
+    from control.server.peeking import PeekingListener
     from control.server.settings import ServerSettings
     from control.tls.alpn_challenge import AlpnAnswers
 
@@ -148,10 +149,8 @@ async def running(
         service.counters.add("map", lambda: hub.counters)
         service.counters.add("reports", lambda: service.reports.counters)
         context = front_tls.context if front_tls is not None else None
-        if acme is not None and acme.answers is not None:
-            port = _listen_peeking(stack, tasks, front, settings, acme.tls.context, acme.answers)
-        else:
-            port = await _listen(stack, front, settings, context)
+        answers = acme.answers if acme is not None else None
+        port = await _listen(stack, tasks, front, settings, context, answers)
         name = _public_name(settings, host)
         fallback = await open_tls_fallback(stack, front, settings, name, clock, randomness)
         for companion in companions:
@@ -174,26 +173,25 @@ async def running(
         yield RunningServer(service, hub, front, port, derp_map)
 
 
-async def _listen(stack: AsyncExitStack, front: Front, settings: ServerSettings, context: ssl.SSLContext | None) -> int:
-    if context is not None:
-        limit_tls_buffers()
-    listener = await front.listen(settings.listen.ip, settings.listen.port, context)
-    stack.callback(listener.close)
-    return int(listener.sockets[0].getsockname()[1])
-
-
-def _listen_peeking(
+async def _listen(
     stack: AsyncExitStack,
     tasks: RequestTasks,
     front: Front,
     settings: ServerSettings,
-    context: ssl.SSLContext,
-    answers: AlpnAnswers,
+    context: ssl.SSLContext | None,
+    answers: AlpnAnswers | None,
 ) -> int:
-    limit_tls_buffers()
-    listener = front.listen_peeking(settings.listen.ip, settings.listen.port, context, answers)
+    """The port. `answers` are those to an authority that looks at the listener itself."""
+    place = settings.listen
+    listener: asyncio.Server | PeekingListener
+    if context is not None:
+        limit_tls_buffers()
+    if context is not None and answers is not None:
+        listener = front.listen_peeking(place.ip, place.port, context, answers)
+        tasks.spawn(listener.serve())
+    else:
+        listener = await front.listen(place.ip, place.port, context)
     stack.callback(listener.close)
-    tasks.spawn(listener.serve())
     return int(listener.sockets[0].getsockname()[1])
 
 
