@@ -65,6 +65,6 @@ from appliance.ports.kernel_relay import KernelRelay as KernelRelay
 from appliance.ports.kernel_relay import PairTraffic as PairTraffic
 from appliance.ports.kernel_relay import RelayPair as RelayPair
 from appliance.ports.packets import Segments as Segments
-from appliance.ports.packets import TunPacket as TunPacket
 from appliance.ports.packets import TunPort as TunPort
 from appliance.ports.packets import UdpPort as UdpPort
+from appliance.types.packets import TunPacket as TunPacket

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 
 from appliance.api.values import PacketDevice
-from appliance.ports.packets import TunPacket, TunPort
+from appliance.ports.packets import TunPort
 from appliance.router.model import SideDevice
 from appliance.types.addresses import Prefix
 from appliance.types.errors import ApplianceError, ConfigError
+from appliance.types.packets import TunPacket
 
 DEVICE_MTU = 65535
 """What leaves by such a device meets the MTU of the way that it takes then."""

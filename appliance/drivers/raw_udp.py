@@ -17,10 +17,11 @@ from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers, unfragmented
 from appliance.drivers.udp_packets import parse_datagram, udp_datagram
-from appliance.ports.packets import Buffer, Segments, one
+from appliance.ports.packets import Segments, one
 from appliance.proto.disco.socket_filter import port_filter
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.packets import Buffer
 
 _SO_ATTACH_FILTER = 26
 _INSTRUCTION_BYTES = 8

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.sockets import OpenSocket, open_socket
-from appliance.ports.packets import TunPacket
 from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.packets import TunPacket
 
 TUN_DEVICE = Path("/dev/net/tun")
 

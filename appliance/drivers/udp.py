@@ -13,9 +13,10 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
-from appliance.ports.packets import Buffer, Segments
+from appliance.ports.packets import Segments
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.packets import Buffer
 
 _SOL_UDP = 17
 _UDP_SEGMENT = 103

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.types.addresses import AddrPort
-
-Buffer = bytes | bytearray | memoryview
+from appliance.types.packets import Buffer, TunPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +60,6 @@ class UdpPort(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TunPacket:
-    """One IP packet of the TUN device, possibly a super-packet to be cut (`gso_size` > 0: TCP payload per segment).
-
-    `gso_type`, `header_bytes`, `csum_start`, `csum_offset` are the fields of virtio_net_hdr; all 0 for a plain packet.
-    """
-
-    data: Buffer
-    gso_type: int = 0
-    gso_size: int = 0
-    header_bytes: int = 0
-    csum_start: int = 0
-    csum_offset: int = 0
-    needs_checksum: bool = False
 
 
 class TunPort(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import NoReturn
 
-from appliance.api import HostHandle, LogLevel, TunPacket, TunPort
-from appliance.proto.siit import Datagram, Translator
+from appliance.api import HostHandle, LogLevel, TunPort
+from appliance.proto.siit import Translator
 from plugins.subnet_router.via import TranslationPlan, TranslationView
 
 INTERVAL_S = 1.0
@@ -81,19 +81,7 @@ class TranslationService:
             port.set_reader(None)
             self._broken = True
             return
-        batch = [
-            Datagram(
-                each.data,
-                each.gso_type,
-                each.gso_size,
-                each.header_bytes,
-                each.csum_start,
-                each.csum_offset,
-                each.needs_checksum,
-            )
-            for each in received
-        ]
         try:
-            port.send([TunPacket(*each) for each in translator.translate(batch, self._clock())])
+            port.send(translator.translate(received, self._clock()))
         except OSError:
             self._refused += 1

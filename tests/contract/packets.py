@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from appliance.ports.packets import TunPacket
+from appliance.types.packets import TunPacket
 
 
 def reference_sum(data: bytes) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.ports.packets import TunPacket
 from appliance.proto.wireguard import Settings
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, udp
 from tests.contract.world import World
 

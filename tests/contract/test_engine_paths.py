@@ -9,9 +9,10 @@ import pytest
 
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.ports.engine import EngineDiff, EnginePeer
-from appliance.ports.packets import TunPacket, one
+from appliance.ports.packets import one
 from appliance.ports.underlay import PARKED, PeerPath
 from appliance.types.addresses import AddrPort
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, tcp, udp, valid
 from tests.contract.world import PORT, Node, World
 

@@ -14,12 +14,13 @@ from appliance.engine.userspace import UserspaceEngine
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.ports.clock import VirtualClock
 from appliance.ports.engine import EngineDiff, EnginePeer
-from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, Segments, TunPacket, one
+from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, Segments, one
 from appliance.ports.randomness import SeededRandomness
 from appliance.ports.underlay import PeerActivity, PeerPath
 from appliance.proto.wireguard import Settings
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey
+from appliance.types.packets import TunPacket
 
 PORT = 41641
 

@@ -16,8 +16,9 @@ from appliance.engine.userspace.packet_step import PureStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.engine.userspace.segmentation import BadPacket, parts
 from appliance.native import load
-from appliance.ports.packets import Segments, TunPacket, one
+from appliance.ports.packets import Segments, one
 from appliance.proto.geneve import PROTOCOL_WIREGUARD, GeneveHeader, encode_header
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, super_udp, tcp
 from tests.fuzz.runner import Target
 from tests.fuzz.udp_targets import SOURCE, Pair

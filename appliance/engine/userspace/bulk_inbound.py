@@ -16,7 +16,7 @@ from appliance.engine.userspace.inner import source as inner_source
 from appliance.engine.userspace.native_step import NativeStep, tun_packet
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.native.loader import Received
-from appliance.ports.packets import Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.geneve import HEADER_SIZE, PROTOCOL_WIREGUARD, parse_header
 from appliance.proto.wireguard import GeneveSource, Source, Tunnel
 from appliance.proto.wireguard.keypair import Keypair
@@ -24,6 +24,7 @@ from appliance.proto.wireguard.messages import TRANSPORT, TRANSPORT_OVERHEAD
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.keys import NodePublicKey
+from appliance.types.packets import TunPacket
 
 _HEAD = struct.Struct("<II")
 _GROUP_BYTES = 65535

@@ -21,7 +21,7 @@ from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.engine.userspace.sender import Sender
 from appliance.ports.clock import Clock
 from appliance.ports.engine import EngineDiff, EnginePeer, PeerStatistics
-from appliance.ports.packets import TunPacket, TunPort, UdpPort, one
+from appliance.ports.packets import TunPort, UdpPort, one
 from appliance.ports.randomness import Randomness
 from appliance.ports.tsmp import TsmpHandler
 from appliance.ports.underlay import PeerPath, UnderlaySink
@@ -29,6 +29,7 @@ from appliance.proto.wireguard import HandshakeCompleted, Settings, Tunnel, Tunn
 from appliance.proto.wireguard.timestamp import ZERO
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePrivateKey, NodePublicKey
+from appliance.types.packets import TunPacket
 
 _RECEIVE_LIMIT = 32
 _REBIND_RETRY_S = 1.0

@@ -11,7 +11,7 @@ from appliance.engine.userspace.inner import PROTOCOL_AT, TSMP, true_length
 from appliance.engine.userspace.inner import source as inner_source
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
-from appliance.ports.packets import Buffer, Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.disco.demux import PacketKind, classify
 from appliance.proto.geneve import HEADER_SIZE, parse_header
 from appliance.proto.wireguard import RelaySource, Source, Tunnel
@@ -19,6 +19,7 @@ from appliance.proto.wireguard.source import GeneveSource
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import DecodeError
 from appliance.types.keys import NodePublicKey
+from appliance.types.packets import Buffer, TunPacket
 
 _HEAD = struct.Struct("<I")
 _TRANSPORT = 4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from appliance.ports.packets import Buffer
 from appliance.types.checksums import ones_sum
+from appliance.types.packets import Buffer
 
 V4_HEADER = 20
 V6_HEADER = 40

@@ -9,12 +9,13 @@ from appliance.engine.userspace.packet_step import PacketStep, PureStep, Sealed
 from appliance.engine.userspace.segmentation import BadPacket
 from appliance.native import Native, NativeTransport, load, problem
 from appliance.native.loader import Item, Received
-from appliance.ports.packets import Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.wireguard.cipher import TransportCipher
 from appliance.proto.wireguard.handshake import TransportKeys
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.proto.wireguard.settings import Settings
 from appliance.types.errors import ConfigError
+from appliance.types.packets import TunPacket
 
 _TCP_CHECKSUM_AT = 16
 _LEAST_WINDOW = 128

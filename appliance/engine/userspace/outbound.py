@@ -17,11 +17,12 @@ from appliance.engine.userspace.segmentation import (
     with_checksum,
 )
 from appliance.engine.userspace.sender import Sender, covers
-from appliance.ports.packets import TunPacket, one
+from appliance.ports.packets import one
 from appliance.ports.underlay import PeerPath
 from appliance.proto.wireguard import Outgoing, Tunnel
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.types.keys import NodePublicKey
+from appliance.types.packets import TunPacket
 
 _WANTED_INTERVAL_S = 1.0
 _HELD_S = 5.0

@@ -11,11 +11,12 @@ from typing import NamedTuple, Protocol
 
 from appliance.engine.userspace.coalescing import coalesce
 from appliance.engine.userspace.segmentation import slots_of_run, slots_of_super, with_checksum
-from appliance.ports.packets import Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.wireguard.cipher import PythonCipher, TransportCipher
 from appliance.proto.wireguard.handshake import TransportKeys
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.proto.wireguard.settings import Settings
+from appliance.types.packets import TunPacket
 
 
 class Sealed(NamedTuple):

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.engine.userspace.inner import TCP, UDP, V4_HEADER, V6_HEADER, pseudo_sum
-from appliance.ports.packets import Buffer, Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.wireguard.messages import TRANSPORT_HEADER_SIZE, TRANSPORT_OVERHEAD, padded_size
 from appliance.types.checksums import checksum, ones_sum
+from appliance.types.packets import Buffer, TunPacket
 
 GSO_NONE = 0
 GSO_TCPV4 = 1

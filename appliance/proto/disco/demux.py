@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from appliance.proto.disco.packet import KEY_END, MAGIC, Buffer
+from appliance.proto.disco.packet import KEY_END, MAGIC
 from appliance.proto.geneve import HEADER_SIZE as GENEVE_SIZE
 from appliance.proto.stun import is_stun
+from appliance.types.packets import Buffer
 
 _GENEVE_DISCO = b"\x7a\x11"
 _GENEVE_WIREGUARD = b"\x7a\x12"

@@ -17,8 +17,7 @@ from appliance.crypto.x25519 import public_key
 from appliance.proto.disco.messages import Message, encode_message, parse_message
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import DiscoPrivateKey, DiscoPublicKey
-
-Buffer = bytes | bytearray | memoryview
+from appliance.types.packets import Buffer
 
 MAGIC = b"TS\xf0\x9f\x92\xac"
 KEY_END = 38

@@ -15,8 +15,7 @@ import struct
 from dataclasses import dataclass
 
 from appliance.types.errors import DecodeError, DecodeReason
-
-Buffer = bytes | bytearray | memoryview
+from appliance.types.packets import Buffer
 
 HEADER_SIZE = 8
 PROTOCOL_DISCO = 0x7A11

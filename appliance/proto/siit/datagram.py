@@ -1,4 +1,4 @@
-"""Packets as a TUN device gives and takes them, and the two IP headers (RFC 791 3.1, RFC 8200 3 and 4).
+"""The two IP headers (RFC 791 3.1, RFC 8200 3 and 4).
 
 IPv4: 0:1 version and header length, 1:1 TOS, 2:2 total length, 4:2 identification, 6:2 flags and fragment offset,
 8:1 TTL, 9:1 protocol, 10:2 checksum, 12:4 source, 16:4 destination. IPv6: 0:4 version, traffic class and flow label,
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from appliance.types.checksums import checksum, ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
+from appliance.types.packets import Buffer
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 V4_HEADER, V6_HEADER, FRAGMENT_HEADER = 20, 40, 8
@@ -25,23 +26,6 @@ _MAX_EXTENSIONS = 8
 _LONGEST = 65535
 _DONT_FRAGMENT, _MORE, _OFFSET = 0x4000, 0x2000, 0x1FFF
 _LOOSE, _STRICT = 131, 137
-
-Buffer = bytes | bytearray | memoryview
-
-
-class Datagram(NamedTuple):
-    """One IP packet, possibly a super-packet to be cut (`gso_size` > 0: payload bytes of each).
-
-    The fields after `data` are those of virtio_net_hdr; all 0 for a plain packet.
-    """
-
-    data: Buffer
-    gso_type: int = 0
-    gso_size: int = 0
-    header_bytes: int = 0
-    csum_start: int = 0
-    csum_offset: int = 0
-    needs_checksum: bool = False
 
 
 class Head(NamedTuple):

@@ -12,7 +12,6 @@ from appliance.proto.siit.datagram import (
     ICMP6,
     V4_HEADER,
     V6_HEADER,
-    Buffer,
     Head,
     encode_v4,
     encode_v6,
@@ -21,6 +20,7 @@ from appliance.proto.siit.icmp import ECHO, ECHO_BACK, MIN_V6_MTU, Error
 from appliance.proto.siit.transport import FIELD_AT, adjust
 from appliance.types.checksums import checksum, ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
+from appliance.types.packets import Buffer
 
 HEAD = struct.Struct(">BBHI")
 LONGEST_V4_ERROR = 576

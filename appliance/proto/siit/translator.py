@@ -24,7 +24,6 @@ from appliance.proto.siit.datagram import (
     UDP,
     V4_HEADER,
     V6_HEADER,
-    Datagram,
     Head,
     encode_v4,
     encode_v6,
@@ -37,6 +36,7 @@ from appliance.proto.siit.transport import FIELD_AT, adjust, fill, has_checksum,
 from appliance.types.addresses import CGNAT_V4, VIA_V6
 from appliance.types.checksums import ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
+from appliance.types.packets import TunPacket
 from appliance.types.token_bucket import TokenBucket
 
 VIA = VIA_V6.network_address.packed[:8]
@@ -98,9 +98,9 @@ class Translator:
         self.bindings = Bindings(pool)
         self.counters = Counters()
 
-    def translate(self, batch: Iterable[Datagram], now: float) -> list[Datagram]:
+    def translate(self, batch: Iterable[TunPacket], now: float) -> list[TunPacket]:
         """What is to be sent instead. The result shares no memory with what came."""
-        out: list[Datagram] = []
+        out: list[TunPacket] = []
         for datagram in batch:
             try:
                 version = datagram.data[0] >> 4 if len(datagram.data) else 0
@@ -118,7 +118,7 @@ class Translator:
 
     # --- toward the site
 
-    def _from_v6(self, datagram: Datagram, now: float, out: list[Datagram]) -> None:
+    def _from_v6(self, datagram: TunPacket, now: float, out: list[TunPacket]) -> None:
         head = parse_v6(datagram.data)
         if head.destination[:8] != VIA:
             raise _Dropped(Drop.NOT_SERVED)
@@ -128,13 +128,13 @@ class Translator:
             self._send_error(datagram, head, _PROHIBITED, now, out)
             raise _Dropped(Drop.FORBIDDEN)
         if head.protocol == ICMP6:
-            out.append(Datagram(self._icmp_to_v4(datagram, head, now)))
+            out.append(TunPacket(self._icmp_to_v4(datagram, head, now)))
         else:
             _check_offload(datagram, head, ICMP)
             out.append(self._plain_to_v4(datagram, head, now))
         self.counters.to_v4 += 1
 
-    def _plain_to_v4(self, datagram: Datagram, head: Head, now: float) -> Datagram:
+    def _plain_to_v4(self, datagram: TunPacket, head: Head, now: float) -> TunPacket:
         segment = _segment_bytes(datagram, head)
         new = self._v4_head(head, self._bind(head, now), segment, datagram)
         change = ones_sum(new.source + new.destination) - ones_sum(head.source + head.destination)
@@ -145,7 +145,7 @@ class Translator:
             adjust(data, V4_HEADER, head.protocol, change, partial=datagram.needs_checksum)
         return _turned(datagram, data, V4_HEADER, head.protocol)
 
-    def _v4_head(self, head: Head, source: bytes, segment: int, datagram: Datagram) -> Head:
+    def _v4_head(self, head: Head, source: bytes, segment: int, datagram: TunPacket) -> Head:
         """RFC 7915 5.1: what fits into an IPv6 packet of the least MTU may be cut on its way."""
         identification = head.identification
         if not head.fragment:
@@ -164,7 +164,7 @@ class Translator:
             raise _Dropped(Drop.POOL_FULL)
         return address
 
-    def _icmp_to_v4(self, datagram: Datagram, head: Head, now: float) -> bytes:
+    def _icmp_to_v4(self, datagram: TunPacket, head: Head, now: float) -> bytes:
         body, kind, code, rest = _icmp_parts(datagram, head, 6)
         if kind in ECHO_BACK:
             new = self._v4_head(head, self._bind(head, now), head.length, datagram)._replace(protocol=ICMP)
@@ -187,7 +187,7 @@ class Translator:
 
     # --- back
 
-    def _from_v4(self, datagram: Datagram, now: float, out: list[Datagram]) -> None:
+    def _from_v4(self, datagram: TunPacket, now: float, out: list[TunPacket]) -> None:
         head = parse_v4(datagram.data)
         key = self.bindings.owner(head.destination, now)
         if key is None:
@@ -201,7 +201,7 @@ class Translator:
             self._plain_to_v6(datagram, head, key, now, out)
         self.counters.to_v6 += 1
 
-    def _plain_to_v6(self, datagram: Datagram, head: Head, key: bytes, now: float, out: list[Datagram]) -> None:
+    def _plain_to_v6(self, datagram: TunPacket, head: Head, key: bytes, now: float, out: list[TunPacket]) -> None:
         new = head._replace(source=VIA + key[16:] + head.source, destination=key[:16])
         change = ones_sum(new.source + new.destination) - ones_sum(head.source + head.destination)
         data = _joined(b"", datagram, head)
@@ -215,7 +215,7 @@ class Translator:
         self._send_v6(datagram, head, new, data, now, out)
 
     def _send_v6(
-        self, datagram: Datagram, head: Head, new: Head, data: bytearray, now: float, out: list[Datagram]
+        self, datagram: TunPacket, head: Head, new: Head, data: bytearray, now: float, out: list[TunPacket]
     ) -> None:
         """Whole if it fits, in fragments if it may be cut, else the sender is told."""
         room = self._mtu - V6_HEADER
@@ -235,7 +235,9 @@ class Translator:
                 fill(data, 0, head.protocol, new.source + new.destination)
             out.extend(_fragments(new, data, self._mtu))
 
-    def _echo_or_error_to_v6(self, datagram: Datagram, head: Head, key: bytes, now: float, out: list[Datagram]) -> None:
+    def _echo_or_error_to_v6(
+        self, datagram: TunPacket, head: Head, key: bytes, now: float, out: list[TunPacket]
+    ) -> None:
         body, kind, code, rest = _icmp_parts(datagram, head, 4)
         if kind in ECHO:
             new = head._replace(source=VIA + key[16:] + head.source, destination=key[:16], protocol=ICMP6)
@@ -256,18 +258,18 @@ class Translator:
         )
         router = VIA + key[16:] + head.source
         sender = router if self._is_served(router) else asked
-        out.append(Datagram(error_packet(sender, key[:16], error, turned, head.traffic_class)))
+        out.append(TunPacket(error_packet(sender, key[:16], error, turned, head.traffic_class)))
 
     # --- both
 
-    def _send_error(self, datagram: Datagram, head: Head, error: Error, now: float, out: list[Datagram]) -> None:
+    def _send_error(self, datagram: TunPacket, head: Head, error: Error, now: float, out: list[TunPacket]) -> None:
         """Tell the sender, unless that is not allowed (RFC 4443 2.4, RFC 1122 3.2.2) or done too often."""
         is_icmp = head.protocol in (ICMP, ICMP6)
         is_error = is_icmp and not (head.length and datagram.data[head.start] in (*ECHO, *ECHO_BACK))
         if head.offset or is_error or not self._errors.take(now):
             return
         self.counters.errors_sent += 1
-        out.append(Datagram(error_packet(head.destination, head.source, error, datagram.data)))
+        out.append(TunPacket(error_packet(head.destination, head.source, error, datagram.data)))
 
     def _is_never(self, address: bytes) -> bool:
         value = int.from_bytes(address, "big")
@@ -283,14 +285,14 @@ def _is_no_sender(source: bytes) -> bool:
     return source[0] == 0xFF or (source[0] == 0xFE and source[1] & 0xC0 == 0x80) or source[:15] == bytes(15)
 
 
-def _segment_bytes(datagram: Datagram, head: Head) -> int:
+def _segment_bytes(datagram: TunPacket, head: Head) -> int:
     """Payload of the IP header, of a super-packet that of its longest part."""
     if not datagram.gso_size:
         return head.length
     return min(head.length, max(datagram.header_bytes - head.start, 0) + datagram.gso_size)
 
 
-def _check_offload(datagram: Datagram, head: Head, foreign: int) -> None:
+def _check_offload(datagram: TunPacket, head: Head, foreign: int) -> None:
     """`foreign` is the ICMP of the other version, which has no place here."""
     if head.protocol == foreign:
         raise _Dropped(Drop.UNTRANSLATABLE)
@@ -298,13 +300,13 @@ def _check_offload(datagram: Datagram, head: Head, foreign: int) -> None:
         raise _Dropped(Drop.MALFORMED)
 
 
-def _joined(header: bytes, datagram: Datagram, head: Head) -> bytearray:
+def _joined(header: bytes, datagram: TunPacket, head: Head) -> bytearray:
     data = bytearray(header)
     data += datagram.data[head.start : head.start + head.length]
     return data
 
 
-def _icmp_parts(datagram: Datagram, head: Head, version: int) -> tuple[memoryview, int, int, int]:
+def _icmp_parts(datagram: TunPacket, head: Head, version: int) -> tuple[memoryview, int, int, int]:
     """Body, type, code and second four bytes of a message whose checksum is right."""
     if head.is_piece:
         raise _Dropped(Drop.FRAGMENTED_ICMP)
@@ -317,14 +319,14 @@ def _icmp_parts(datagram: Datagram, head: Head, version: int) -> tuple[memoryvie
     return body, kind, code, rest
 
 
-def _turned(datagram: Datagram, data: bytearray, start: int, protocol: int, gso_size: int = 0) -> Datagram:
+def _turned(datagram: TunPacket, data: bytearray, start: int, protocol: int, gso_size: int = 0) -> TunPacket:
     """The offload's fields for the new header; `gso_size` 0 keeps the size of the parts."""
     if not datagram.gso_size and not datagram.needs_checksum:
-        return Datagram(data)
+        return TunPacket(data)
     kind = datagram.gso_type & ~GSO_ECN
     if kind in (GSO_TCPV4, GSO_TCPV6):
         kind = (GSO_TCPV4 if start == V4_HEADER else GSO_TCPV6) | (datagram.gso_type & GSO_ECN)
-    return Datagram(
+    return TunPacket(
         data,
         kind,
         gso_size or datagram.gso_size,
@@ -335,7 +337,7 @@ def _turned(datagram: Datagram, data: bytearray, start: int, protocol: int, gso_
     )
 
 
-def _fragments(head: Head, data: bytearray, mtu: int) -> list[Datagram]:
+def _fragments(head: Head, data: bytearray, mtu: int) -> list[TunPacket]:
     """IPv6 fragments of a packet, or of a fragment, that is too long (RFC 8200 4.5)."""
     size = (mtu - V6_HEADER - FRAGMENT_HEADER) & ~7
     found = []
@@ -343,5 +345,5 @@ def _fragments(head: Head, data: bytearray, mtu: int) -> list[Datagram]:
         part = data[at : at + size]
         more = head.more or at + size < len(data)
         new = head._replace(fragment=True, offset=head.offset + at, more=more)
-        found.append(Datagram(encode_v6(new, len(part)) + part))
+        found.append(TunPacket(encode_v6(new, len(part)) + part))
     return found

@@ -19,8 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from appliance.types.addresses import Address, AddrPort, addr_port_from
 from appliance.types.errors import DecodeError, DecodeReason
-
-Buffer = bytes | bytearray | memoryview
+from appliance.types.packets import Buffer
 
 HEADER_SIZE = 20
 TX_ID_SIZE = 12

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.coalescing import coalesce
 from appliance.engine.userspace.segmentation import BadPacket, split
-from appliance.ports.packets import TunPacket
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, tcp, udp, valid
 
 PAIRS = st.sampled_from([("100.64.0.1", "100.64.0.2"), ("fd7a::1", "fd7a::2")])

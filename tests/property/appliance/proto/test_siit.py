@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.proto.siit import Datagram
+from appliance.types.packets import TunPacket
 from tests.contract.packets import tcp, udp
 from tests.unit.appliance.proto.siit.world import HOST, PEER, VIA_HOST, assert_sound, ends, icmp, one, translator
 
 PEERS = st.integers(1, (1 << 64) - 1).map(lambda low: str(IPv6Address(0x2001_0DB8 << 96 | low)))
 HOSTS = st.integers(1, 254).map(lambda last: IPv4Address(f"192.168.1.{last}"))
-STAND_IN = ends(one(translator().translate([Datagram(udp(PEER, VIA_HOST, b""))], 0.0)))[0]
+STAND_IN = ends(one(translator().translate([TunPacket(udp(PEER, VIA_HOST, b""))], 0.0)))[0]
 SEEDS = st.sampled_from(
     [
         udp(PEER, VIA_HOST, b"data" * 20),
@@ -30,9 +30,9 @@ SEEDS = st.sampled_from(
 def test_ok__there_and_back(peer: str, host: IPv4Address, data: bytes, build) -> None:
     made = translator()
     via = str(IPv6Address(int(IPv6Address("fd7a:115c:a1e0:b1a:0:7::")) | int(host)))
-    there = one(made.translate([Datagram(build(peer, via, data))], 0.0))
+    there = one(made.translate([TunPacket(build(peer, via, data))], 0.0))
     assert_sound(there)
-    back = one(made.translate([Datagram(build(str(host), ends(there)[0], data))], 0.0))
+    back = one(made.translate([TunPacket(build(str(host), ends(there)[0], data))], 0.0))
     assert_sound(back)
     assert ends(back) == (via, peer)
 
@@ -50,17 +50,17 @@ def test_ok__mutated_packets_raise_nothing(
     seed: bytes, cut: int, changes: list[tuple[int, int]], size: int, partial: bool, kind: int, header: int
 ) -> None:
     made = translator()
-    made.translate([Datagram(udp(PEER, VIA_HOST, b""))], 0.0)
+    made.translate([TunPacket(udp(PEER, VIA_HOST, b""))], 0.0)
     packet = bytearray(seed[:-cut] if cut else seed)
     for at, value in changes:
         if at < len(packet):
             packet[at] = value
-    datagram = Datagram(bytes(packet), kind if size else 0, size, header, 0, 0, partial)
-    for out in made.translate([datagram, Datagram(bytes(packet))], 0.0):
+    datagram = TunPacket(bytes(packet), kind if size else 0, size, header, 0, 0, partial)
+    for out in made.translate([datagram, TunPacket(bytes(packet))], 0.0):
         assert len(out.data) <= 65535 + 28
 
 
 @given(data=st.binary(max_size=200))
 def test_ok__noise_raises_nothing(data: bytes) -> None:
     made = translator()
-    made.translate([Datagram(data), Datagram(b"\x45" + data), Datagram(b"\x60" + data)], 0.0)
+    made.translate([TunPacket(data), TunPacket(b"\x45" + data), TunPacket(b"\x60" + data)], 0.0)

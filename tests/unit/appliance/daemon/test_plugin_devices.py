@@ -8,8 +8,9 @@ import pytest
 
 from appliance.api.values import PacketDevice
 from appliance.daemon.plugin_devices import DEVICE_MTU, PluginDevices
-from appliance.ports.packets import MemoryTunPort, TunPacket
+from appliance.ports.packets import MemoryTunPort
 from appliance.types.errors import ApplianceError, ConfigError
+from appliance.types.packets import TunPacket
 
 WANTED = PacketDevice("waypost-x", ("192.0.2.0/24",), ("198.18.0.0/18",))
 

@@ -14,8 +14,8 @@ import pytest
 
 from appliance.drivers.privileges import Capability, effective_capabilities
 from appliance.drivers.tun import TUN_DEVICE, LinuxTunPort, open_device, open_tun
-from appliance.ports.packets import TunPacket
 from appliance.types.errors import PrivilegeError, UnderlayError
+from appliance.types.packets import TunPacket
 
 VNET = struct.Struct("=BBHHHH")
 may_make_devices = pytest.mark.skipif(

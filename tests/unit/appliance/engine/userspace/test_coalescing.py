@@ -2,7 +2,7 @@ import pytest
 
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.segmentation import split
-from appliance.ports.packets import TunPacket
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, tcp, udp
 
 V4 = ("100.64.0.1", "100.64.0.2")

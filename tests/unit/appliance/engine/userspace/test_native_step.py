@@ -14,11 +14,12 @@ from appliance.engine.userspace import native_step
 from appliance.engine.userspace.native_step import NativeStep, choose_step
 from appliance.engine.userspace.packet_step import PacketStep, PureStep
 from appliance.engine.userspace.segmentation import BadPacket
-from appliance.ports.packets import Segments, TunPacket
+from appliance.ports.packets import Segments
 from appliance.proto.wireguard.handshake import TransportKeys
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.proto.wireguard.settings import Settings
 from appliance.types.errors import ConfigError
+from appliance.types.packets import TunPacket
 from tests.contract.packets import super_tcp, super_udp, tcp, udp
 
 V4 = ("100.64.0.1", "100.64.0.2")

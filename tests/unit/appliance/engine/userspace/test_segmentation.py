@@ -4,7 +4,7 @@ import pytest
 
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.segmentation import BadPacket, parts, runs, slots_of_run, with_checksum
-from appliance.ports.packets import TunPacket
+from appliance.types.packets import TunPacket
 from tests.contract.packets import reference_sum, super_tcp, super_udp, udp, valid
 
 V4 = ("100.64.0.1", "100.64.0.2")

@@ -3,11 +3,12 @@ from collections import Counter
 
 from appliance.engine.userspace.peers import PeerRecord
 from appliance.engine.userspace.sender import Sender, covers, wrap
-from appliance.ports.packets import Buffer, MemoryUdpPort, Segments
+from appliance.ports.packets import MemoryUdpPort, Segments
 from appliance.ports.underlay import PeerPath
 from appliance.proto.wireguard import GeneveSource, RelaySource
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePublicKey
+from appliance.types.packets import Buffer
 
 KEY = NodePublicKey(bytes(range(32)))
 V4, V6 = AddrPort("192.0.2.1", 1), AddrPort("2001:db8::1", 1)

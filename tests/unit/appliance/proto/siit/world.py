@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from appliance.proto.siit import Datagram, Translator
+from appliance.proto.siit import Translator
+from appliance.types.packets import TunPacket
 from tests.contract.packets import ip_packet, reference_sum
 
 PEER = "fd7a:115c:a1e0::9"
@@ -20,7 +21,7 @@ def translator(mtu: int = 1280, pool: IPv4Network = POOL) -> Translator:
     return Translator((SITE,), pool, mtu)
 
 
-def one(made: list[Datagram]) -> bytes:
+def one(made: list[TunPacket]) -> bytes:
     assert len(made) == 1
     return bytes(made[0].data)
 
