@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
 
-from appliance.drivers.netlink_messages import attribute, attributes, number, text
+from appliance.drivers.netlink_messages import attribute, attributes, named, nested, number, text
 from appliance.ports.netlink import InterfaceAddress, Link
 from appliance.types.errors import DecodeError, DecodeReason
 
-NEW_LINK, GET_LINK = 16, 18
+NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
-_NAME, _MTU = 3, 4
+_NAME, _MTU, _INFO, _KIND = 3, 4, 18, 1
 _ADDRESS, _LOCAL, _LABEL = 1, 2, 3
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS_HEAD = struct.Struct("=BBBBI")
@@ -25,14 +25,17 @@ _NUMBER = struct.Struct("=I")
 _UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
 _SIZES = {AF_INET: 4, AF_INET6: 16}
 
-ALL_LINKS = _LINK.pack(0, 0, 0, 0, 0)
 ALL_ADDRESSES = _ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
 
 
-def link_payload(index: int, *, up: bool | None = None, mtu: int | None = None) -> bytes:
-    """Changes a link; None leaves a value as it is."""
+def link_payload(
+    index: int = 0, name: str = "", *, up: bool | None = None, mtu: int | None = None, kind: str = ""
+) -> bytes:
+    """Finds a link by index or name and changes it; None leaves a value as it is. `kind` is that of a new one."""
     made = _LINK.pack(0, 0, index, _UP if up else 0, 0 if up is None else _UP)
-    return made + (attribute(_MTU, _NUMBER.pack(mtu)) if mtu is not None else b"")
+    made += named(_NAME, name) if name else b""
+    made += attribute(_MTU, _NUMBER.pack(mtu)) if mtu is not None else b""
+    return made + (nested(_INFO, named(_KIND, kind)) if kind else b"")
 
 
 def parse_link(payload: bytes) -> Link:
@@ -45,6 +48,12 @@ def parse_link(payload: bytes) -> Link:
         index, text(found.get(_NAME)), number(found.get(_MTU)), bool(flags & _UP), bool(flags & _LOOPBACK),
         bool(flags & _RUNNING),
     )  # fmt: skip
+
+
+def parse_kind(payload: bytes) -> str:
+    """Of a link, "" for a plain one. Raises `DecodeError`."""
+    info = dict(attributes(memoryview(payload)[_LINK.size :])).get(_INFO)
+    return text(dict(attributes(info)).get(_KIND)) if info is not None else ""
 
 
 def address_payload(address: IPv4Interface | IPv6Interface, index: int) -> bytes:

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from appliance.drivers.interface_messages import (
     ALL_ADDRESSES,
-    ALL_LINKS,
     DELETE_ADDRESS,
     GET_ADDRESS,
     GET_LINK,
@@ -74,7 +73,7 @@ class LinuxNetlink:
 
     async def links(self) -> list[Link]:
         async with self._open() as channel:
-            return await _read(channel, GET_LINK, ALL_LINKS, parse_link)
+            return await _read(channel, GET_LINK, link_payload(), parse_link)
 
     async def addresses(self, interface: str = "") -> list[InterfaceAddress]:
         async with self._open() as channel:
@@ -173,7 +172,7 @@ async def _read(channel: NetlinkChannel, kind: int, body: bytes, parse: Callable
 
 
 async def _names(channel: NetlinkChannel) -> dict[int, str]:
-    return {link.index: link.name for link in await _read(channel, GET_LINK, ALL_LINKS, parse_link)}
+    return {link.index: link.name for link in await _read(channel, GET_LINK, link_payload(), parse_link)}
 
 
 async def _change(

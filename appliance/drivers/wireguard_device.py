@@ -7,13 +7,13 @@ which the event loop takes up part by part. Opened in the network namespace of t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 
-from appliance.drivers.interface_messages import GET_LINK, NEW_LINK
+from appliance.drivers.interface_messages import DELETE_LINK, GET_LINK, NEW_LINK, link_payload, parse_kind
 from appliance.drivers.netlink_channel import PART_BYTES, NetlinkChannel
 from appliance.drivers.netlink_messages import (
     CREATE,
@@ -21,10 +21,9 @@ from appliance.drivers.netlink_messages import (
     DUMP,
     ERROR,
     EXCLUSIVE,
-    attribute,
     attributes,
     messages,
-    nested,
+    named,
 )
 from appliance.drivers.wireguard_messages import (
     GET_DEVICE,
@@ -41,11 +40,8 @@ from appliance.types.errors import DecodeError, PrivilegeError, UnderlayError
 from appliance.types.keys import NodePrivateKey
 
 _NETLINK_ROUTE, _NETLINK_GENERIC = 0, 16
-_DELLINK = 17
+_KIND = "wireguard"
 _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
-_IFNAME, _MTU, _LINKINFO, _INFO_KIND = 3, 4, 18, 1
-_IFF_UP = 1
-_LINK = struct.Struct("=BxHiII")
 _GENERIC = struct.Struct("=BBxx")
 _RECEIVE_BUFFER = 1 << 20
 _PARTS_AT_ONCE = 8
@@ -94,7 +90,7 @@ class NetlinkWireGuardDevice:
             self._family = self._find_family()
             self._readings = NetlinkChannel(_NETLINK_GENERIC)
             self._readings.socket.setblocking(False)
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 self._readings.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             if not found or (port and self.listen_port() != port):
                 self._set(device_settings(port=port))
@@ -124,13 +120,11 @@ class NetlinkWireGuardDevice:
 
     def exists(self) -> bool:
         """Whether there is a WireGuard device of this name."""
-        channel = NetlinkChannel(_NETLINK_ROUTE)
-        try:
-            return self._kind(channel) == b"wireguard"
-        except OSError:
-            return False
-        finally:
-            channel.close()
+        with closing(NetlinkChannel(_NETLINK_ROUTE)) as channel:
+            try:
+                return self._kind(channel) == _KIND
+            except OSError:
+                return False
 
     def remove_left(self) -> bool:
         """Remove the device that a killed process left; whether there was one. Raises `DeviceInUseError`."""
@@ -142,31 +136,22 @@ class NetlinkWireGuardDevice:
 
     def _make(self) -> bool:
         """Whether it was there. Raises OSError; EEXIST when another kind of device has the name."""
-        kind = nested(_LINKINFO, attribute(_INFO_KIND, b"wireguard\0"))
-        body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
-        body += attribute(_MTU, struct.pack("=I", self._mtu)) + kind
-        channel = NetlinkChannel(_NETLINK_ROUTE)
-        try:
-            channel.request(NEW_LINK, body, CREATE | EXCLUSIVE)
-        except FileExistsError:
-            if self._kind(channel) != b"wireguard":
-                raise
-            return True
-        finally:
-            channel.close()
+        body = link_payload(name=self._name, mtu=self._mtu, kind=_KIND)
+        with closing(NetlinkChannel(_NETLINK_ROUTE)) as channel:
+            try:
+                channel.request(NEW_LINK, body, CREATE | EXCLUSIVE)
+            except FileExistsError:
+                if self._kind(channel) != _KIND:
+                    raise
+                return True
         return False
 
-    def _kind(self, channel: NetlinkChannel) -> bytes:
-        body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
-        for answer in channel.request(GET_LINK, body):
-            info = dict(attributes(answer[_LINK.size :])).get(_LINKINFO)
-            if info is not None:
-                return bytes(dict(attributes(info)).get(_INFO_KIND, b"")).rstrip(b"\0")
-        return b""
+    def _kind(self, channel: NetlinkChannel) -> str:
+        return next(map(parse_kind, channel.request(GET_LINK, link_payload(name=self._name))), "")
 
     def _find_family(self) -> int:
         assert self._changes is not None
-        body = _GENERIC.pack(_GET_FAMILY, 1) + attribute(_FAMILY_NAME, b"wireguard\0")
+        body = _GENERIC.pack(_GET_FAMILY, 1) + named(_FAMILY_NAME, _KIND)
         for answer in self._changes.request(_CONTROL, body):
             found = dict(attributes(answer[_GENERIC.size :])).get(_FAMILY_ID)
             if found is not None:
@@ -174,12 +159,8 @@ class NetlinkWireGuardDevice:
         raise OSError(errno.ENOENT, "no WireGuard family")
 
     def _bring_up(self) -> None:
-        channel = NetlinkChannel(_NETLINK_ROUTE)
-        try:
-            body = _LINK.pack(0, 0, 0, _IFF_UP, _IFF_UP) + attribute(_IFNAME, self._name.encode() + b"\0")
-            channel.request(NEW_LINK, body)
-        finally:
-            channel.close()
+        with closing(NetlinkChannel(_NETLINK_ROUTE)) as channel:
+            channel.request(NEW_LINK, link_payload(name=self._name, up=True))
 
     def listen_port(self) -> int:
         return max((parse_port(part) for part in self._read_now()), default=0)
@@ -245,13 +226,8 @@ class NetlinkWireGuardDevice:
         self._release(delete=True)
 
     def _delete(self) -> None:
-        channel = NetlinkChannel(_NETLINK_ROUTE)
-        try:
-            body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_IFNAME, self._name.encode() + b"\0")
-            with contextlib.suppress(OSError):  # gone already
-                channel.request(_DELLINK, body)
-        finally:
-            channel.close()
+        with closing(NetlinkChannel(_NETLINK_ROUTE)) as channel, suppress(OSError):  # gone already
+            channel.request(DELETE_LINK, link_payload(name=self._name))
 
     def _release(self, *, delete: bool = False) -> None:
         """The sockets go before the device: a reading that was not taken up holds it, and its removal never ends."""

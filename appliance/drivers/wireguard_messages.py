@@ -20,7 +20,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from appliance.drivers.netlink_messages import attribute, attributes, nested
+from appliance.drivers.netlink_messages import attribute, attributes, named, nested
 from appliance.ports.wireguard_device import DevicePeer, PeerSetting
 from appliance.types.addresses import AddrPort, Prefix
 from appliance.types.errors import DecodeError, DecodeReason
@@ -39,7 +39,7 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def device_name(name: str) -> bytes:
-    return attribute(_NAME, name.encode() + b"\0")
+    return named(_NAME, name)
 
 
 def device_settings(*, key: NodePrivateKey | None = None, port: int | None = None, mark: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.drivers.interface_messages import address_payload, link_payload, parse_address, parse_link
+from appliance.drivers.interface_messages import address_payload, link_payload, parse_address, parse_kind, parse_link
 from appliance.drivers.netlink_messages import attribute
 from appliance.ports.netlink import InterfaceAddress, Link
 from appliance.types.errors import DecodeError
@@ -21,6 +21,16 @@ def test_ok__a_link_is_changed() -> None:
     assert up[16:] == struct.pack("=HHI", 8, 4, 1280)
     assert link_payload(3, up=False) == struct.pack("=BxHiII", 0, 0, 3, 0, 1)
     assert link_payload(3, mtu=1400)[:16] == struct.pack("=BxHiII", 0, 0, 3, 0, 0)
+
+
+def test_ok__a_link_is_made_and_found_by_name() -> None:
+    made = link_payload(name="wg0", mtu=1280, kind="wireguard")
+    assert made[:16] == struct.pack("=BxHiII", 0, 0, 0, 0, 0)
+    name, mtu = struct.pack("=HH4s", 8, 3, b"wg0\0"), struct.pack("=HHI", 8, 4, 1280)
+    assert made[16:] == name + mtu + struct.pack("=HHHH12s", 20, 0x8000 | 18, 14, 1, b"wireguard\0")
+    assert parse_kind(made) == "wireguard"
+    assert link_payload(name="wg0")[16:] == name
+    assert parse_kind(link_payload(name="wg0")) == ""
 
 
 def test_ok__a_link_is_listed() -> None:
@@ -70,7 +80,7 @@ def test_fail__addresses(payload: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_fail__garbage(noise: bytes) -> None:
-    for parse in (parse_link, lambda payload: parse_address(payload, NAMES)):
+    for parse in (parse_link, parse_kind, lambda payload: parse_address(payload, NAMES)):
         for payload in (noise, bytes([2, 24, 0, 0]) + struct.pack("=I", 3) + noise):
             try:
                 parse(payload)
