@@ -33,47 +33,40 @@ class PortSplit:
         self._steer = steer
         self._interface = interface
         self._copies: Sequence[CopyPort] = ()
-        self._port = 0
         self.ports: Sequence[UdpPort] = ()
         self.inner_port = 0
         self.refused = ""
 
     async def open(self, port: int) -> None:
         """Make `ports`, the sockets beside the device's port. Raises `ApplianceError` when there is neither way."""
-        self._port = port
         ordinary = self._open_udp(0)
         self.inner_port = next((each.local.port for each in ordinary), 0)
         try:
-            await asyncio.to_thread(self._steer, self._document())
+            await asyncio.to_thread(self._steer, self._document(port))
         except ApplianceError as refusal:
             _close(ordinary)
-            await self._copy(refusal)
+            await self._copy(port, refusal)
         except BaseException:
             _close(ordinary)
             raise
         else:
             self.ports = ordinary
 
-    async def _copy(self, refusal: ApplianceError) -> None:
+    async def _copy(self, port: int, refusal: ApplianceError) -> None:
         """The rules that a run before left must not take what the copies are to see."""
         self.inner_port, self.refused = 0, refusal.text
         await self._remove_rules()
-        self.ports = self._copies = self._open_copies(self._port)
+        self.ports = self._copies = self._open_copies(port)
 
-    def _document(self) -> str:
-        return steering_document(self._port, self.inner_port, self._interface)
+    def _document(self, port: int) -> str:
+        return steering_document(port, self.inner_port, self._interface)
 
     def move(self, port: int) -> None:
         """The device has another port now. Raises `ApplianceError`; then the former one counts."""
-        former, self._port = self._port, port
-        try:
-            if self.refused:
-                self._move_copies(port)
-            else:
-                self._steer(self._document())
-        except ApplianceError:
-            self._port = former
-            raise
+        if self.refused:
+            self._move_copies(port)
+        else:
+            self._steer(self._document(port))
 
     def _move_copies(self, port: int) -> None:
         try:
