@@ -112,11 +112,10 @@ class KernelService:
         kernel = self._relay.kernel
         wanted = self._relay.config.kernel
         port = self._relay.ports[0].port if self._relay.ports and wanted else 0
-        if port != self._port:
+        if not port or port != self._port:
             kernel.stop(NOT_LISTENING if wanted else SWITCHED_OFF)
             self._port, self._wait = port, 0
         if not port:
-            kernel.reason = NOT_LISTENING if wanted else SWITCHED_OFF
             return
         try:
             await self._open(port)

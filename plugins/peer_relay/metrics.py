@@ -27,8 +27,8 @@ def _samples(relay: Relay) -> Iterator[Metric]:
         labels = {"transport_in": way_in, "transport_out": way_out}
         yield _counter("forwarded_packets", value, "Packets that the peer relay forwarded.", labels)
         yield _counter("forwarded_bytes", sizes[way_in, way_out], "Bytes that it forwarded.", labels)
-    yield _counter("kernel_packets", sum(kernel.packets.values()), "Those of them that the kernel forwarded.", {})
-    yield _counter("kernel_bytes", sum(kernel.bytes.values()), "Bytes of them.", {})
+    yield _counter("kernel_packets", kernel.packets.total(), "Those of them that the kernel forwarded.", {})
+    yield _counter("kernel_bytes", kernel.bytes.total(), "Bytes of them.", {})
     text = "Sessions of the peer relay that the kernel forwards for."
     yield Metric("waypost_peer_relay_kernel_sessions", kernel.serving, text)
     for name, value in sorted({**relay.server.counters, **forwarder.counters}.items()):

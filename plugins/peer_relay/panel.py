@@ -38,7 +38,7 @@ def _forwarding(relay: Relay) -> PanelRow:
     kernel = relay.kernel
     if not kernel.is_on:
         return PanelRow("Forwarding", "in the daemon", f"not in the kernel: {kernel.reason}")
-    carried = sum(kernel.bytes.values())
+    carried = kernel.bytes.total()
     return PanelRow("Forwarding", "in the kernel", f"{kernel.serving} sessions, {carried / 1e6:.1f} MB so far")
 
 
@@ -68,8 +68,8 @@ def status(relay: Relay) -> dict[str, Any]:
             "on": relay.kernel.is_on,
             "reason": relay.kernel.reason,
             "sessions": relay.kernel.serving,
-            "packets": sum(relay.kernel.packets.values()),
-            "bytes": sum(relay.kernel.bytes.values()),
+            "packets": relay.kernel.packets.total(),
+            "bytes": relay.kernel.bytes.total(),
         },
         "counters": {**relay.server.counters, **relay.forwarder.counters},
     }

@@ -81,8 +81,8 @@ class Relay:
     @property
     def forwarded(self) -> tuple[int, int]:
         """Packets and bytes, by the kernel and by ourselves."""
-        packets = sum(self.forwarder.packets.values()) + sum(self.kernel.packets.values())
-        return packets, sum(self.forwarder.bytes.values()) + sum(self.kernel.bytes.values())
+        ours, kernel = self.forwarder, self.kernel
+        return ours.packets.total() + kernel.packets.total(), ours.bytes.total() + kernel.bytes.total()
 
     def name_of(self, session: Session) -> str:
         """Of the node that asked for it."""
