@@ -143,7 +143,7 @@ def overlaps(facts: NetworkFacts) -> Finding:
         f"{one} on {first} and {other} on {second}"
         for at, (one, first) in enumerate(networks)
         for other, second in networks[at + 1 :]
-        if first != second and one.version == other.version and one.overlaps(other)
+        if first != second and one.overlaps(other)
     ]
     if pairs:
         mend = "give the interfaces different networks"
@@ -209,7 +209,7 @@ def firewall(drops: Collection[str]) -> Finding:
 
 def _in_cgnat(text: str) -> bool:
     address = ip_address(text)
-    return address.version == 4 and address in CGNAT_V4
+    return address in CGNAT_V4
 
 
 def _listed(texts: Collection[str]) -> str:

@@ -64,7 +64,7 @@ def identify(view: NetmapView | None, source: AddrPort, *, shields_up: bool = Fa
 
 
 def _within(address: Address, prefixes: Iterable[Any]) -> bool:
-    return any(address.version == prefix.version and address in prefix for prefix in prefixes)
+    return any(address in prefix for prefix in prefixes)
 
 
 def _is_source(texts: Iterable[str], address: Address, node: Node) -> bool:

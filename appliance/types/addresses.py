@@ -48,6 +48,11 @@ class AddrPort(NamedTuple):
         return ":" in self.ip
 
 
+def in_overlay(prefix: Prefix) -> bool:
+    """Whether it overlaps the ranges that node addresses come from."""
+    return prefix.overlaps(CGNAT_V4) or prefix.overlaps(ULA_V6)
+
+
 def unmap(address: Address) -> Address:
     """`::ffff:a.b.c.d` becomes `a.b.c.d`; anything else stays."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -62,7 +62,7 @@ def is_domain(text: str) -> bool:
 def usable_prefix(text: str) -> Prefix:
     """Raises ValueError for what cannot be offered as an app's route."""
     prefix = ip_network(text.strip())
-    if prefix.prefixlen == 0 or any(prefix.version == each.version and prefix.overlaps(each) for each in _never()):
+    if prefix.prefixlen == 0 or any(map(prefix.overlaps, _never())):
         raise ValueError(text)
     return prefix
 

@@ -61,7 +61,7 @@ class LearnedRoutes:
             return False
         if address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified:
             return False
-        return not any(_holds(prefix, address) for prefix in (CGNAT_V4, ULA_V6, *near))
+        return not any(address in prefix for prefix in (CGNAT_V4, ULA_V6, *near))
 
     def _shorten(self, app: str) -> bool:
         mine = [address for address, learned in self.addresses.items() if learned.app == app]
@@ -91,7 +91,7 @@ class LearnedRoutes:
     def routes(self, apps: Iterable[App]) -> tuple[str, ...]:
         """Presets of the apps, and single addresses that no preset covers."""
         presets = [ip_network(text) for app in apps for text in app.routes]
-        single = [each for each in self.addresses if not any(_holds(prefix, each) for prefix in presets)]
+        single = [each for each in self.addresses if not any(each in prefix for prefix in presets)]
         found: set[Prefix] = {*presets, *(ip_network(each) for each in single)}
         ordered = sorted(found, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
         return tuple(map(str, ordered))
@@ -132,7 +132,3 @@ def _owner(owner: str, aliases: Mapping[str, str], apps: Iterable[App]) -> tuple
             return None
         name = aliases[name]
     return None
-
-
-def _holds(prefix: Prefix, address: Address) -> bool:
-    return prefix.version == address.version and address in prefix

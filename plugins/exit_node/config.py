@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from appliance.types.addresses import CGNAT_V4, ULA_V6
+from appliance.types.addresses import in_overlay
 from appliance.types.location import Location
 from appliance.types.senders import INTERFACE, parse_senders
 from plugins.exit_node.errors import ExitSettingError
@@ -153,7 +153,7 @@ def _destination(index: int, text: str) -> str:
         raise ExitSettingError(key, f"{text[:64]!r} is no prefix", mend=mend) from None
     if not prefix.prefixlen:
         raise ExitSettingError(key, "would take everything past the exit", mend="use none instead: waypost exit off")
-    if any(prefix.version == own.version and prefix.overlaps(own) for own in (CGNAT_V4, ULA_V6)):
+    if in_overlay(prefix):
         raise ExitSettingError(key, f"{prefix} belongs to the mesh", mend="except places on the Internet only")
     return str(prefix)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from appliance.api import PrefixTranslation
 from appliance.types.addresses import known_prefix
 from plugins.subnet_router.errors import RouteSettingError
-from plugins.subnet_router.rules import advertisable, overlap
+from plugins.subnet_router.rules import advertisable
 
 KEY = "translate"
 MAX_TRANSLATIONS = 100
@@ -43,7 +43,7 @@ def _parse(index: int, text: str) -> PrefixTranslation:
     if (inside.version, inside.prefixlen) != (outside.version, outside.prefixlen):
         mend = "give two prefixes of one IP version and one length"
         raise RouteSettingError(index, f"{inside} and {outside} do not match", key=KEY, mend=mend)
-    if overlap(inside, outside):
+    if inside.overlaps(outside):
         mend = "choose an outer network that no site uses"
         raise RouteSettingError(index, f"{inside} and {outside} overlap", key=KEY, mend=mend)
     return PrefixTranslation(str(inside), str(outside))
@@ -51,4 +51,4 @@ def _parse(index: int, text: str) -> PrefixTranslation:
 
 def _collide(one: PrefixTranslation, two: PrefixTranslation) -> bool:
     pairs = [(known_prefix(a), known_prefix(b)) for a in (one.inside, one.outside) for b in (two.inside, two.outside)]
-    return any(overlap(a, b) for a, b in pairs)
+    return any(a.overlaps(b) for a, b in pairs)

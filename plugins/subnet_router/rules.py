@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from appliance.api import AttachedPrefix, OfferedRoute, RefusedRoute, RouteSelection
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix
+from appliance.types.addresses import Prefix, in_overlay
 from appliance.types.via import parse_via_route, via_parts
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.via import lan_of, unfit
@@ -99,12 +99,12 @@ def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozens
     """
     prefix = ip_network(route)
     ports = [lan for lan in attached if not lan.interface.startswith(_VIRTUAL)]
-    mine = [lan for lan in ports if _related(ip_network(lan.prefix), prefix)]
+    mine = [lan for lan in ports if prefix.overlaps(ip_network(lan.prefix))]
     if any(lan.up for lan in mine) or not any(lan.up for lan in ports):
         return ""
     if mine:
         return f"{mine[0].interface} has no link"
-    return "its interface is gone" if any(_related(ip_network(text), prefix) for text in before) else ""
+    return "its interface is gone" if any(prefix.overlaps(ip_network(text)) for text in before) else ""
 
 
 def share_place(
@@ -117,7 +117,7 @@ def share_place(
     found = ip_address(address)
     for lan in attached:
         prefix = ip_network(lan.prefix)
-        if lan.up and _holds(prefix, found) and any(_related(prefix, each) and _holds(each, found) for each in served):
+        if lan.up and found in prefix and any(found in each for each in served):
             return lan
     return None
 
@@ -125,7 +125,7 @@ def share_place(
 def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:
     """The hosts that tell whether a LAN is there."""
     prefix = ip_network(route)
-    return tuple(text for text in probes if _holds(prefix, ip_address(text)))
+    return tuple(text for text in probes if ip_address(text) in prefix)
 
 
 def overlapping(prefixes: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -140,11 +140,6 @@ def overlapping(prefixes: Iterable[str]) -> tuple[tuple[str, str], ...]:
             found.append((str(open_[-1]), str(network)))
         open_.append(network)
     return tuple(found)
-
-
-def in_overlay(prefix: Prefix) -> bool:
-    """Whether it overlaps the ranges that node addresses come from."""
-    return overlap(prefix, CGNAT_V4) or overlap(prefix, ULA_V6)
 
 
 def select_routes(
@@ -226,25 +221,13 @@ def _lan_conflict(prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]])
     for network, lan in lans:
         if network == prefix:
             return EQUALS_LAN.format(interface=lan.interface)
-        if lan.address and _contains(network, prefix) and _holds(prefix, ip_address(lan.address)):
+        if lan.address and _contains(network, prefix) and ip_address(lan.address) in prefix:
             return COVERS_SELF.format(address=lan.address, interface=lan.interface)
     return ""
 
 
-def _related(first: Prefix, second: Prefix) -> bool:
-    return _contains(first, second) or _contains(second, first)
-
-
 def _contains(outer: Prefix, inner: Prefix) -> bool:
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same family
-
-
-def overlap(first: Prefix, second: Prefix) -> bool:
-    return first.version == second.version and first.overlaps(second)
-
-
-def _holds(prefix: Prefix, address: Address) -> bool:
-    return prefix.version == address.version and address in prefix
 
 
 def _by_family(prefix: Prefix) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from appliance.types.addresses import (
     AddrPort,
     addr_port_from,
+    in_overlay,
     is_overlay,
     is_single,
     parse_addr_port,
@@ -74,3 +75,19 @@ def test_fail__prefix(text: str) -> None:
 )
 def test_ok__overlay_ranges(text: str, inside: bool) -> None:
     assert is_overlay(ip_address(text)) is inside
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("100.64.7.0/24", True),
+        ("100.0.0.0/8", True),
+        ("0.0.0.0/0", True),
+        ("100.128.0.0/10", False),
+        ("fd7a:115c:a1e0:b1a::/64", True),
+        ("fd7a::/16", True),
+        ("fd7b::/16", False),
+    ],
+)
+def test_ok__prefixes_that_touch_the_overlay(text: str, inside: bool) -> None:
+    assert in_overlay(parse_prefix(text)) is inside
