@@ -97,11 +97,6 @@ class Viewer:
         known = bool(self.handle) and compare_digest(handle.encode(), self.handle.encode())
         return known and seq == self.seq and version == self._version and not self.gone
 
-    @property
-    def has_pending(self) -> bool:
-        due = self._self_due or self._sight_due or self._filter_due or self._ssh_due or self._dns_due
-        return due or bool(self._pending or self._users_due)
-
     # the first messages
 
     def full_map(self, wall_now: datetime, seq: int = 0) -> list[wire.MapResponse]:

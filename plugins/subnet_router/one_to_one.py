@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from appliance.api import PrefixTranslation
 from appliance.types.addresses import known_prefix
@@ -29,10 +29,6 @@ def parse_translations(texts: Sequence[str]) -> tuple[PrefixTranslation, ...]:
 
 def translation_text(each: PrefixTranslation) -> str:
     return f"{each.inside} as {each.outside}"
-
-
-def outsides(translations: Iterable[PrefixTranslation]) -> tuple[str, ...]:
-    return tuple(each.outside for each in translations)
 
 
 def _parse(index: int, text: str) -> PrefixTranslation:

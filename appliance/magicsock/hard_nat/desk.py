@@ -90,11 +90,6 @@ class HardNatDesk:
 
     # What is known
 
-    @property
-    def nat_class(self) -> NatClass | None:
-        """Of the network we are in, as far as it was asked."""
-        return self._class
-
     def words_on(self, peer: NodePublicKey) -> str:
         """What is being tried with the peer, or how the last attempt went; "" when there was none."""
         if self._attempt is not None and self._attempt.peer.node.key == peer:

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.api import AttachedPrefix, PrefixTranslation, SettingError
 from plugins.subnet_router.config import SubnetRouterConfig
-from plugins.subnet_router.one_to_one import MAX_TRANSLATIONS, outsides, parse_translations
+from plugins.subnet_router.one_to_one import MAX_TRANSLATIONS, parse_translations
 from plugins.subnet_router.state import RouterState
 
 
@@ -12,7 +12,7 @@ def test_ok__pairs_in_normal_form() -> None:
     config = SubnetRouterConfig(translate=(" 192.168.1.7/24  as 10.7.1.0/24", "fd00:1::/64 as fd00:7::/64"))
     assert config.translate == ("192.168.1.0/24 as 10.7.1.0/24", "fd00:1::/64 as fd00:7::/64")
     assert config.translations[0] == PrefixTranslation("192.168.1.0/24", "10.7.1.0/24")
-    assert outsides(config.translations) == ("10.7.1.0/24", "fd00:7::/64")
+    assert [each.outside for each in config.translations] == ["10.7.1.0/24", "fd00:7::/64"]
 
 
 def test_ok__the_outer_network_is_offered_and_not_the_inner_one() -> None:
