@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from appliance.magicsock.candidates import NEVER
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.doubt import Doubt
 from appliance.magicsock.scoring import ProvenPath, worth_a_move
-from appliance.magicsock.timing import MOVE_CALM, SILENCE, TRUST_DURATION
+from appliance.magicsock.timing import MOVE_CALM, NEVER, SILENCE, TRUST_DURATION
 from appliance.types.addresses import AddrPort
 from appliance.types.keys import NodePublicKey
 

@@ -13,19 +13,19 @@ from appliance.magicsock.timing import (
     HEARTBEAT_INTERVAL,
     MAX_CANDIDATES,
     MAX_PONGS,
+    NEVER,
     PING_TIMEOUT,
     RUNTIME_CANDIDATE_EXPIRY,
 )
 from appliance.types.addresses import CGNAT_V4, AddrPort, Prefix
 
-NEVER = float("-inf")
 INNER_NETS: tuple[Prefix, ...] = (*PRIVATE_V4, CGNAT_V4, PRIVATE_V6)
 
 
 def is_public(address: AddrPort) -> bool:
     """Neither of a LAN nor of a carrier's inner network nor of this machine."""
     ip = address.address
-    inner = any(ip.version == net.version and ip in net for net in INNER_NETS)
+    inner = any(ip in net for net in INNER_NETS)
     return not (inner or ip.is_loopback or ip.is_link_local)
 
 

@@ -6,7 +6,7 @@ What answers is proven elsewhere (`belief`).
 from __future__ import annotations
 
 from appliance.magicsock.belief import Belief
-from appliance.magicsock.candidates import NEVER, Candidate, CandidateTable
+from appliance.magicsock.candidates import Candidate, CandidateTable
 from appliance.magicsock.context import PathContext
 from appliance.magicsock.loss import Survey
 from appliance.magicsock.pings import Pings, SentPing
@@ -16,15 +16,14 @@ from appliance.magicsock.timing import (
     DISCOVERY_INTERVAL,
     GOOD_ENOUGH_LATENCY,
     MAX_CALL_ME_MAYBE_ENDPOINTS,
+    NEVER,
+    SLACK,
     UPGRADE_INTERVAL,
 )
 from appliance.proto.disco import CallMeMaybe
 from appliance.types.addresses import AddrPort
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.netmap import Node
-
-_EPSILON = 1e-6
-NO_REGION = RegionId(0)
 
 
 class Discovery:
@@ -160,7 +159,7 @@ class Discovery:
         for candidate in self.candidates:
             if candidate.deletable(now) and not self._is_trusted_best(candidate, now):
                 self._drop(candidate.addr_port)
-            elif at_once or now - candidate.last_ping >= DISCOVERY_INTERVAL - _EPSILON:
+            elif at_once or now - candidate.last_ping >= DISCOVERY_INTERVAL - SLACK:
                 candidate.last_ping = now
                 self.ping(candidate.addr_port, now)
                 sent += 1
@@ -171,7 +170,7 @@ class Discovery:
         return self._belief.is_direct(candidate.addr_port) and self._belief.trusted(now)
 
     def _want_call_me_maybe(self, now: float) -> None:
-        if self.relay_region and now - self._last_call_me_maybe >= DISCOVERY_INTERVAL - _EPSILON:
+        if self.relay_region and now - self._last_call_me_maybe >= DISCOVERY_INTERVAL - SLACK:
             self._last_call_me_maybe = now
             self._context.call_me_maybe_wanted.append(self.node.key)
 

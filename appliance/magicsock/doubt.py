@@ -5,9 +5,7 @@ After the first miss packets go by the relay too, so that little is lost while t
 
 from __future__ import annotations
 
-from appliance.magicsock.timing import QUICK_GAP, QUICK_INTERVAL, QUICK_MISSES
-
-_SLACK = 1e-6
+from appliance.magicsock.timing import NEVER, QUICK_GAP, QUICK_INTERVAL, QUICK_MISSES, SLACK
 
 
 class Doubt:
@@ -18,7 +16,7 @@ class Doubt:
     def __init__(self) -> None:
         self.next_at: float | None = None
         self._probes = 0
-        self._raised_at = float("-inf")
+        self._raised_at = NEVER
         self._overdue_at = float("inf")
 
     @property
@@ -27,7 +25,7 @@ class Doubt:
 
     def shaken(self, now: float) -> bool:
         """A probe was missed: the relay gets a copy, and any other path that answers is taken at once."""
-        return self.running and now >= self._overdue_at - _SLACK
+        return self.running and now >= self._overdue_at - SLACK
 
     @property
     def last_probe(self) -> bool:
@@ -36,7 +34,7 @@ class Doubt:
 
     def raise_(self, now: float) -> bool:
         """Whether probing starts now: not when it runs, nor within a second of its last start."""
-        if self.running or now - self._raised_at < QUICK_GAP - _SLACK:
+        if self.running or now - self._raised_at < QUICK_GAP - SLACK:
             return False
         self._raised_at = now
         self._probes = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from appliance.magicsock.timing import NEVER
 from appliance.types.addresses import AddrPort
 
 CLIFFS = (10.0, 30.0, 60.0)
@@ -23,7 +24,6 @@ PINGS = 30
 """In one idle time."""
 PATIENCE = (1.0, 1.0, 2.0)
 """A ping and two repetitions wait so long for an answer: one may be lost."""
-_NEVER = float("-inf")
 
 
 class Idle(Enum):
@@ -47,7 +47,7 @@ class IdlePath:
     def forget(self) -> None:
         """Another path: nothing that was learned holds."""
         self._survived = 0
-        self._learned_at = _NEVER
+        self._learned_at = NEVER
         self.stop()
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class IdlePath:
 
     @property
     def _learning(self) -> bool:
-        return self._learned_at == _NEVER
+        return self._learned_at == NEVER
 
     def begin(self, address: AddrPort, silent_since: float, now: float) -> None:
         """The session is idle; the last packet went along the path at `silent_since`. May be said again."""
@@ -110,7 +110,7 @@ class IdlePath:
         if self._learning:
             self._learned_at = now
         else:
-            self._survived, self._learned_at = 0, _NEVER
+            self._survived, self._learned_at = 0, NEVER
         self.next_at = None
         return Idle.DEAD
 

@@ -19,6 +19,7 @@ from appliance.magicsock.timing import (
     ENDPOINTS_DOUBTFUL,
     ENDPOINTS_FRESH,
     ENDPOINTS_WAIT,
+    NEVER,
     RESTUN_MAX,
     RESTUN_MIN,
     SESSION_ACTIVE_TIMEOUT,
@@ -26,11 +27,8 @@ from appliance.magicsock.timing import (
 from appliance.proto.stun import BindingResponse
 from appliance.types.addresses import Address, AddrPort
 from appliance.types.events import EndpointsChanged, HomeDerpChanged
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.netmap import DerpMap, Endpoint
-
-_NEVER = float("-inf")
-_NONE = RegionId(0)
 
 
 class Locator:
@@ -45,10 +43,10 @@ class Locator:
         self.own = OwnEndpoints(context.is_overlay)
         self._map: DerpMap | None = None
         self._endpoints: tuple[Endpoint, ...] | None = None
-        self._endpoints_at = _NEVER
+        self._endpoints_at = NEVER
         self._first_endpoints_at: float | None = None
         self._periodic_at: float | None = None
-        self._last_active = _NEVER
+        self._last_active = NEVER
         self._queued: bool | None = None
         self._run_number = 0
         self._told_net_info: NetInfo | None = None
@@ -57,7 +55,7 @@ class Locator:
         self._network_up = True
         self._answered = False
         self.endpoints_news = False
-        self.home: RegionId = _NONE
+        self.home: RegionId = NO_REGION
         self.has_peers = False
 
     # What is known
@@ -88,8 +86,8 @@ class Locator:
             return
         self._map = derp_map
         if self.home and self.home not in derp_map.regions:
-            self._chooser.preferred = _NONE
-            self._set_home(_NONE)
+            self._chooser.preferred = NO_REGION
+            self._set_home(NO_REGION)
         if not self.home:
             self._only_region()
         self.restun(now)
@@ -125,7 +123,7 @@ class Locator:
             self.own.forget_mappings()
             self._session.abort()
             self._queued = None
-            self._endpoints_at = _NEVER
+            self._endpoints_at = NEVER
         self.restun(now, full=major)
 
     def active(self, now: float) -> None:
@@ -153,7 +151,7 @@ class Locator:
     def doubt(self, now: float) -> None:
         """A path died: endpoints that are not quite new may be wrong, so the next call-me-maybe measures first."""
         if now - self._endpoints_at > ENDPOINTS_DOUBTFUL:
-            self._endpoints_at = _NEVER
+            self._endpoints_at = NEVER
 
     def start_queued(self, now: float) -> None:
         """Begin the run that was asked for, once interfaces are read."""
@@ -242,7 +240,7 @@ class Locator:
         """Nothing was measured and there is no home: one by chance, kept until something is known."""
         regions = sorted(region.id for region in self._map or () if measurable(region))
         if not regions:
-            return _NONE
+            return NO_REGION
         self._chooser.preferred = regions[self._outbox.randomness.below(len(regions))]
         return self._chooser.preferred
 

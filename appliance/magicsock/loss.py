@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from appliance.magicsock.timing import NEVER, SLACK
+
 WINDOW = 32
 MIN_SAMPLES = 8
 SUSPICIOUS = 2
@@ -16,8 +18,6 @@ LOSS_COST_S = 0.4
 SURVEY_INTERVAL = 60.0
 SURVEY_STEP = 0.5
 SURVEY_ROUNDS = 16
-
-_SLACK = 1e-6
 
 
 class LossRecord:
@@ -54,10 +54,10 @@ class Survey:
     def __init__(self) -> None:
         self.next_at: float | None = None
         self._rounds = 0
-        self._started_at = float("-inf")
+        self._started_at = NEVER
 
     def begin(self, now: float) -> None:
-        if self.next_at is None and now - self._started_at >= SURVEY_INTERVAL - _SLACK:
+        if self.next_at is None and now - self._started_at >= SURVEY_INTERVAL - SLACK:
             self._started_at = self.next_at = now
             self._rounds = 0
 

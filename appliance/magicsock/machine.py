@@ -22,7 +22,7 @@ from appliance.magicsock.receiver import DiscoReceiver
 from appliance.magicsock.relays.manager import RelayManager
 from appliance.magicsock.schedule import Schedule
 from appliance.magicsock.status import HairpinSeen, PathStatus, PortMappingSeen
-from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, REBIND_INTERVAL
+from appliance.magicsock.timing import CALL_ME_MAYBE_WAIT, NEVER, REBIND_INTERVAL
 from appliance.magicsock.view import path_status
 from appliance.ports.randomness import Randomness
 from appliance.ports.side_ports import SideSocket
@@ -56,7 +56,7 @@ class Magicsock:
         self.hard_nat = HardNatDesk(self._context, self._peers, self.locator)
         self._schedule: Schedule[Owner] = Schedule()
         self._waiting_for_endpoints: dict[NodePublicKey, None] = {}
-        self._last_rebind = float("-inf")
+        self._last_rebind = NEVER
         self._own_addresses: tuple[Address, ...] = ()
         self._hairpin = b""
 

@@ -6,6 +6,7 @@ again every ten minutes, for the way may have changed (MAX_PROBES and PMTU_RAISE
 
 from __future__ import annotations
 
+from appliance.magicsock.timing import NEVER
 from appliance.types.addresses import AddrPort
 
 SIZES = (1280, 1360, 1400, 1500, 8000, 9000)
@@ -38,7 +39,7 @@ class PathMtu:
         self.known = None
         self._found = 0
         self._tries = 0
-        self._next_at = float("-inf")
+        self._next_at = NEVER
 
     def due(self, now: float) -> tuple[int, ...]:
         """Sizes to ask for now. To be called while the path answers ordinary pings."""

@@ -12,28 +12,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.magicsock.belief import Belief
-from appliance.magicsock.candidates import NEVER, CandidateTable, PongRecord
+from appliance.magicsock.candidates import CandidateTable, PongRecord
 from appliance.magicsock.context import PathContext
-from appliance.magicsock.discovery import NO_REGION, Discovery
+from appliance.magicsock.discovery import Discovery
 from appliance.magicsock.idle_path import Idle, IdlePath
 from appliance.magicsock.outbox import PingAnswered, Publish, SetPath
 from appliance.magicsock.scoring import ProvenPath
 from appliance.magicsock.timing import (
     HEARTBEAT_INTERVAL,
+    NEVER,
     PING_BACK_INTERVAL,
     SESSION_ACTIVE_TIMEOUT,
     SILENCE,
+    SLACK,
 )
 from appliance.magicsock.view import engine_path, path_shown, same_path
 from appliance.ports.underlay import PARKED, PeerActivity, PeerPath
 from appliance.proto.disco import CallMeMaybe, Pong
 from appliance.types.addresses import AddrPort
 from appliance.types.events import PathChanged, PathKind
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.netmap import Node
-
-_EPSILON = 1e-6
-"""Timers fire a hair early on some clocks; intervals are compared with this much slack."""
 
 
 class PeerPaths:
@@ -67,7 +66,7 @@ class PeerPaths:
 
     def active(self, now: float) -> bool:
         """Whether there was traffic within the session time-out."""
-        return now - self._last_active < SESSION_ACTIVE_TIMEOUT - _EPSILON
+        return now - self._last_active < SESSION_ACTIVE_TIMEOUT - SLACK
 
     def trusted(self, now: float) -> bool:
         """Whether packets may take `best` alone."""
@@ -244,7 +243,7 @@ class PeerPaths:
         if self.belief.is_direct(source):
             self.idle.heard(now)
         wants = self.active(now) and (not self.settled(now) or self.belief.doubt.running)
-        if wants and now - candidate.last_ping_back >= PING_BACK_INTERVAL - _EPSILON:
+        if wants and now - candidate.last_ping_back >= PING_BACK_INTERVAL - SLACK:
             candidate.last_ping_back = now
             self._discovery.ping(source, now)
         elif self.best is not None and self.best.addr_port != source:
@@ -348,7 +347,7 @@ class PeerPaths:
             if self._last_active != NEVER:
                 deadlines.append(self._last_active + SESSION_ACTIVE_TIMEOUT)
             if self._pushed.direct is not None and not self._pushed.relay and self.belief.trust_until != NEVER:
-                deadlines.append(self.belief.trust_until + _EPSILON)
+                deadlines.append(self.belief.trust_until + SLACK)
         return min((at for at in deadlines if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:

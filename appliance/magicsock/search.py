@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.magicsock.timing import DISCOVERY_INTERVAL, EARLY_RETRIES
-
-_SLACK = 1e-6
+from appliance.magicsock.timing import DISCOVERY_INTERVAL, EARLY_RETRIES, NEVER, SLACK
 
 
 class Search:
@@ -14,7 +12,7 @@ class Search:
 
     def __init__(self) -> None:
         self.next_at: float | None = None
-        self._started_at = float("-inf")
+        self._started_at = NEVER
         self._rounds = 0
 
     @property
@@ -24,7 +22,7 @@ class Search:
 
     def begin(self, now: float) -> None:
         """A new reason to look; the quick rounds start anew at most every 5 s, whoever gives reasons."""
-        if now - self._started_at >= DISCOVERY_INTERVAL - _SLACK:
+        if now - self._started_at >= DISCOVERY_INTERVAL - SLACK:
             self._started_at = now
             self._rounds = 0
 

@@ -5,6 +5,11 @@ Those marked "own" have no counterpart in the spec: they make fail-over quicker 
 
 from __future__ import annotations
 
+NEVER = float("-inf")
+"""When something was done that was not done yet."""
+SLACK = 1e-6
+"""Timers fire a hair early on some clocks; intervals are compared with this much slack."""
+
 HEARTBEAT_INTERVAL = 3.0
 SESSION_ACTIVE_TIMEOUT = 45.0
 TRUST_DURATION = 6.5

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from appliance.magicsock.candidates import NEVER, Candidate
+from appliance.magicsock.candidates import Candidate
 from appliance.magicsock.explain import TOO_OLD_S, candidate_words, path_words
 from appliance.magicsock.scoring import ProvenPath, address_points
 from appliance.magicsock.status import CandidateStatus, PathStatus
+from appliance.magicsock.timing import NEVER
 from appliance.ports.underlay import PARKED, PeerPath
 from appliance.types.addresses import AddrPort
 from appliance.types.events import PathChanged, PathKind

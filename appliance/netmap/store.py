@@ -18,7 +18,7 @@ from appliance.proto.control.delta import Applied, MapSessionMark, WireNetmap
 from appliance.proto.control.messages import MapResponse, parse_time
 from appliance.types.addresses import Address, is_single
 from appliance.types.errors import DecodeError
-from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
+from appliance.types.ids import NO_REGION, NodeId, StableNodeId, UserId
 from appliance.types.keys import NodePublicKey
 from appliance.types.netmap import DerpMap, DnsConfig, FilterRule, NetmapDiff, Node, UserProfile
 
@@ -309,7 +309,7 @@ def _with_known_disco(node: Node, known: Node) -> Node:
 
 def _cut_off(node: Node) -> Node:
     """An expired peer: known, but without a way to it (control-protocol spec section 11)."""
-    return replace(node, expired=True, endpoints=(), home_derp=RegionId(0))
+    return replace(node, expired=True, endpoints=(), home_derp=NO_REGION)
 
 
 def _own_addresses(node: Node) -> Iterable[Address]:

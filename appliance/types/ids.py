@@ -11,5 +11,8 @@ LoginId = NewType("LoginId", int)
 RegionId = NewType("RegionId", int)
 ProfileId = NewType("ProfileId", str)
 
+NO_REGION = RegionId(0)
+"""None, or an unknown one."""
+
 MAX_ID = 2**53 - 1
 """Largest numeric identifier: JSON readers keep 53 bits exactly."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from appliance.types.ids import NO_REGION
+from appliance.types.location import Location
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from appliance.types.addresses import Address, AddrPort, Prefix
     from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
     from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
-from appliance.types.location import Location
 
 
 class EndpointType(IntEnum):
@@ -58,7 +60,7 @@ class Node:
     allowed_ips: tuple[Prefix, ...] = ()
     primary_routes: tuple[Prefix, ...] = ()
     endpoints: tuple[AddrPort, ...] = ()
-    home_derp: RegionId = 0  # type: ignore[assignment]  # 0 = unknown
+    home_derp: RegionId = NO_REGION
     key_expiry: datetime | None = None
     online: bool | None = None
     last_seen: datetime | None = None

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, NewType
 
 from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, AddrPort, Prefix
-from appliance.types.ids import NodeId, RegionId, StableNodeId, UserId
+from appliance.types.ids import NO_REGION, NodeId, RegionId, StableNodeId, UserId
 from appliance.types.keys import DiscoPublicKey, MachinePublicKey, NodePublicKey
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class NodeRecord:
     ephemeral: bool = False
     last_seen: datetime | None = None
     capability_version: int = 0
-    home_derp: RegionId = 0  # type: ignore[assignment]  # 0 = unknown
+    home_derp: RegionId = NO_REGION
     pre_auth_key_id: PreAuthKeyId | None = None
     renamed: bool = False
     custom_attributes: tuple[CustomAttribute, ...] = ()

@@ -13,14 +13,13 @@ from appliance.magicsock.derp.link import RegionLink
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
 from appliance.ports.streams import StreamDialer
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.keys import NodePrivateKey, NodePublicKey
 from appliance.types.netmap import DerpMap
 
 IDLE_CLOSE_S = 60.0
 SWEEP_S = 15.0
 MAX_ROUTES = 16384
-NO_REGION = RegionId(0)
 
 _log = logging.getLogger(__name__)
 

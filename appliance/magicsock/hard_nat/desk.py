@@ -34,6 +34,7 @@ from appliance.magicsock.hard_nat.sockets import SocketShelf
 from appliance.magicsock.locator import Locator
 from appliance.magicsock.peer import PeerPaths
 from appliance.magicsock.peers import PeerTable
+from appliance.magicsock.timing import NEVER
 from appliance.ports.side_ports import SideSocket
 from appliance.ports.underlay import PeerActivity
 from appliance.proto.disco import ATTEMPT_ID_SIZE, HardNat, HardNatStep, NatClass, PortRule
@@ -82,7 +83,7 @@ class HardNatDesk:
         self._questions: Questions | None = None
         self._attempt: Attempt | None = None
         self._class: NatClass | None = None
-        self._class_at = float("-inf")
+        self._class_at = NEVER
         self.shelf = SocketShelf(self._outbox)
         self.max_sockets = 0
         self._heard_at: dict[NodePublicKey, float] = {}
@@ -120,7 +121,7 @@ class HardNatDesk:
 
     def completed(self, report: PeerActivity, now: float) -> PeerActivity:
         """The engine's report; it cannot know what came by a side socket."""
-        if now - self._heard_at.get(report.peer, float("-inf")) > HEARD_RECENTLY_S:
+        if now - self._heard_at.get(report.peer, NEVER) > HEARD_RECENTLY_S:
             self._heard_at.pop(report.peer, None)
             return report
         return replace(report, rx_direct=True, source=None)
@@ -144,7 +145,7 @@ class HardNatDesk:
         if self._questions is not None:
             self._questions.close()
             self._questions = None
-        self._class, self._class_at = None, float("-inf")
+        self._class, self._class_at = None, NEVER
         self._limit.forget()
         self._last_words.clear()
         self._since.clear()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.magicsock.outbox import CloseSockets, Outbox
+from appliance.magicsock.timing import NEVER
 from appliance.ports.side_ports import SideSocket
 from appliance.types.keys import NodePublicKey
 
@@ -60,7 +61,7 @@ class SocketShelf:
     def last_hit(self, peer: NodePublicKey, number: int) -> float:
         """When a ping of the peer came by the socket, long ago for never."""
         kept = self._kept.get(peer)
-        return kept.hits.get(number, float("-inf")) if kept is not None else float("-inf")
+        return kept.hits.get(number, NEVER) if kept is not None else NEVER
 
     def set_winner(self, peer: NodePublicKey, number: int, now: float) -> None:
         """The socket that the peer's packets go out by, 0 = the main one."""
@@ -88,7 +89,7 @@ class SocketShelf:
         useless = {
             number
             for number in kept.numbers
-            if number != kept.winner and now - kept.hits.get(number, float("-inf")) > HIT_KEEP_S
+            if number != kept.winner and now - kept.hits.get(number, NEVER) > HIT_KEEP_S
         }
         self._close(kept, useless)
         kept.until = now + KEEP_S

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from appliance.magicsock.netcheck.report import Report
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 
 HISTORY_S = 305.0
 SMALL_GAIN_S = 0.010
@@ -14,7 +14,6 @@ HEARD_S = 8.0
 KEEP_S = 120.0
 
 LastFrameAt = Callable[[RegionId], float | None]
-_NONE = RegionId(0)
 
 
 class HomeChooser:
@@ -22,7 +21,7 @@ class HomeChooser:
 
     def __init__(self) -> None:
         self._history: deque[tuple[float, Mapping[RegionId, float]]] = deque()
-        self.preferred: RegionId = _NONE
+        self.preferred: RegionId = NO_REGION
 
     def choose(
         self, report: Report, now: float, last_frame_at: LastFrameAt, score: Mapping[RegionId, float] | None = None
@@ -34,7 +33,7 @@ class HomeChooser:
             self._history.popleft()
         best = self._best(scores)
         present = [region for region in report.region_latency if region in best]
-        candidate = min(present, key=lambda region: (best[region], region), default=_NONE)
+        candidate = min(present, key=lambda region: (best[region], region), default=NO_REGION)
         best_any = best.get(candidate, 0.0)
         old = self.preferred
         if old and candidate != old and self._keep(report, now, last_frame_at, scores, best_any):

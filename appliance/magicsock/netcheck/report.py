@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from appliance.magicsock.status import NetInfo
 from appliance.types.addresses import AddrPort
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Report:
     global_v4: AddrPort | None = None
     global_v6: AddrPort | None = None
     global_counts: Mapping[AddrPort, int] = field(default_factory=dict)
-    preferred_derp: RegionId = RegionId(0)  # noqa: RUF009  # a NewType call makes a plain int
+    preferred_derp: RegionId = NO_REGION
     region_latency: Mapping[RegionId, float] = field(default_factory=dict)
     region_v4_latency: Mapping[RegionId, float] = field(default_factory=dict)
     region_v6_latency: Mapping[RegionId, float] = field(default_factory=dict)

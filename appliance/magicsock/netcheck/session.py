@@ -13,9 +13,10 @@ from appliance.magicsock.netcheck.plan import DEFAULT_STUN_PORT, incremental_pla
 from appliance.magicsock.netcheck.report import Report
 from appliance.magicsock.netcheck.run import NetcheckRun
 from appliance.magicsock.outbox import FindCaptivePortal, MeasureHttps, Outbox, ResolveNames, SendDatagram
+from appliance.magicsock.timing import NEVER
 from appliance.proto.stun import BindingResponse
 from appliance.types.addresses import Address, AddrPort
-from appliance.types.ids import RegionId
+from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.netmap import DerpMap, DerpNode
 
 FULL_INTERVAL_S = 300.0
@@ -42,9 +43,9 @@ class NetcheckSession:
         self._outbox = outbox
         self._map = DerpMap()
         self._families = Families()
-        self._home = RegionId(0)
+        self._home = NO_REGION
         self._last: Report | None = None
-        self._last_full = float("-inf")
+        self._last_full = NEVER
         self._full = False
         self._started = 0.0
         self._names: dict[str, tuple[float, tuple[Address, ...]]] = {}

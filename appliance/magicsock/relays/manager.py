@@ -24,6 +24,7 @@ from appliance.magicsock.relays.timing import (
     UPGRADE_INTERVAL,
 )
 from appliance.magicsock.scoring import ProvenPath
+from appliance.magicsock.timing import NEVER
 from appliance.proto.disco import (
     AllocateRelayEndpointRequest,
     AllocateRelayEndpointResponse,
@@ -82,7 +83,7 @@ class RelayManager:
         trusted = peer.trusted(now)
         if peer.best is not None and peer.best.direct and trusted:
             return False
-        since = now - self._looked_at.get(peer.node.key, float("-inf"))
+        since = now - self._looked_at.get(peer.node.key, NEVER)
         if since < (UPGRADE_INTERVAL if trusted else DISCOVERY_INTERVAL):
             return False
         return not self._under_way(peer.node.key)
