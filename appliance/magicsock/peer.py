@@ -39,7 +39,6 @@ class PeerPaths:
     """One peer's endpoint state machine. `next_timer()` says when `handle_timer` wants to be called."""
 
     def __init__(self, node: Node, context: PathContext, now: float) -> None:
-        self.node = node
         self.belief = Belief(node.key, context)
         self.derp_latency_s: float | None = None
         self._context = context
@@ -54,6 +53,10 @@ class PeerPaths:
         self._discovery.take_netmap_endpoints(now)
 
     # What is known
+
+    @property
+    def node(self) -> Node:
+        return self._discovery.node
 
     @property
     def best(self) -> ProvenPath | None:
@@ -101,7 +104,7 @@ class PeerPaths:
 
     def update(self, node: Node, now: float) -> None:
         """The peer's new form. A new disco key means that it restarted: nothing proven holds any more."""
-        old, self.node, self._discovery.node = self.node, node, node
+        old, self._discovery.node = self.node, node
         if old.disco_key != node.disco_key:
             self._forget_proofs()
         if node.expired:
