@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from appliance.types.addresses import VIA_V6, Prefix
+from appliance.types.addresses import CGNAT_V4, VIA_V6, Prefix
 
 _SEPARATOR = "-via-"
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
 MAX_SITE = 1 << 32
 FIXED_BITS = 96
+NOT_IN_SITES = (
+    IPv4Network("0.0.0.0/32"),
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("169.254.0.0/16"),
+    IPv4Network("224.0.0.0/4"),
+    IPv4Network("255.255.255.255/32"),
+    CGNAT_V4,
+)
+"""No host of a site is there; the packet filter saw only the IPv6 address."""
 
 
 def via_prefix(site: int, network: IPv4Network) -> IPv6Network:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Network
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from appliance.api import HostHandle, LogLevel, TunPort
-from appliance.proto.siit import Translator
 from plugins.subnet_router.via import TranslationPlan, TranslationView
+
+if TYPE_CHECKING:
+    from appliance.proto.siit import Translator
 
 INTERVAL_S = 1.0
 """Between two looks at what is to be served."""
@@ -61,6 +63,8 @@ class TranslationService:
 
     async def _serve(self, plan: TranslationPlan) -> None:
         """Until something else is wanted."""
+        from appliance.proto.siit import Translator  # few sites translate: the others keep its memory
+
         mtu = (await self._host.facts()).tunnel_mtu
         port = await self._host.open_device(plan.device)
         self._broken = False

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from appliance.api import PacketDevice
-from appliance.proto.siit import NEVER
 from appliance.types.addresses import Prefix, known_prefix
-from appliance.types.via import via_label, via_parts
+from appliance.types.via import NOT_IN_SITES, via_label, via_parts
 
 DEVICE = "waypost-4via6"
 SMALLEST_POOL, LARGEST_POOL = 28, 16
@@ -62,7 +61,7 @@ def lan_of(route: str) -> str:
 
 def unfit(network: IPv4Network) -> str:
     """Why no hosts of a site can be in that network; "" = they can."""
-    found = next((each for each in NEVER if network.subnet_of(each)), None)
+    found = next((each for each in NOT_IN_SITES if network.subnet_of(each)), None)
     return f"{network} lies in {found}" if found is not None else ""
 
 

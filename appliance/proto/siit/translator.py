@@ -33,22 +33,14 @@ from appliance.proto.siit.datagram import (
 from appliance.proto.siit.icmp import ECHO, ECHO_BACK, GROWTH, MIN_V6_MTU, Error, error_to_v4, error_to_v6
 from appliance.proto.siit.messages import HEAD, body_sum, error_packet, packet, quotation, turned_quotation
 from appliance.proto.siit.transport import FIELD_AT, adjust, fill, has_checksum, header_bytes
-from appliance.types.addresses import CGNAT_V4, VIA_V6
+from appliance.types.addresses import VIA_V6
 from appliance.types.checksums import ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.packets import TunPacket
 from appliance.types.token_bucket import TokenBucket
+from appliance.types.via import NOT_IN_SITES
 
 VIA = VIA_V6.network_address.packed[:8]
-NEVER = (
-    IPv4Network("0.0.0.0/32"),
-    IPv4Network("127.0.0.0/8"),
-    IPv4Network("169.254.0.0/16"),
-    IPv4Network("224.0.0.0/4"),
-    IPv4Network("255.255.255.255/32"),
-    CGNAT_V4,
-)
-"""No host of a site (apps spec 7.7); the packet filter saw only the IPv6 address."""
 ERRORS_PER_S = 100.0
 """ICMP errors of the translator's own, in the long run and at once."""
 _PROHIBITED = Error(1, 1)
@@ -91,7 +83,7 @@ class Translator:
 
     def __init__(self, served: Iterable[IPv6Network], pool: IPv4Network, mtu: int = MIN_V6_MTU) -> None:
         self._served = tuple((int(each.network_address), int(each.netmask)) for each in served)
-        self._never = tuple((int(each.network_address), int(each.netmask)) for each in (*NEVER, pool))
+        self._never = tuple((int(each.network_address), int(each.netmask)) for each in (*NOT_IN_SITES, pool))
         self._mtu = max(mtu, MIN_V6_MTU)
         self._identification = 0
         self._errors = TokenBucket(ERRORS_PER_S, ERRORS_PER_S)
