@@ -17,26 +17,21 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
+from appliance.drivers.netlink_channel import BATCH, NetlinkChannel
+from appliance.drivers.netlink_messages import attribute, attributes, nested
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.conntrack import ConntrackError, Flow
+from appliance.types.errors import DecodeError
 
 _NETLINK_NETFILTER = 12
 _GET, _DELETE = 0x101, 0x102
-_ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _TUPLE_ORIG, _MARK, _MARK_MASK = 1, 8, 21
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_HEADER = struct.Struct("=IHHII")
-_FAMILY = struct.Struct(">BBH")
-_ATTRIBUTE = struct.Struct("=HH")
-_NESTED = 0x8000
-_TYPE_MASK = 0x3FFF
+_HEAD = struct.Struct(">BBH")
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(family): version for version, family in _FAMILIES.items()}
-_BUFFER_BYTES = 1 << 20
-_BATCH = 400
-_TIMEOUT_S = 10
 _ICMP = (1, 58)
 _PORTED = (6, 17, 33, 47, 132, 136)
 """Protocols that the kernel tells apart by ports (GRE: by its key)."""
@@ -50,154 +45,97 @@ class LinuxConntrack:
         self._sockets = sockets
 
     async def find(self, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
-        with _open(self._sockets) as sock:
-            return await asyncio.to_thread(_find, sock, mark, mask, wanted)
+        with _opened(self._sockets) as channel:
+            return await asyncio.to_thread(_find, channel, mark, mask, wanted)
 
     async def remove(self, flows: list[Flow]) -> None:
         if flows:
-            with _open(self._sockets) as sock:
-                await asyncio.to_thread(_remove, sock, flows)
+            with _opened(self._sockets) as channel:
+                await asyncio.to_thread(_remove, channel, flows)
 
 
-def _open(sockets: OpenSocket) -> socket.socket:
+@contextmanager
+def _opened(sockets: OpenSocket) -> Iterator[NetlinkChannel]:
+    """Raises `ConntrackError`, for what is asked over it as well."""
     try:
-        sock = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        opened = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        with closing(NetlinkChannel(_NETLINK_NETFILTER, opened)) as channel:
+            yield channel
     except OSError as error:
-        raise _failure(error) from error
-    sock.settimeout(_TIMEOUT_S)
-    return sock
+        raise ConntrackError(f"cannot reach the kernel's flow table: {error.strerror or error}", mend=_MEND) from error
 
 
-def _failure(error: OSError) -> ConntrackError:
-    return ConntrackError(f"cannot reach the kernel's flow table: {error.strerror or error}", mend=_MEND)
-
-
-def _find(sock: socket.socket, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
+def _find(channel: NetlinkChannel, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
     """A dump filtered by the kernel, of both IP versions in one go over its table. A flow may be listed twice while
     the table changes."""
-    filters = _attribute(_MARK, struct.pack(">I", mark)) + _attribute(_MARK_MASK, struct.pack(">I", mask))
+    filters = attribute(_MARK, struct.pack(">I", mark)) + attribute(_MARK_MASK, struct.pack(">I", mask))
     found: dict[Flow, None] = {}
-    try:
-        sock.send(_message(_GET, _REQUEST | _DUMP, socket.AF_UNSPEC, filters, 1))
-        for family, message in _dump(sock):
-            flow = parse_flow(_VERSIONS[family], message) if family in _VERSIONS else None
+    for part in channel.dump(_GET, _HEAD.pack(socket.AF_UNSPEC, 0, 0) + filters):
+        for message in part:
+            version = _VERSIONS.get(message[0])
+            flow = parse_flow(version, memoryview(message)[_HEAD.size :]) if version is not None else None
             if flow is not None and wanted(flow):
                 found[flow] = None
-    except OSError as error:
-        raise _failure(error) from error
     return list(found)
 
 
-def _remove(sock: socket.socket, flows: list[Flow]) -> None:
-    """Only refusals are answered; the last message of a batch asks for an answer, so that all were seen."""
-    try:
-        for start in range(0, len(flows), _BATCH):
-            batch = flows[start : start + _BATCH]
-            last = len(batch) - 1
-            sock.send(
-                b"".join(
-                    _message(
-                        _DELETE,
-                        _REQUEST | (_ACK if number == last else 0),
-                        _FAMILIES[flow.version],
-                        _attribute(_TUPLE_ORIG | _NESTED, encode_tuple(flow)),
-                        number,
-                    )
-                    for number, flow in enumerate(batch)
-                )
-            )
-            _await_answer(sock, last)
-    except OSError as error:
-        raise _failure(error) from error
+def _remove(channel: NetlinkChannel, flows: list[Flow]) -> None:
+    """A flow that is gone was to go."""
+    for start in range(0, len(flows), BATCH):
+        refused = channel.batch([(_DELETE, 0, _named(flow)) for flow in flows[start : start + BATCH]])
+        for _place, code in refused:
+            if code != errno.ENOENT:
+                raise OSError(code, os.strerror(code))
 
 
-def _await_answer(sock: socket.socket, last: int) -> None:
-    while True:
-        for kind, number, body in _messages(sock.recv(_BUFFER_BYTES)):
-            if kind == _ERROR:
-                _check(body)
-                if number == last:
-                    return
-
-
-def _dump(sock: socket.socket) -> Iterator[tuple[int, memoryview]]:
-    """Family and attributes of each message of one dump. Raises `OSError`."""
-    while True:
-        for kind, _number, body in _messages(sock.recv(_BUFFER_BYTES)):
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                _check(body)
-            else:
-                yield body[0], body[4:]
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
-    view, at = memoryview(data), 0
-    while at + 16 <= len(view):
-        length, kind, _flags, number, _port = _HEADER.unpack_from(view, at)
-        if length < 16:
-            return
-        yield kind, number, view[at + 16 : at + length]
-        at += (length + 3) & ~3
-
-
-def _check(body: memoryview) -> None:
-    """The kernel's answer. A flow that is gone was to go."""
-    code = -int.from_bytes(body[:4], "little" if struct.pack("=H", 1)[0] else "big", signed=True)
-    if code and code != errno.ENOENT:
-        raise OSError(code, os.strerror(code))
-
-
-def _message(kind: int, flags: int, family: int, attributes: bytes, number: int) -> bytes:
-    length = 20 + len(attributes)
-    return _HEADER.pack(length, kind, flags, number, 0) + _FAMILY.pack(family, 0, 0) + attributes
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+def _named(flow: Flow) -> bytes:
+    return _HEAD.pack(_FAMILIES[flow.version], 0, 0) + nested(_TUPLE_ORIG, encode_tuple(flow))
 
 
 def encode_tuple(flow: Flow) -> bytes:
     """The value of a tuple attribute that names this flow."""
     size, source, destination = (4, 1, 2) if flow.version == 4 else (16, 3, 4)
-    ip = _attribute(source, flow.source.to_bytes(size, "big"))
-    ip += _attribute(destination, flow.destination.to_bytes(size, "big"))
-    upper = _attribute(1, bytes([flow.protocol]))
+    ip = attribute(source, flow.source.to_bytes(size, "big"))
+    ip += attribute(destination, flow.destination.to_bytes(size, "big"))
+    upper = attribute(1, bytes([flow.protocol]))
     if flow.icmp_type >= 0:
         number, kind, code = (4, 5, 6) if flow.version == 4 else (7, 8, 9)
-        upper += _attribute(number, flow.source_port.to_bytes(2, "big"))
-        upper += _attribute(kind, bytes([flow.icmp_type]))
-        upper += _attribute(code, bytes([flow.icmp_code]))
+        upper += attribute(number, flow.source_port.to_bytes(2, "big"))
+        upper += attribute(kind, bytes([flow.icmp_type]))
+        upper += attribute(code, bytes([flow.icmp_code]))
     elif flow.protocol in _PORTED:
-        upper += _attribute(2, flow.source_port.to_bytes(2, "big"))
-        upper += _attribute(3, flow.destination_port.to_bytes(2, "big"))
-    return _attribute(_TUPLE_IP | _NESTED, ip) + _attribute(_TUPLE_PROTO | _NESTED, upper)
+        upper += attribute(2, flow.source_port.to_bytes(2, "big"))
+        upper += attribute(3, flow.destination_port.to_bytes(2, "big"))
+    return nested(_TUPLE_IP, ip) + nested(_TUPLE_PROTO, upper)
 
 
 # What the kernel sends for TCP, UDP, SCTP and DCCP, by IP version: where the values are, and the length of all.
 _PORTS = {4: struct.Struct(">12xI4xI8xB7xH6xH"), 6: struct.Struct(">12x16s4x16s8xB7xH6xH")}
 _PORTS_LENGTH = {4: 52, 6: 76}
+_PORTS_HEAD = {version: nested(_TUPLE_ORIG, bytes(length - 4))[:4] for version, length in _PORTS_LENGTH.items()}
 
 
 def parse_flow(version: int, message: memoryview) -> Flow | None:
     """The original direction out of the attributes of a listed flow; None when it is not as expected."""
     length = _PORTS_LENGTH[version]
-    if len(message) >= length and _ATTRIBUTE.unpack_from(message) == (length, _TUPLE_ORIG | _NESTED):
+    if len(message) >= length and message[:4] == _PORTS_HEAD[version]:
         source, destination, protocol, sport, dport = _PORTS[version].unpack_from(message)
         if version == 6:
             source, destination = int.from_bytes(source, "big"), int.from_bytes(destination, "big")
         return Flow(version, protocol, source, destination, sport, dport)
-    for kind, value in _attributes(message):
-        if kind == _TUPLE_ORIG:
-            return _parse_tuple(version, value)
+    try:
+        for kind, value in attributes(message):
+            if kind == _TUPLE_ORIG:
+                return _parse_tuple(version, value)
+    except DecodeError:
+        return None
     return None
 
 
 def _parse_tuple(version: int, data: memoryview) -> Flow | None:
-    parts = dict(_attributes(data))
-    ip = dict(_attributes(parts.get(_TUPLE_IP, data[:0])))
-    upper = dict(_attributes(parts.get(_TUPLE_PROTO, data[:0])))
+    parts = dict(attributes(data))
+    ip = dict(attributes(parts.get(_TUPLE_IP, data[:0])))
+    upper = dict(attributes(parts.get(_TUPLE_PROTO, data[:0])))
     source, destination = (ip.get(kind) for kind in ((1, 2) if version == 4 else (3, 4)))
     protocol = _number(upper.get(1))
     if source is None or destination is None:
@@ -217,13 +155,3 @@ def _parse_tuple(version: int, data: memoryview) -> Flow | None:
 
 def _number(value: memoryview | None) -> int:
     return int.from_bytes(value, "big") if value is not None else 0
-
-
-def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < 4:
-            return
-        yield kind & _TYPE_MASK, data[at + 4 : at + length]
-        at += (length + 3) & ~3
