@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from appliance.drivers.netlink_channel import NETWORK_CHANGES
+from appliance.drivers.netlink_messages import messages
+from appliance.drivers.rule_messages import DELETE_RULE
 from appliance.ports.netlink import TABLE_MAIN, InterfaceAddress, NetlinkError, NetlinkPort, Route, RouteKind
 from appliance.types.addresses import ULA_V6, Address
 from appliance.types.events import LinkChanged
 
 QUIET_S = 0.25
 LONGEST_WAIT_S = 1.0
-_RTM_DELRULE = 33
-_HEADER = struct.Struct("=IHHII")
 _ARPHRD_PPP, _ARPHRD_RAWIP = "512", "519"  # if_arp.h; the latter are modems
 
 
@@ -199,7 +198,7 @@ class LinkMonitor:
                 self._notified.set()  # ENOBUFS: notices were lost, so look
                 break
             self._notified.set()
-            if _RTM_DELRULE in message_types(data):
+            if any(kind == DELETE_RULE for _number, kind, _payload in messages(data)):
                 self._on_rule_removed()
 
 
@@ -226,14 +225,3 @@ def is_metered(interface: str, sys: Path = Path("/sys/class/net")) -> bool:
     except OSError:
         events, kind = [], ""
     return interface.startswith("wwan") or "DEVTYPE=wwan" in events or kind in (_ARPHRD_PPP, _ARPHRD_RAWIP)
-
-
-def message_types(data: bytes) -> Iterator[int]:
-    """The types of the netlink messages in a datagram (nlmsghdr: length u32, type u16, ...; 4-byte aligned)."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            return
-        yield kind
-        at += (length + 3) & ~3

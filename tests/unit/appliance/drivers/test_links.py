@@ -2,12 +2,11 @@
 
 import asyncio
 import socket
-import struct
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from appliance.drivers.links import LinkMonitor, compare, host_network, interface_bytes, is_metered, message_types
+from appliance.drivers.links import LinkMonitor, compare, host_network, interface_bytes, is_metered
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, Route
 from appliance.types.events import LinkChanged
 
@@ -102,15 +101,6 @@ async def test_ok__a_failed_reading_is_tried_again(netlink):
     assert monitor._notified.is_set()
     await monitor.look()
     assert monitor.current is not None
-
-
-def test_ok__message_types():
-    def message(kind, body=b""):
-        return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body + b"\0" * (-len(body) % 4)
-
-    assert list(message_types(message(33, b"abc") + message(24))) == [33, 24]
-    assert list(message_types(message(33)[:10])) == []
-    assert list(message_types(struct.pack("=IHHII", 3, 33, 0, 0, 0))) == []
 
 
 def test_ok__bytes_of_an_interface() -> None:
