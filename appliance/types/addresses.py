@@ -28,6 +28,8 @@ SERVICE_V6 = IPv6Address("fd7a:115c:a1e0::53")
 DERP_MAGIC_V4 = IPv4Address("127.3.3.40")
 DEFAULT_V4 = IPv4Network("0.0.0.0/0")
 DEFAULT_V6 = IPv6Network("::/0")
+MAPPED_SIZE = 18
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class AddrPort(NamedTuple):
@@ -62,6 +64,21 @@ def unmap(address: Address) -> Address:
 
 def addr_port_from(address: Address, port: int) -> AddrPort:
     return AddrPort(str(unmap(address)), port)
+
+
+def encode_mapped(endpoint: AddrPort) -> bytes:
+    """18 bytes: the address, IPv4 in its mapped form (RFC 4291 2.5.5.2), and the port, big-endian."""
+    address = endpoint.address
+    packed = _MAPPED + address.packed if isinstance(address, IPv4Address) else address.packed
+    return packed + endpoint.port.to_bytes(2, "big")
+
+
+def parse_mapped(data: bytes, at: int = 0) -> AddrPort:
+    """Of `MAPPED_SIZE` bytes that are there."""
+    port = int.from_bytes(data[at + 16 : at + MAPPED_SIZE], "big")
+    if data[at : at + 12] == _MAPPED:
+        return AddrPort(str(IPv4Address(data[at + 12 : at + 16])), port)
+    return AddrPort(str(IPv6Address(data[at : at + 16])), port)
 
 
 def parse_addr_port(text: str) -> AddrPort:

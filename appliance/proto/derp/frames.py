@@ -13,9 +13,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from ipaddress import IPv4Address, IPv6Address
 
-from appliance.types.addresses import AddrPort, addr_port_from
+from appliance.types.addresses import AddrPort, encode_mapped, parse_mapped
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import DerpPublicKey, NodePublicKey
 
@@ -31,7 +30,6 @@ SERVER_KEY_MAGIC = b"DERP\xf0\x9f\x94\x91"
 
 _HEADER = struct.Struct(">BI")
 _RESTARTING = struct.Struct(">II")
-_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
 class FrameType(IntEnum):
@@ -228,16 +226,10 @@ def send_packet_bytes(destination: NodePublicKey, packet: bytes) -> bytes:
     return _HEADER.pack(FrameType.SEND_PACKET, KEY_SIZE + len(packet)) + destination.raw + packet
 
 
-def _address_bytes(address: AddrPort) -> bytes:
-    ip = address.address
-    packed = _MAPPED_PREFIX + ip.packed if isinstance(ip, IPv4Address) else ip.packed
-    return packed + address.port.to_bytes(2, "big")
-
-
 def _present_payload(frame: PeerPresent) -> bytes:
     if frame.address is None:
         return frame.peer.raw
-    return frame.peer.raw + _address_bytes(frame.address) + bytes((frame.flags,))
+    return frame.peer.raw + encode_mapped(frame.address) + bytes((frame.flags,))
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -287,7 +279,7 @@ def _parse_present(payload: bytes) -> PeerPresent:
     peer = NodePublicKey(payload[:32])
     if len(payload) < 50:
         return PeerPresent(peer)
-    address = addr_port_from(IPv6Address(payload[32:48]), int.from_bytes(payload[48:50], "big"))
+    address = parse_mapped(payload, 32)
     return PeerPresent(peer, address, payload[50] if len(payload) > 50 else 0)
 
 

@@ -10,10 +10,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from appliance.proto.disco.hard_nat import HARD_NAT_TYPE, HEAD_SIZE, HardNat, encode_body, parse_body
-from appliance.types.addresses import AddrPort, addr_port_from
+from appliance.types.addresses import MAPPED_SIZE, AddrPort, encode_mapped, parse_mapped
 from appliance.types.errors import DecodeError, DecodeReason
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 
@@ -21,8 +20,6 @@ TX_ID_SIZE = 12
 CHALLENGE_SIZE = 32
 KEY_SIZE = 32
 
-_EP_SIZE = 18
-_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 _RELAY_BIND_SIZE = 72
 _RELAY_ENDPOINT_SIZE = 124
 _PING_WITH_KEY = TX_ID_SIZE + KEY_SIZE
@@ -159,21 +156,8 @@ Message = (
 )
 
 
-def _encode_endpoint(endpoint: AddrPort) -> bytes:
-    address = ip_address(endpoint.ip)
-    packed = _MAPPED_PREFIX + address.packed if isinstance(address, IPv4Address) else address.packed
-    return packed + endpoint.port.to_bytes(2, "big")
-
-
-def _parse_endpoint(data: bytes, at: int) -> AddrPort:
-    port = int.from_bytes(data[at + 16 : at + _EP_SIZE], "big")
-    if data[at : at + 12] == _MAPPED_PREFIX:
-        return AddrPort(str(IPv4Address(data[at + 12 : at + 16])), port)
-    return addr_port_from(IPv6Address(data[at : at + 16]), port)
-
-
 def _parse_endpoints(data: bytes, at: int) -> tuple[AddrPort, ...]:
-    return tuple(_parse_endpoint(data, offset) for offset in range(at, len(data), _EP_SIZE))
+    return tuple(parse_mapped(data, offset) for offset in range(at, len(data), MAPPED_SIZE))
 
 
 def _encode_binding(message: RelayBinding) -> bytes:
@@ -190,7 +174,7 @@ def _encode_relay_endpoint(endpoint: RelayEndpoint) -> bytes:
     numbers = _RELAY_NUMBERS.pack(
         endpoint.lamport_id, endpoint.vni, endpoint.bind_lifetime_ns, endpoint.steady_lifetime_ns
     )
-    addresses = b"".join(_encode_endpoint(address) for address in endpoint.addresses)
+    addresses = b"".join(map(encode_mapped, endpoint.addresses))
     return endpoint.server.raw + _encode_pair(endpoint.clients) + numbers + addresses
 
 
@@ -201,9 +185,9 @@ def encode_message(message: Message) -> bytes:
             key = b"" if node_key is None else node_key.raw
             return _typed(MessageType.PING, tx_id + key + bytes(padding))
         case Pong(tx_id, source):
-            return _typed(MessageType.PONG, tx_id + _encode_endpoint(source))
+            return _typed(MessageType.PONG, tx_id + encode_mapped(source))
         case CallMeMaybe(endpoints):
-            return _typed(MessageType.CALL_ME_MAYBE, b"".join(map(_encode_endpoint, endpoints)))
+            return _typed(MessageType.CALL_ME_MAYBE, b"".join(map(encode_mapped, endpoints)))
         case BindRelayEndpoint():
             return _typed(MessageType.BIND_RELAY_ENDPOINT, _encode_binding(message))
         case BindRelayEndpointChallenge():
@@ -219,7 +203,7 @@ def encode_message(message: Message) -> bytes:
             body = generation.to_bytes(4, "big") + _encode_relay_endpoint(endpoint)
             return _typed(MessageType.ALLOCATE_RELAY_ENDPOINT_RESPONSE, body)
         case HardNat():
-            return _typed(MessageType.HARD_NAT, encode_body(message, _encode_endpoint(message.public)))
+            return _typed(MessageType.HARD_NAT, encode_body(message, encode_mapped(message.public)))
 
 
 def _typed(kind: MessageType, body: bytes) -> bytes:
@@ -239,12 +223,12 @@ def _parse_ping(body: bytes) -> Ping:
 
 
 def _parse_pong(body: bytes) -> Pong:
-    _need(body, TX_ID_SIZE + _EP_SIZE)
-    return Pong(body[:TX_ID_SIZE], _parse_endpoint(body, TX_ID_SIZE))
+    _need(body, TX_ID_SIZE + MAPPED_SIZE)
+    return Pong(body[:TX_ID_SIZE], parse_mapped(body, TX_ID_SIZE))
 
 
 def _parse_call_me_maybe(body: bytes) -> CallMeMaybe:
-    return CallMeMaybe(() if len(body) % _EP_SIZE else _parse_endpoints(body, 0))
+    return CallMeMaybe(() if len(body) % MAPPED_SIZE else _parse_endpoints(body, 0))
 
 
 def _binding(body: bytes) -> tuple[int, int, DiscoPublicKey, bytes]:
@@ -267,7 +251,7 @@ def _parse_bind_answer(body: bytes) -> BindRelayEndpointAnswer:
 
 def _parse_relay_endpoint(body: bytes, at: int) -> RelayEndpoint:
     size = len(body) - at
-    if size < _RELAY_ENDPOINT_SIZE + _EP_SIZE or (size - _RELAY_ENDPOINT_SIZE) % _EP_SIZE:
+    if size < _RELAY_ENDPOINT_SIZE + MAPPED_SIZE or (size - _RELAY_ENDPOINT_SIZE) % MAPPED_SIZE:
         raise DecodeError(DecodeReason.BAD_LENGTH, "relay endpoint")
     server, first, second = (DiscoPublicKey(body[at + 32 * i : at + 32 * i + 32]) for i in range(3))
     lamport_id, vni, bind_ns, steady_ns = _RELAY_NUMBERS.unpack_from(body, at + 96)
@@ -292,8 +276,8 @@ def _parse_allocate_response(body: bytes) -> AllocateRelayEndpointResponse:
 
 
 def _parse_hard_nat(body: bytes) -> HardNat:
-    _need(body, HEAD_SIZE + _EP_SIZE)
-    return parse_body(body, _parse_endpoint(body, HEAD_SIZE))
+    _need(body, HEAD_SIZE + MAPPED_SIZE)
+    return parse_body(body, parse_mapped(body, HEAD_SIZE))
 
 
 _PARSERS: dict[int, Callable[[bytes], Message]] = {

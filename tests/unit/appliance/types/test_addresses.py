@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from appliance.types.addresses import (
     AddrPort,
     addr_port_from,
+    encode_mapped,
     in_overlay,
     is_overlay,
     is_single,
     parse_addr_port,
+    parse_mapped,
     parse_prefix,
     unmap,
 )
@@ -91,3 +93,15 @@ def test_ok__overlay_ranges(text: str, inside: bool) -> None:
 )
 def test_ok__prefixes_that_touch_the_overlay(text: str, inside: bool) -> None:
     assert in_overlay(parse_prefix(text)) is inside
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data"),
+    [
+        (AddrPort("192.0.2.9", 41641), "00000000000000000000ffffc0000209a2a9"),
+        (AddrPort("2001:db8::9", 1), "20010db80000000000000000000000090001"),
+    ],
+)
+def test_ok__endpoints_in_18_bytes(endpoint: AddrPort, data: str) -> None:
+    assert encode_mapped(endpoint).hex() == data
+    assert parse_mapped(b"head" + bytes.fromhex(data), 4) == endpoint
