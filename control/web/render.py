@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from appliance.pages.assets import static_files, templates
+from appliance.pages.words import span
 
 if TYPE_CHECKING:
     from control.web.overview import Overview
@@ -20,7 +21,6 @@ SECTIONS = ("state", "nodes", "derp", "counters")
 _FOLDER = Path(__file__).parent
 PARTS = {"derp": "DERP", "stun": "STUN", "http": "HTTP", "front": "HTTP", "noise": "Noise", "page": "Status page"}
 """What the parts that count are called."""
-_SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 @cache
@@ -48,15 +48,7 @@ def refusal(text: str, mend: str) -> str:
 
 def ago(moment: datetime, now: datetime) -> str:
     """ "5 minutes ago"."""
-    return f"{_span(now - moment)} ago"
-
-
-def _span(length: timedelta) -> str:
-    for unit_s, word in _SPANS:
-        count = int(length.total_seconds() // unit_s)
-        if count > 0:
-            return f"{count} {word}{'' if count == 1 else 's'}"
-    return "moments"
+    return f"{span(now - moment)} ago"
 
 
 @cache

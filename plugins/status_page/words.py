@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from appliance.api import PeerPath
+from appliance.pages.words import span
 from appliance.types.events import PathKind
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 def size(count: int) -> str:
@@ -27,16 +27,6 @@ def latency(seconds: float) -> str:
     if milliseconds <= 0:
         return ""
     return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
-
-
-def span(length: timedelta) -> str:
-    """ "2 days", "1 hour", "5 minutes", "moments"."""
-    seconds = length.total_seconds()
-    for unit_s, word in _SPANS:
-        count = int(seconds // unit_s)
-        if count:
-            return f"{count} {word}{'' if count == 1 else 's'}"
-    return "moments"
 
 
 def ago(moment: datetime, now: datetime) -> str:
