@@ -13,11 +13,10 @@ from msgspec import UNSET, Meta, UnsetType
 from appliance.c2n.routes import JSON
 from appliance.c2n.table import TEXT, C2nTable
 from appliance.netmap.pings import C2nReply
+from appliance.proto.control.trial import CONFIRM_PATH, LEAST_CONFIRM_S, MOST_CONFIRM_S, SETTINGS_PATH
 from appliance.proto.http1.head import RequestHead
 from appliance.types.errors import ApplianceError
 
-PATH = "/waypost/settings"
-CONFIRM_PATH = f"{PATH}/confirm"
 MAX_BYTES = 64 * 1024
 
 Name = Annotated[str, Meta(max_length=64)]
@@ -30,7 +29,7 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     hostname: Annotated[str, Meta(max_length=253)] | UnsetType = UNSET
     shields_up: bool | UnsetType = UNSET
     plugins: Tables | UnsetType = UNSET
-    confirm_within_s: Annotated[float, Meta(ge=5, le=3600)] = 60.0
+    confirm_within_s: Annotated[float, Meta(ge=LEAST_CONFIRM_S, le=MOST_CONFIRM_S)] = 60.0
 
 
 class SettingsDoor(Protocol):
@@ -62,7 +61,7 @@ def add_settings(table: C2nTable, door: SettingsDoor) -> None:
         except ApplianceError as error:
             return _refused(error)
 
-    table.add("PATCH", PATH, change)
+    table.add("PATCH", SETTINGS_PATH, change)
     table.add("POST", CONFIRM_PATH, confirm)
 
 

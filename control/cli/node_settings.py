@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
+from appliance.proto.control.trial import CONFIRM_PATH, LEAST_CONFIRM_S, MOST_CONFIRM_S, SETTINGS_PATH
 from control.cli.client import AdminClient
 from control.cli.options import duration, json_option, show_json, socket_option
 
-PATH = "/waypost/settings"
 WHOLE = ("hostname", "shields_up")
-LEAST_S, MOST_S = 5.0, 3600.0
 
 
 @click.command("set")
@@ -35,9 +34,11 @@ def set_settings(client: AdminClient, name: str, settings: tuple[str, ...], with
     KEY is hostname, shields_up, or PLUGIN.SETTING as `waypost plugins config` of the gateway shows it. VALUE is JSON;
     what is not JSON is taken as text, and null goes back to the gateway's own configuration.
     """
-    if not LEAST_S <= within_s <= MOST_S:
+    if not LEAST_CONFIRM_S <= within_s <= MOST_CONFIRM_S:
         raise click.BadParameter("give a time from 5s to 1h", param_hint="--confirm-within")
-    answer = _ask(client, name, "PATCH", PATH, json.dumps({**patch_of(settings), "confirm_within_s": within_s}))
+    answer = _ask(
+        client, name, "PATCH", SETTINGS_PATH, json.dumps({**patch_of(settings), "confirm_within_s": within_s})
+    )
     if as_json:
         show_json(answer)
         return
@@ -51,7 +52,7 @@ def set_settings(client: AdminClient, name: str, settings: tuple[str, ...], with
 @socket_option
 def confirm_settings(client: AdminClient, name: str, as_json: bool) -> None:
     """Keep the settings that are on trial at the gateway NAME."""
-    answer = _ask(client, name, "POST", f"{PATH}/confirm", "")
+    answer = _ask(client, name, "POST", CONFIRM_PATH, "")
     if as_json:
         show_json(answer)
     else:

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from appliance.proto.control.trial import LEAST_CONFIRM_S, MOST_CONFIRM_S, SETTINGS_PATH
 from control.service.actor import Permission
 from control.service.errors import ConflictError, ServiceError
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from control.state.records import NodeRecord
 
 AUTO, OFF = "auto", "off"
-PATH = "/waypost/settings"
 PLUGIN = "exit_node"
-LEAST_S, MOST_S = 5.0, 3600.0
 ANSWER_S = 15.0
 _NOTHING: dict[str, Any] = {
     "use": "",
@@ -74,7 +73,7 @@ class ExitOperations:
         actor.require(Permission.NODES)
         node = self._nodes.find(name)
         settings = self._settings(node, wish)
-        if not LEAST_S <= wish.confirm_within_s <= MOST_S:
+        if not LEAST_CONFIRM_S <= wish.confirm_within_s <= MOST_CONFIRM_S:
             raise ServiceError(f"{wish.confirm_within_s:g} s is no time to confirm within", mend="give 5s to 1h")
         body = {"plugins": {PLUGIN: settings}, "confirm_within_s": wish.confirm_within_s}
         before = self._state(node)
@@ -83,7 +82,7 @@ class ExitOperations:
             after = {**settings, "use": wish.use, "confirm_within_s": wish.confirm_within_s}
             await draft.audit("node.exit", f"node:{node.id}", {"use": used}, after)
         answer = await self._requests.c2n(
-            actor, name, PATH, method="PATCH", body=json.dumps(body).encode(), limit_s=ANSWER_S
+            actor, name, SETTINGS_PATH, method="PATCH", body=json.dumps(body).encode(), limit_s=ANSWER_S
         )
         _check(node, answer)
         return before

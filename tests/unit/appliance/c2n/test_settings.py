@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from appliance.c2n.settings import CONFIRM_PATH, MAX_BYTES, PATH, RemoteSettings, add_settings
+from appliance.c2n.settings import MAX_BYTES, RemoteSettings, add_settings
 from appliance.c2n.table import C2nTable
 from appliance.netmap.pings import PingResponder
 from appliance.ports.streams import MemoryDialer
+from appliance.proto.control.trial import CONFIRM_PATH, SETTINGS_PATH
 from appliance.types.errors import ConfigError
 
 
@@ -46,7 +47,7 @@ async def ask(door: Door, method: str, path: str, body: bytes) -> tuple[int, byt
 
 async def test_ok__change_and_confirm(door):
     body = json.dumps({"shields_up": True, "plugins": {"subnet_router": {"accept_routes": True}}}).encode()
-    status, answer = await ask(door, "PATCH", PATH, body)
+    status, answer = await ask(door, "PATCH", SETTINGS_PATH, body)
     assert (status, json.loads(answer)) == (200, {"shields_up": True})
     assert door.changes == [RemoteSettings(shields_up=True, plugins={"subnet_router": {"accept_routes": True}})]
     assert door.changes[0].confirm_within_s == 60, "there is no change from afar that is not on trial"
@@ -70,13 +71,16 @@ async def test_ok__change_and_confirm(door):
     ],
 )
 async def test_fail__wrong_settings_change_nothing(door, body):
-    status, answer = await ask(door, "PATCH", PATH, body)
+    status, answer = await ask(door, "PATCH", SETTINGS_PATH, body)
     assert status == 400
     assert answer.startswith(b"wrong settings: ")
     assert door.changes == []
 
 
 async def test_fail__too_large_refused_and_wrong_method(door):
-    assert (await ask(door, "PATCH", PATH, b" " * (MAX_BYTES + 1)))[0] in (400, 413)
-    assert await ask(door, "PATCH", PATH, b'{"hostname":"-bad-"}') == (409, b"hostname is wrong (give another)\n")
-    assert (await ask(door, "GET", PATH, b""))[0] == 405
+    assert (await ask(door, "PATCH", SETTINGS_PATH, b" " * (MAX_BYTES + 1)))[0] in (400, 413)
+    assert await ask(door, "PATCH", SETTINGS_PATH, b'{"hostname":"-bad-"}') == (
+        409,
+        b"hostname is wrong (give another)\n",
+    )
+    assert (await ask(door, "GET", SETTINGS_PATH, b""))[0] == 405

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from appliance.c2n.settings import CONFIRM_PATH, PATH
 from appliance.daemon.remote_settings import RemoteSettingsDesk
+from appliance.proto.control.trial import CONFIRM_PATH, SETTINGS_PATH
 from appliance.types.errors import ApplianceError
 from control.service.actor import SYSTEM
 
@@ -26,7 +26,9 @@ async def ask(process, url, key, server):
 
 
 async def test_ok__change_is_on_trial_until_control_confirms(process, ask):
-    status, body = await ask("PATCH", PATH, shields_up=True, plugins={"subnet_router": {"accept_routes": True}})
+    status, body = await ask(
+        "PATCH", SETTINGS_PATH, shields_up=True, plugins={"subnet_router": {"accept_routes": True}}
+    )
     assert status == 200, body
     view = process.gateway.prefs()
     assert view.shields_up
@@ -38,7 +40,7 @@ async def test_ok__change_is_on_trial_until_control_confirms(process, ask):
 
 
 async def test_fail__wrong_settings_leave_nothing_on_trial(process, ask):
-    status, body = await ask("PATCH", PATH, plugins={"subnet_router": {"advertise": ["nonsense"]}})
+    status, body = await ask("PATCH", SETTINGS_PATH, plugins={"subnet_router": {"advertise": ["nonsense"]}})
     assert status == 409
     assert b"subnet_router" in (body if isinstance(body, bytes) else body.encode())
     assert process.gateway.status().unconfirmed_s is None
