@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
-from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
 from appliance.drivers.udp_packets import ip_packet
@@ -50,7 +50,7 @@ class LinuxLoopbackPort:
     """
 
     def __init__(self, mark: int = 0, sockets: OpenSocket = open_socket) -> None:
-        self._homes = SourceAddresses(mark, sockets)
+        self._homes = SourceAddresses(marking(mark, sockets))
         self._socket = sockets(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._raw: dict[int, socket.socket] = {}
         self.dropped = 0

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
-from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers, unfragmented
 from appliance.drivers.udp_packets import parse_datagram, udp_datagram
@@ -121,10 +121,11 @@ def open_raw_udp_ports(
     made: list[RawUdpPort] = []
     try:
         numbers = [socket.if_nametoindex(name) for name in ignored]
-        sources = SourceAddresses(mark, sockets)
+        marked = marking(mark, sockets)
+        sources = SourceAddresses(marked)
         for family in (socket.AF_INET, socket.AF_INET6):
             try:
-                made.append(_open(family, port, mark, numbers, sources, sockets))
+                made.append(_open(family, port, numbers, sources, marked))
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
@@ -140,15 +141,12 @@ def open_raw_udp_ports(
 def _open(
     family: socket.AddressFamily,
     port: int,
-    mark: int,
     ignored: Sequence[int],
     sources: SourceAddresses,
     sockets: OpenSocket,
 ) -> RawUdpPort:
     sock = sockets(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
     try:
-        if mark:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         enlarge_buffers(sock)
         return RawUdpPort(sock, port, ignored, sources)
     except BaseException:

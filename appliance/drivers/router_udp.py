@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
+from appliance.drivers.sockets import marking
 from appliance.drivers.udp import LinuxUdpPort
 from appliance.proto.portmap.natpmp import ANNOUNCE_PORT
 from appliance.types.errors import UnderlayError
@@ -29,11 +30,9 @@ def open_router_ports(mark: int = 0) -> Sequence[LinuxUdpPort]:
 
 
 def _bound(host: str, port: int, mark: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = marking(mark)(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if mark:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         sock.bind((host, port))
     except OSError:
         sock.close()

@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import Sequence
 
+from appliance.drivers.sockets import marking
 from appliance.ports.side_ports import SideReceiver, SideSocket
 from appliance.types.addresses import AddrPort
 
@@ -21,7 +22,7 @@ class LinuxSidePorts:
     """`mark` is SO_MARK, 0 = none, as of the WireGuard port: side sockets do not go through the tunnel either."""
 
     def __init__(self, mark: int = 0) -> None:
-        self._mark = mark
+        self._new_socket = marking(mark)
         self._receive: SideReceiver | None = None
         self._sockets: dict[int, socket.socket] = {}
         self._numbers = itertools.count(1)
@@ -41,10 +42,8 @@ class LinuxSidePorts:
         return made
 
     def _open(self) -> SideSocket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock = self._new_socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            if self._mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             sock.bind(("0.0.0.0", 0))  # noqa: S104  # an underlay port
         except OSError:
             sock.close()

@@ -21,20 +21,24 @@ class OpenSocket(Protocol):
     def __call__(self, family: int, kind: int, protocol: int = 0, /) -> socket.socket: ...
 
 
-def marking(mark: int) -> OpenSocket:
-    """Sockets of this process's network with SO_MARK set, 0 = without."""
+def open_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
+    """In the network namespace of the calling thread."""
+    return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+
+
+def marking(mark: int, sockets: OpenSocket = open_socket) -> OpenSocket:
+    """With SO_MARK set, 0 = without."""
 
     def opened(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
-        made = open_socket(family, kind, protocol)
-        if mark:
-            try:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-            except OSError:
-                made.close()
-                raise
+        made = sockets(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        except OSError:
+            made.close()
+            raise
         return made
 
-    return opened
+    return opened if mark else sockets
 
 
 def transparent(sockets: OpenSocket) -> OpenSocket:
@@ -53,11 +57,6 @@ def transparent(sockets: OpenSocket) -> OpenSocket:
         return made
 
     return opened
-
-
-def open_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
-    """In the network namespace of the calling thread."""
-    return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
 
 
 def bypassing_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:

@@ -13,10 +13,9 @@ _ANY_PORT = 9
 
 
 class SourceAddresses:
-    """`mark` is that of the packets it is asked for (SO_MARK), 0 none; `sockets` are of the network it is asked of."""
+    """`sockets` are of the network it is asked of, marked as the packets that it is asked for."""
 
-    def __init__(self, mark: int = 0, sockets: OpenSocket = open_socket) -> None:
-        self._mark = mark
+    def __init__(self, sockets: OpenSocket = open_socket) -> None:
         self._sockets = sockets
         self._found: dict[str, tuple[str, float]] = {}
 
@@ -35,7 +34,5 @@ class SourceAddresses:
         """By a socket that sends nothing."""
         family = socket.AF_INET6 if ":" in far else socket.AF_INET
         with self._sockets(family, socket.SOCK_DGRAM) as asking:
-            if self._mark:
-                asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             asking.connect((far, _ANY_PORT))
             return str(asking.getsockname()[0])

@@ -21,7 +21,7 @@ from appliance.drivers.privileges import may_mark_sockets
 from appliance.drivers.proxy import ProxyRules, open_tunnel
 from appliance.drivers.resolver import SystemResolver
 from appliance.drivers.sockets import BYPASS_MARK as BYPASS_MARK
-from appliance.drivers.sockets import OpenSocket, open_socket
+from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.ports.resolver import Resolver
 from appliance.ports.streams import TlsPolicy
 from appliance.types.addresses import Address
@@ -78,9 +78,9 @@ class SocketDialer:
         wall_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._resolver: Resolver = resolver or SystemResolver()
-        self._mark = mark if mark is not None else (BYPASS_MARK if may_mark_sockets() else 0)
         self._proxies = proxies or ProxyRules()
-        self._sockets = sockets
+        usual = BYPASS_MARK if may_mark_sockets() else 0
+        self._sockets = marking(usual if mark is None else mark, sockets)
         self._wall_now = wall_now
 
     async def dial(
@@ -165,8 +165,6 @@ class SocketDialer:
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         sock = self._sockets(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            if self._mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
         except OSError as error:
             sock.close()

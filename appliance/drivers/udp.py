@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.sockets import marking
 from appliance.ports.packets import Segments
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
@@ -161,12 +162,10 @@ def _big_buffer(sock: socket.socket, force: int, plain: int) -> None:
 
 
 def _bind(family: socket.AddressFamily, host: str, port: int, mark: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock = marking(mark)(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if mark:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         enlarge_buffers(sock)
         sock.bind((host, port))
     except BaseException:
