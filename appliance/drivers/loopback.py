@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.socket_options import FULL, IP_PKTINFO, MAX_DATAGRAM, MAX_SEGMENTS, PKTINFO, SOL_UDP, UDP_SEGMENT
 from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
@@ -28,18 +29,12 @@ from appliance.types.errors import UnderlayError
 FIRST = 0x7F400000
 """127.64.0.0, the address of index 0."""
 LAST_INDEX = (1 << 22) - 1
-_IP_PKTINFO = 8
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO, _IPV6_HDRINCL = 49, 50, 36
-_UDP_SEGMENT, _SOL_UDP = 103, 17
-_PKTINFO = struct.Struct("=I4s4s")
-_CONTROL_BYTES = socket.CMSG_SPACE(_PKTINFO.size)
-_MAX_DATAGRAM = 65535
+_CONTROL_BYTES = socket.CMSG_SPACE(PKTINFO.size)
 _MAX_BATCH = 60_000
-_MAX_SEGMENTS = 64
 _TSMP = 99
 _IPV6_LIST = Path("/proc/net/if_inet6")
 """Only where the kernel has IPv6."""
-_FULL = (errno.EAGAIN, errno.ENOBUFS)
 _HOME = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -55,7 +50,7 @@ class LinuxLoopbackPort:
         self._raw: dict[int, socket.socket] = {}
         self.dropped = 0
         try:
-            self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
             enlarge_buffers(self._socket)
             self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # bound to lo
@@ -80,7 +75,7 @@ class LinuxLoopbackPort:
         found: list[tuple[int, bytes]] = []
         for _ in range(limit):
             try:
-                packet, control, _, _ = self._socket.recvmsg(_MAX_DATAGRAM, _CONTROL_BYTES)
+                packet, control, _, _ = self._socket.recvmsg(MAX_DATAGRAM, _CONTROL_BYTES)
             except BlockingIOError:
                 break
             except (ConnectionRefusedError, InterruptedError):
@@ -92,15 +87,15 @@ class LinuxLoopbackPort:
 
     def send(self, index: int, packets: Sequence[bytes], to_port: int) -> None:
         source = (FIRST + index).to_bytes(4, "big")
-        info = (socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(0, source, bytes(4)))
+        info = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, source, bytes(4)))
         for run in runs(packets):
             control = [info]
             if len(run) > 1:
-                control.append((_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", len(run[0]))))
+                control.append((SOL_UDP, UDP_SEGMENT, struct.pack("=H", len(run[0]))))
             try:
                 self._socket.sendmsg(run, control, 0, (_HOME[4], to_port))
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise
                 self.dropped += len(run)
 
@@ -113,7 +108,7 @@ class LinuxLoopbackPort:
             try:
                 self._raw[version].sendto(ip_packet(source, AddrPort(home, to_port), packet), (home, 0))
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise
                 self.dropped += 1
 
@@ -138,7 +133,7 @@ def runs(packets: Sequence[bytes]) -> Iterable[list[bytes]]:
     size = 0
     for packet in packets:
         ends = run and (len(run[-1]) != len(run[0]) or len(packet) > len(run[0]))
-        if ends or len(run) == _MAX_SEGMENTS or size + len(packet) > _MAX_BATCH:
+        if ends or len(run) == MAX_SEGMENTS or size + len(packet) > _MAX_BATCH:
             yield run
             run, size = [], 0
         run.append(packet)
@@ -154,8 +149,8 @@ def _raw_socket(family: socket.AddressFamily, sockets: OpenSocket = open_socket)
 
 def _destination(control: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in control:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO and len(data) >= _PKTINFO.size:
-            return int.from_bytes(_PKTINFO.unpack_from(data)[2], "big") - FIRST
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= PKTINFO.size:
+            return int.from_bytes(PKTINFO.unpack_from(data)[2], "big") - FIRST
     return -1
 
 
@@ -191,7 +186,7 @@ class LinuxMeshPort:
         for sock in self._in:
             for _ in range(limit):
                 try:
-                    packet, control, _, source = sock.recvmsg(_MAX_DATAGRAM, socket.CMSG_SPACE(20))
+                    packet, control, _, source = sock.recvmsg(MAX_DATAGRAM, socket.CMSG_SPACE(20))
                 except (BlockingIOError, InterruptedError):
                     break
                 found.append(packet if sock.family == socket.AF_INET else _with_header(packet, control, source[0]))

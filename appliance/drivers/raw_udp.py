@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.socket_options import FULL, IP_PKTINFO, MAX_DATAGRAM, PKTINFO
 from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers, unfragmented
@@ -25,12 +26,9 @@ from appliance.types.packets import Buffer
 
 _SO_ATTACH_FILTER = 26
 _INSTRUCTION_BYTES = 8
-_IP_PKTINFO, _IPV6_CHECKSUM = 8, 7
-_PKTINFO = struct.Struct("=I4s4s")
+_IPV6_CHECKSUM = 7
 _CHECKSUM_AT = 6
-_MAX_DATAGRAM = 65535
 _DRAIN = 1024
-_FULL = (errno.EAGAIN, errno.ENOBUFS)
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -72,7 +70,7 @@ class RawUdpPort:
         batches: list[tuple[AddrPort, Segments]] = []
         for _ in range(limit):
             try:
-                packet, source = self._socket.recvfrom(_MAX_DATAGRAM)
+                packet, source = self._socket.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
                 break
             except (ConnectionRefusedError, InterruptedError):
@@ -87,7 +85,7 @@ class RawUdpPort:
             try:
                 self._send_one(to, bytes(packet))
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise
                 self.dropped += 1
 
@@ -102,9 +100,9 @@ class RawUdpPort:
             self._socket.sendto(header + packet, (to.ip, 0))
             return
         source = self._sources.toward(to.ip)
-        info = _PKTINFO.pack(0, socket.inet_aton(source), bytes(4))
+        info = PKTINFO.pack(0, socket.inet_aton(source), bytes(4))
         datagram = udp_datagram(AddrPort(source, self._port), to, packet)
-        self._socket.sendmsg((datagram,), [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (to.ip, 0))
+        self._socket.sendmsg((datagram,), [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, (to.ip, 0))
 
     def close(self) -> None:
         self.set_reader(None)

@@ -8,13 +8,13 @@ import resource
 import socket
 from collections.abc import Sequence
 
+from appliance.drivers.socket_options import MAX_DATAGRAM
 from appliance.drivers.sockets import marking
 from appliance.ports.side_ports import SideReceiver, SideSocket
 from appliance.types.addresses import AddrPort
 
 SPARE_FILES = 256
 """File descriptors that the rest of the process is left with."""
-_MAX_DATAGRAM = 65535
 _BATCH = 64
 
 
@@ -59,7 +59,7 @@ class LinuxSidePorts:
             if sock is None:
                 return
             try:
-                data, source = sock.recvfrom(_MAX_DATAGRAM)
+                data, source = sock.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
                 return
             except OSError:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.privileges import TUN_DEVICE
+from appliance.drivers.socket_options import FULL
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.errors import PrivilegeError, UnderlayError
 from appliance.types.packets import TunPacket
-
-TUN_DEVICE = Path("/dev/net/tun")
 
 _TUNSETIFF = 0x400454CA
 _TUNSETOFFLOAD = 0x400454D0
@@ -37,7 +37,6 @@ _IFREQ_MTU = struct.Struct("16si20x")
 _VNET = struct.Struct("=BBHHHH")
 _NEEDS_CSUM = 1
 _MAX_PACKET = 65535
-_FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 
 class LinuxTunPort:
@@ -107,7 +106,7 @@ class LinuxTunPort:
             try:
                 self._write(packet)
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     self.dropped += 1
                 else:
                     refused = refused or error

@@ -13,28 +13,30 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.socket_options import (
+    FULL,
+    MAX_DATAGRAM,
+    MAX_SEGMENTS,
+    SO_RCVBUFFORCE,
+    SO_SNDBUFFORCE,
+    SOL_UDP,
+    UDP_GRO,
+    UDP_SEGMENT,
+)
 from appliance.drivers.sockets import marking
 from appliance.ports.packets import Segments
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
 from appliance.types.packets import Buffer
 
-_SOL_UDP = 17
-_UDP_SEGMENT = 103
-_UDP_GRO = 104
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
 _BUFFER_BYTES = 7 << 20
-_MAX_DATAGRAM = 65535
 _MAX_SEGMENTED = 65000
-_MAX_SEGMENTS = 64
 _SMALL = 8192
 _MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
 """IP_MTU_DISCOVER and IPV6_MTU_DISCOVER (ip(7), ipv6(7))."""
 _PMTUDISC_PROBE = 3
 """Don't fragment, and do not heed what the kernel learned of the way: the way is being measured."""
 _CONTROL_BYTES = socket.CMSG_SPACE(4)
-_FULL = (errno.EAGAIN, errno.ENOBUFS)
 
 
 class LinuxUdpPort:
@@ -51,7 +53,7 @@ class LinuxUdpPort:
         self.dropped = 0
         if offload:
             with contextlib.suppress(OSError):
-                sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+                sock.setsockopt(SOL_UDP, UDP_GRO, 1)
 
     @property
     def local(self) -> AddrPort:
@@ -70,7 +72,7 @@ class LinuxUdpPort:
         used = 0
         for _ in range(limit):
             if used == len(self._buffers):
-                self._buffers.append(bytearray(_MAX_DATAGRAM))
+                self._buffers.append(bytearray(MAX_DATAGRAM))
             buffer = self._buffers[used]
             try:
                 size, control, _, source = self._socket.recvmsg_into((buffer,), _CONTROL_BYTES)
@@ -91,7 +93,7 @@ class LinuxUdpPort:
         if len(view) <= batch.size:
             self._send_one(view, to)
             return
-        step = batch.size * max(1, min(_MAX_SEGMENTS, _MAX_SEGMENTED // batch.size))
+        step = batch.size * max(1, min(MAX_SEGMENTS, _MAX_SEGMENTED // batch.size))
         for start in range(0, len(view), step):
             self._send_many(view[start : start + step], batch.size, to)
 
@@ -101,12 +103,12 @@ class LinuxUdpPort:
 
     def _send_many(self, view: memoryview, size: int, to: AddrPort) -> None:
         if self._segmenting and len(view) > size:
-            control = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", size))]
+            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))]
             try:
                 self._socket.sendmsg((view,), control, 0, to)
                 return
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     self.dropped += -(-len(view) // size)
                     return
                 if error.errno not in (errno.EIO, errno.EINVAL):
@@ -119,7 +121,7 @@ class LinuxUdpPort:
         try:
             self._socket.sendto(packet, to)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             self.dropped += 1
 
@@ -130,7 +132,7 @@ class LinuxUdpPort:
 
 def _gro_size(control: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in control:
-        if level == _SOL_UDP and kind == _UDP_GRO and len(data) >= 4:
+        if level == SOL_UDP and kind == UDP_GRO and len(data) >= 4:
             return int(struct.unpack_from("=i", data)[0])
     return 0
 
@@ -149,8 +151,8 @@ def unfragmented(sock: socket.socket) -> Iterator[None]:
 
 def enlarge_buffers(sock: socket.socket) -> None:
     """7 MiB each way, or as much as the kernel lets us have."""
-    _big_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-    _big_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+    _big_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF)
+    _big_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF)
 
 
 def _big_buffer(sock: socket.socket, force: int, plain: int) -> None:

@@ -25,6 +25,7 @@ from appliance.drivers.netlink_messages import (
     messages,
     named,
 )
+from appliance.drivers.socket_options import SO_RCVBUFFORCE
 from appliance.drivers.wireguard_messages import (
     GET_DEVICE,
     SET_DEVICE,
@@ -45,7 +46,6 @@ _CONTROL, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 0x10, 3, 1, 2
 _GENERIC = struct.Struct("=BBxx")
 _RECEIVE_BUFFER = 1 << 20
 _PARTS_AT_ONCE = 8
-_SO_RCVBUFFORCE = 33
 _LACKING = (errno.EOPNOTSUPP, errno.ENODEV, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOENT)
 
 
@@ -91,7 +91,7 @@ class NetlinkWireGuardDevice:
             self._readings = NetlinkChannel(_NETLINK_GENERIC)
             self._readings.socket.setblocking(False)
             with suppress(OSError):
-                self._readings.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+                self._readings.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             if not found or (port and self.listen_port() != port):
                 self._set(device_settings(port=port))
             self._set(device_settings(mark=mark))

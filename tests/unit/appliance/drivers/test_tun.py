@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.drivers.privileges import Capability, effective_capabilities
-from appliance.drivers.tun import TUN_DEVICE, LinuxTunPort, open_device, open_tun
+from appliance.drivers.privileges import TUN_DEVICE, Capability, effective_capabilities
+from appliance.drivers.tun import LinuxTunPort, open_device, open_tun
 from appliance.types.errors import PrivilegeError, UnderlayError
 from appliance.types.packets import TunPacket
 
