@@ -32,14 +32,19 @@ def header_problem(headers: Mapping[str, str]) -> str:
     return ""
 
 
+def uid_of(connection: socket.socket) -> int:
+    """User id of the process at the other end of a Unix socket, by SO_PEERCRED. Raises OSError."""
+    _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(uid)
+
+
 def peer_uid(request: web.Request) -> int | None:
-    """User id of the calling process by SO_PEERCRED, None when the kernel does not say."""
+    """User id of the calling process, None when the kernel does not say."""
     transport = request.transport
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family != socket.AF_UNIX:
         return None
-    _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return int(uid)
+    return uid_of(sock)
 
 
 def may_write(uid: int | None, operator: int | None) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 import structlog
 
-from appliance.localapi.access import RefusedError, may_write
+from appliance.localapi.access import RefusedError, may_write, uid_of
 from appliance.localapi.mesh_routes import MeshBackend
 from appliance.localapi.mesh_schema import MAX_MESSAGE_BYTES, Handout, HandoutRequest
 from appliance.localapi.schema import ErrorReply
@@ -22,7 +21,6 @@ log = structlog.get_logger("localapi")
 
 MAX_CALLERS = 128
 REQUEST_S = 5.0
-_UCRED = struct.Struct("3i")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(HandoutRequest).decode
 
@@ -94,8 +92,7 @@ class HandoutServer:
 
     async def _answer(self, caller: socket.socket, data: bytes) -> socket.socket:
         """Raises `ApplianceError`."""
-        _, uid, _ = _UCRED.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        if not may_write(uid, self._operator()):
+        if not may_write(uid_of(caller), self._operator()):
             mend = "use sudo, or let root run: waypost set --operator=YOUR-USER"
             raise RefusedError("a socket in the mesh needs root or the gateway's operator", mend=mend)
         try:
