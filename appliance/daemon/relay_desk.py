@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from appliance.api.values import RelayOffer, RelayRequest
+from appliance.magicsock.relays.timing import MIN_CAPABILITY_VERSION
 from appliance.peerapi.caller import Caller, identify
 from appliance.proto.disco import RelayEndpoint
 from appliance.types.addresses import AddrPort, parse_addr_port
@@ -30,7 +31,6 @@ log = structlog.get_logger("relay")
 
 RELAY = "tailscale.com/cap/relay"
 RELAY_TARGET = "tailscale.com/cap/relay-target"
-MIN_CAPABILITY_VERSION = 121
 _NO_CLIENT = ("disable-relay-client", "only-tcp-443")
 
 

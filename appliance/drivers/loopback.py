@@ -23,6 +23,7 @@ from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
 from appliance.drivers.udp_packets import ip_packet
+from appliance.proto.tsmp import PROTOCOL as TSMP
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
 
@@ -32,7 +33,6 @@ LAST_INDEX = (1 << 22) - 1
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO, _IPV6_HDRINCL = 49, 50, 36
 _CONTROL_BYTES = socket.CMSG_SPACE(PKTINFO.size)
 _MAX_BATCH = 60_000
-_TSMP = 99
 _IPV6_LIST = Path("/proc/net/if_inet6")
 """Only where the kernel has IPv6."""
 _HOME = {4: "127.0.0.1", 6: "::1"}
@@ -165,7 +165,7 @@ class LinuxMeshPort:
             for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
                 if version == 6 and not _IPV6_LIST.exists():
                     continue
-                arriving = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _TSMP)
+                arriving = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, TSMP)
                 self._in.append(arriving)
                 self._out[version] = _raw_socket(family)
                 for sock in (arriving, self._out[version]):
@@ -213,4 +213,4 @@ def _with_header(payload: bytes, control: list[tuple[int, int, bytes]], source: 
         (data[:16] for level, kind, data in control if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO)), bytes(16)
     )
     origin = socket.inet_pton(socket.AF_INET6, source.partition("%")[0])
-    return struct.pack(">IHBB", 0x60000000, len(payload), _TSMP, 64) + origin + to + payload
+    return struct.pack(">IHBB", 0x60000000, len(payload), TSMP, 64) + origin + to + payload

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.inbound import Inbound, Stray, writable
-from appliance.engine.userspace.inner import PROTOCOL_AT, TSMP
+from appliance.engine.userspace.inner import PROTOCOL_AT
 from appliance.engine.userspace.inner import source as inner_source
 from appliance.engine.userspace.native_step import NativeStep, tun_packet
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.native.loader import Received
 from appliance.ports.packets import Segments
 from appliance.proto.geneve import HEADER_SIZE, PROTOCOL_WIREGUARD, parse_header
+from appliance.proto.tsmp import PROTOCOL as TSMP
 from appliance.proto.wireguard import GeneveSource, Source, Tunnel
 from appliance.proto.wireguard.keypair import Keypair
 from appliance.proto.wireguard.messages import TRANSPORT, TRANSPORT_OVERHEAD

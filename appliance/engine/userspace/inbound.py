@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
-from appliance.engine.userspace.inner import PROTOCOL_AT, TSMP, true_length
+from appliance.engine.userspace.inner import PROTOCOL_AT, true_length
 from appliance.engine.userspace.inner import source as inner_source
 from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
 from appliance.ports.packets import Segments
 from appliance.proto.disco.demux import PacketKind, classify
 from appliance.proto.geneve import HEADER_SIZE, parse_header
+from appliance.proto.tsmp import PROTOCOL as TSMP
 from appliance.proto.wireguard import RelaySource, Source, Tunnel
 from appliance.proto.wireguard.source import GeneveSource
 from appliance.types.addresses import AddrPort

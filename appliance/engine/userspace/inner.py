@@ -9,7 +9,6 @@ V4_HEADER = 20
 V6_HEADER = 40
 TCP = 6
 UDP = 17
-TSMP = 99
 PROTOCOL_AT = {4: 9, 6: 6}
 """Offset of the IP protocol by IP version; of IPv6 packets the first extension header may stand there."""
 
