@@ -6,10 +6,10 @@ another server go to its forwarder, exactly one hop.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Protocol
 
 from appliance.proto.derp.frames import (
+    HEADER,
     FrameType,
     PeerGone,
     PeerGoneReason,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from control.derp.metrics import DerpMetrics
 
 _NOWHERE = "0.0.0.0"  # noqa: S104  # an address that is not known
-_HEADER = struct.Struct(">BI")
 _DISCO_PAYLOAD = 32 + DISCO_HEADER_SIZE
 _FLOOD_FRAMES = 512
 """Present frames in one control frame's place: a new watcher is told of everybody at once."""
@@ -153,7 +152,7 @@ class Relay:
         if source not in receiver.heard:
             receiver.heard.add(source)
             self._interested.setdefault(source, set()).add(receiver)
-        receiver.enqueue(_HEADER.pack(FrameType.RECV_PACKET, len(payload)) + source + payload[32:], is_disco)
+        receiver.enqueue(HEADER.pack(FrameType.RECV_PACKET, len(payload)) + source + payload[32:], is_disco)
 
     def _unknown(self, sender: Receiver, payload: bytes, is_disco: bool, reason: DropReason) -> None:
         """Only disco is answered: WireGuard retries into the void would make a storm (3.2)."""

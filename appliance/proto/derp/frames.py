@@ -28,7 +28,7 @@ MAX_CLIENT_INFO = 262_144
 MIN_CLIENT_INFO = KEY_SIZE + NONCE_SIZE
 SERVER_KEY_MAGIC = b"DERP\xf0\x9f\x94\x91"
 
-_HEADER = struct.Struct(">BI")
+HEADER = struct.Struct(">BI")
 _RESTARTING = struct.Struct(">II")
 
 
@@ -216,14 +216,14 @@ Frame = (
 
 def frame_bytes(kind: FrameType, payload: bytes) -> bytes:
     """A whole frame from its type and payload."""
-    return _HEADER.pack(kind, len(payload)) + payload
+    return HEADER.pack(kind, len(payload)) + payload
 
 
 def send_packet_bytes(destination: NodePublicKey, packet: bytes) -> bytes:
     """SendPacket without the detour of a value: it is made once per packet. `ValueError` above `MAX_PACKET`."""
     if len(packet) > MAX_PACKET:
         raise ValueError("a DERP packet is at most 65536 bytes")
-    return _HEADER.pack(FrameType.SEND_PACKET, KEY_SIZE + len(packet)) + destination.raw + packet
+    return HEADER.pack(FrameType.SEND_PACKET, KEY_SIZE + len(packet)) + destination.raw + packet
 
 
 def _present_payload(frame: PeerPresent) -> bytes:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-
-from appliance.proto.derp.frames import HEADER_SIZE, LIMITS, check_length
+from appliance.proto.derp.frames import HEADER, HEADER_SIZE, LIMITS, check_length
 
 RawFrame = tuple[int, bytes]
 """Type and payload of a known frame, its length already checked."""
-
-_HEADER = struct.Struct(">BI")
 
 
 class FrameParser:
@@ -51,7 +47,7 @@ class FrameParser:
         frames: list[RawFrame] = []
         at, end = 0, len(data)
         while at + HEADER_SIZE <= end:
-            kind, size = _HEADER.unpack_from(data, at)
+            kind, size = HEADER.unpack_from(data, at)
             limits = LIMITS.get(kind)
             if limits is None or not limits[0] <= size <= limits[1]:
                 check_length(kind, size)

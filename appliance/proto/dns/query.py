@@ -13,6 +13,7 @@ HEADER = struct.Struct(">HHHHHH")
 MAX_QUERY_BYTES = 4096
 MIN_UDP_BYTES = 512
 _RECORD = struct.Struct(">HHIH")
+RECORD_HEAD = _RECORD.size
 MAX_RECORDS = 32
 
 
@@ -81,14 +82,20 @@ def _edns(data: bytes, at: int, others: int, additional: int) -> Edns | None:
     for index in range(others + additional):
         is_root = data[at : at + 1] == b"\0"
         at = skip_name(data, at)
-        if at + 10 > len(data):
-            raise DecodeError(DecodeReason.TOO_SHORT, "record")
-        kind, klass, ttl, length = _RECORD.unpack_from(data, at)
-        at += 10 + length
-        if at > len(data):
-            raise DecodeError(DecodeReason.TOO_SHORT, "record")
+        kind, klass, ttl, length = record_head(data, at)
+        at += RECORD_HEAD + length
         if kind == OPT:
             if found is not None or not is_root or index < others:
                 raise DecodeError(DecodeReason.BAD_VALUE, "OPT")
             found = Edns(klass, ttl >> 16 & 0xFF, bool(ttl & DO))
     return found
+
+
+def record_head(data: bytes, at: int) -> tuple[int, int, int, int]:
+    """Type, class, TTL and length of data, behind a record's name. Raises `DecodeError`, also for data that is cut."""
+    if at + RECORD_HEAD > len(data):
+        raise DecodeError(DecodeReason.TOO_SHORT, "record")
+    kind, klass, ttl, length = _RECORD.unpack_from(data, at)
+    if at + RECORD_HEAD + length > len(data):
+        raise DecodeError(DecodeReason.TOO_SHORT, "record")
+    return kind, klass, ttl, length

@@ -9,13 +9,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 from appliance.proto.dns.names import read_name, skip_name
 from appliance.proto.dns.numbers import AAAA, CNAME, IN, OPT, PTR, QR, SOA, TC, A
-from appliance.proto.dns.query import HEADER
+from appliance.proto.dns.query import HEADER, RECORD_HEAD, record_head
 from appliance.types.addresses import Address
 from appliance.types.errors import DecodeError, DecodeReason
 
 MAX_REPLY_BYTES = 65535
 ANSWER, AUTHORITY, ADDITIONAL = 0, 1, 2
-_RECORD = struct.Struct(">HHIH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +109,9 @@ def parse_reply(data: bytes) -> Reply:
 
 def _record(data: bytes, at: int, section: int) -> tuple[Record, int]:
     owner, at = read_name(data, at)
-    if at + 10 > len(data):
-        raise DecodeError(DecodeReason.TOO_SHORT, "record")
-    kind, klass, ttl, length = _RECORD.unpack_from(data, at)
-    end = at + 10 + length
-    if end > len(data):
-        raise DecodeError(DecodeReason.TOO_SHORT, "record")
+    kind, klass, ttl, length = record_head(data, at)
     ttl = ttl if ttl < 1 << 31 or kind == OPT else 0  # RFC 2181 section 8
-    return Record(section, owner, kind, klass, ttl, at + 4, at + 10, length), end
+    return Record(section, owner, kind, klass, ttl, at + 4, at + RECORD_HEAD, length), at + RECORD_HEAD + length
 
 
 def _checked(reply: Reply) -> Reply:
