@@ -98,7 +98,8 @@ class NodeInfo:
     """This node or a peer. `routes`: what it routes beyond its own addresses; for this node: its approved routes.
 
     `name` is the FQDN without its trailing dot; `online` None means unknown; `capabilities` are capability names;
-    `primary` are the routes, of those that several nodes serve, that this one serves now.
+    `primary` are the routes, of those that several nodes serve, that this one serves now. `translations` are what it
+    says of its site's networks; whether it serves them is another matter: see `routes`.
     """
 
     stable_id: str
@@ -112,6 +113,7 @@ class NodeInfo:
     capabilities: tuple[str, ...] = ()
     primary: tuple[str, ...] = ()
     location: Location | None = None
+    translations: tuple[PrefixTranslation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class RouteSelection:
 
 @dataclass(frozen=True, slots=True)
 class HostinfoService:
-    """A service to be shown to peers; `proto`: tcp, udp, peerapi4, peerapi6 or peerapi-dns-proxy."""
+    """A service to be shown to peers; `proto`: tcp, udp, peerapi4, peerapi6, peerapi-dns-proxy, waypost-translation."""
 
     proto: str
     port: int

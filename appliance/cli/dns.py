@@ -43,6 +43,7 @@ def status(session: Session, as_json: bool) -> None:
         ("this site", "answered" if view["site_served"] else "not answered"),
     ]
     rows += [("cannot listen", f"{place}: {reason}") for place, reason in view["refused"].items()]
+    rows += [("translated", f"{each['inside']} as {each['outside']}: {each['example']}") for each in view["translated"]]
     rows += [("resolver", _upstream_text(each)) for each in view["upstreams"]]
     counters = view["counters"]
     rows.append(("questions", ", ".join(f"{name} {value}" for name, value in counters.items() if value)))

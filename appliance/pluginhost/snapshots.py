@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.api.dns import DnsSettings, DnsUpstream
-from appliance.api.values import NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute
+from appliance.api.values import NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute, PrefixTranslation
 from appliance.types.ids import UserId
 from appliance.types.netmap import DnsConfig, DnsResolver, NetmapDiff, Node, UserProfile
+from appliance.types.translated import SERVICE, parse_pair
 
 
 def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
@@ -26,7 +27,14 @@ def node_info(node: Node, users: Mapping[UserId, UserProfile]) -> NodeInfo:
         capabilities=tuple(sorted(node.cap_map)),
         primary=tuple(str(prefix) for prefix in node.primary_routes),
         location=node.location,
+        translations=tuple(_translations(node)),
     )
+
+
+def _translations(node: Node) -> Iterator[PrefixTranslation]:
+    for proto, _, text in node.services:
+        if proto == SERVICE and (pair := parse_pair(text)) is not None:
+            yield PrefixTranslation(*map(str, pair))
 
 
 def dns_settings(config: DnsConfig) -> DnsSettings:

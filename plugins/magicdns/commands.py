@@ -7,6 +7,7 @@ import json
 import struct
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +19,7 @@ from appliance.types.errors import DecodeError
 from plugins.magicdns.core import Core
 from plugins.magicdns.resolver import Client
 from plugins.magicdns.state import DnsState
+from plugins.magicdns.translated import TranslatedNetwork
 
 KEPT = 64
 """Results that wait for their reader."""
@@ -33,7 +35,7 @@ class Commands:
         match command, arguments:
             case "status", ():
                 self._core.measure()
-                return CommandReply(json.dumps(status_view(self._core.state)))
+                return CommandReply(json.dumps(status_view(self._core.state, self._core.names.translated.networks())))
             case "flush", ():
                 count = len(self._core.resolver.cache)
                 self._core.resolver.cache.clear()
@@ -103,7 +105,7 @@ def answer_view(query: Query, data: bytes, source: str, seconds: float) -> dict[
     }
 
 
-def status_view(state: DnsState) -> dict[str, Any]:
+def status_view(state: DnsState, translated: Sequence[TranslatedNetwork] = ()) -> dict[str, Any]:
     return {
         "in_mesh": state.own is not None,
         "name": state.own.name if state.own is not None else "",
@@ -118,6 +120,7 @@ def status_view(state: DnsState) -> dict[str, Any]:
             "domains": list(state.os.domains),
             "error": state.os.error,
         },
+        "translated": [asdict(each) for each in translated],
         "site_served": state.config.serve_lan,
         "upstreams": [asdict(each) for each in state.upstreams],
         "counters": dict(state.counters),

@@ -26,6 +26,7 @@ from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
 from appliance.types.errors import DecodeError
 from appliance.types.via import via_address, via_label
 from plugins.magicdns.records import LocalRecord, by_name, make_record
+from plugins.magicdns.translated import TranslatedNames
 
 TTL_S = 5
 SOA_TTL_S = 10
@@ -80,6 +81,7 @@ class LocalNames:
         self._nodes: dict[str, _Node] = {}
         self._by_name: dict[str, _Node] = {}
         self._by_address: dict[str, str] = {}
+        self.translated = TranslatedNames()
         self._own: _Node | None = None
         self._own_id = ""
         self._v6_answers = False
@@ -128,6 +130,7 @@ class LocalNames:
             self._nodes.clear()
             self._by_name.clear()
             self._by_address.clear()
+            self.translated = TranslatedNames()
             self._own = None
         for stable_id in change.removed:
             self._forget(stable_id)
@@ -135,14 +138,15 @@ class LocalNames:
             self._put(node)
         if change.self_node is not None:
             self._own_id = change.self_node.stable_id
-            self._own = self._put(change.self_node)
+            self._own = self._put(change.self_node, is_own=True)
             only_v6 = not any(address.version == 4 for address in self._own.addresses)
             self._v6_answers = only_v6 or AAAA_TOO in change.self_node.capabilities
 
-    def _put(self, info: NodeInfo) -> _Node:
+    def _put(self, info: NodeInfo, *, is_own: bool = False) -> _Node:
         self._forget(info.stable_id)
         node = _Node(info.name.lower(), info.addresses, SUBDOMAINS in info.capabilities)
         self._nodes[info.stable_id] = self._by_name[node.name] = node
+        self.translated.put(info, is_own=is_own)
         for text in info.addresses:
             self._by_address[text] = node.name
         return node
@@ -151,6 +155,7 @@ class LocalNames:
         node = self._nodes.pop(stable_id, None)
         if node is None:
             return
+        self.translated.forget(stable_id)
         if self._by_name.get(node.name) is node:
             del self._by_name[node.name]
         for text in node.texts:
@@ -187,7 +192,10 @@ class LocalNames:
         records = self._settings.get(name) or self._control.get(name)
         if records:
             return self._records(records, qtype, self._zone(name))
-        node = self._by_name.get(name) or self._above(name)
+        node = self._by_name.get(name)
+        if node is None and (host := self.translated.address(name)) is not None:
+            return self._typed((host,), qtype, both=True, zone=self._zone(name))
+        node = node or self._above(name)
         if node is None:
             return None
         return self._typed(node.addresses, qtype, both=self._v6_answers, zone=self._zone(name))
@@ -246,10 +254,10 @@ class LocalNames:
         address = from_reverse(name)
         if address is None:
             return None
-        known = self.name_of(address)
+        records = self._settings.get(name) or self._control.get(name)
+        known = self.name_of(address) or ("" if records else self.translated.name_of(address))
         if known:
             return LocalAnswer(NOERROR, (Answer(PTR, encode_name(known), TTL_S),))
-        records = self._settings.get(name) or self._control.get(name)
         return self._records(records, PTR, None) if records else None
 
     def name_of(self, address: Address) -> str:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_network
 
 from appliance.api import CommandReply
 from appliance.types.via import MAX_SITE, via_parts, via_prefix
+from plugins.subnet_router.one_to_one import example_host
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name, unfit
 
@@ -29,7 +30,10 @@ def _translation(state: RouterState) -> dict[str, object]:
         "4via6": served,
         "pool": state.config.translation_pool,
         "counters": asdict(state.translation) if state.translation is not None else None,
-        "one_to_one": [asdict(each) for each in state.config.translations],
+        "one_to_one": [
+            {**asdict(each), "name": example_host(each, state.name) if state.name else ""}
+            for each in state.config.translations
+        ],
     }
 
 

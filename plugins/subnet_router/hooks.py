@@ -12,6 +12,8 @@ from appliance.api import (
     HealthItem,
     HostFacts,
     HostHandle,
+    HostinfoPart,
+    HostinfoService,
     Metric,
     NetmapChange,
     NodeInfo,
@@ -21,6 +23,7 @@ from appliance.api import (
     Service,
     hookimpl,
 )
+from appliance.types.translated import SERVICE
 from plugins.subnet_router.commands import run_command
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
@@ -69,8 +72,14 @@ class SubnetRouter:
             self._named.note(peer)
         node = change.self_node
         if node is not None:
-            self._state = replace(self._state, approved=node.routes, primary=node.primary)
+            self._state = replace(self._state, name=node.name, approved=node.routes, primary=node.primary)
         self._state = replace(self._state, offering=len(self._offering), limited=self._named.prefixes)
+
+    @hookimpl
+    def appliance_contribute_hostinfo(self) -> HostinfoPart:
+        """By it peers know the names of the site's hosts."""
+        told = enumerate(self._state.config.translate, 1)
+        return HostinfoPart(services=tuple(HostinfoService(SERVICE, number, text) for number, text in told))
 
     @hookimpl
     def appliance_contribute_routes(self) -> Sequence[str]:

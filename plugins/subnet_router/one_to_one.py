@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from appliance.api import PrefixTranslation
 from appliance.types.addresses import known_prefix
+from appliance.types.translated import example_label, pair_text
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.rules import advertisable
 
@@ -28,7 +29,12 @@ def parse_translations(texts: Sequence[str]) -> tuple[PrefixTranslation, ...]:
 
 
 def translation_text(each: PrefixTranslation) -> str:
-    return f"{each.inside} as {each.outside}"
+    return pair_text(each.inside, each.outside)
+
+
+def example_host(each: PrefixTranslation, router: str) -> str:
+    """How the mesh names the first host; `router` is this node's name."""
+    return example_label(known_prefix(each.inside), router.partition(".")[0])
 
 
 def _parse(index: int, text: str) -> PrefixTranslation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.api import Panel, PanelAction, PanelRow
 from plugins.subnet_router.health import health_items
+from plugins.subnet_router.one_to_one import example_host, translation_text
 from plugins.subnet_router.rules import share_place
 from plugins.subnet_router.shaping import Limit, rate_text
 from plugins.subnet_router.state import RouterState
@@ -18,6 +19,7 @@ def panel(state: RouterState) -> Panel:
             *_advertised(state),
             *_shared(state),
             *_translated(state),
+            *_one_to_one(state),
             *_limited(state),
             *_accepted(state),
             _snat(state),
@@ -48,6 +50,14 @@ def _translated(state: RouterState) -> tuple[PanelRow, ...]:
     if seen is None:
         return (PanelRow("4via6", "starting", name),)
     return (PanelRow("4via6", f"{seen.to_site} packets in, {seen.to_mesh} out, {seen.senders} senders", name),)
+
+
+def _one_to_one(state: RouterState) -> tuple[PanelRow, ...]:
+    return tuple(
+        PanelRow("One to one", translation_text(each), f"hosts have names like {example_host(each, state.name)}")
+        for each in state.config.translations
+        if state.name
+    )
 
 
 def _limited(state: RouterState) -> tuple[PanelRow, ...]:

@@ -31,6 +31,8 @@ class RouterState:
     translation: TranslationView | None = None
     """How 4via6 is doing; None: nothing is translated."""
 
+    name: str = ""
+    """This node's in the mesh; "" before the first netmap."""
     limited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of the peers that limits name, by name."""
 

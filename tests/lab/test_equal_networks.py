@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
 NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
 NAME = "192-168-1-10-via-8"
+TRANSLATED, TRANSLATED_V6 = "192-168-1-10-via-gateway-b", "fd00-1--10-via-gateway-b"
 DEVICE = "waypost-4via6"
 MEGABYTES = 6
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
@@ -76,7 +77,6 @@ def join(world: World) -> None:
                 [f"{NETWORK} as 10.{site}.1.0/24", f"fd00:1::/64 as fd00:{site}::/64"]
             ),
             "magicdns.serve_lan": "true",
-            "magicdns.records": json.dumps(["web-b.home.arpa A 10.8.1.10"]),
         }
         options = [word for key, value in settings.items() for word in ("--plugin", f"{key}={value}")]
         key = world.control.pre_auth_key("demo")
@@ -161,8 +161,15 @@ def too_long(sender: socket.socket, peer: tuple[str, int]) -> bool:
 
 
 def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
-    address = resolved(a, "web-b.home.arpa", "A")
-    assert address == "10.8.1.10"
+    address = "10.8.1.10"
+    wait_until(lambda: resolved(a, TRANSLATED, "A") == address, 30, "the name of a host of the other site")
+    assert resolved(a, TRANSLATED_V6, "AAAA") == "fd00:8::10"
+    (domain,) = world.gateways["a"].json("dns", "status")["search"]
+    assert resolved(a, "10.1.8.10.in-addr.arpa", "PTR") == f"{TRANSLATED}.{domain}."
+    assert resolved(b, TRANSLATED, "A") == HOST_IP, "at its own site it has its own address"
+    answer = world.gateways["a"].json("dns", "query", TRANSLATED)
+    assert (answer["source"], answer["answers"][0]["data"]) == ("mesh", address)
+    assert "192.168.1.0/24 as 10.8.1.0/24: 192-168-1-1-via-gateway-b" in world.gateways["a"].must("dns", "status")
     wait_until(
         lambda: fetch(a, f"http://{address}/", 3) == "page of host b", 30, "the page of host b by its other address"
     )

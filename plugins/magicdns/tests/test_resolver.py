@@ -12,7 +12,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from appliance.api import DnsSettings, NetmapChange, NodeInfo
+from appliance.api import DnsSettings, NetmapChange, NodeInfo, PrefixTranslation
 from appliance.proto.dns import Query, parse_query
 from plugins.magicdns.forward import Forwarder
 from plugins.magicdns.loops import LABEL, TOP
@@ -263,16 +263,27 @@ async def test_fail__questions_that_are_not_answered(
 
 
 def asking_back(resolver: Resolver, suffix: str = "") -> Callable[[bytes, bool], bytes | None]:
-    """An upstream that hands questions below a suffix to us, and waits for an answer."""
+    """An upstream that hands questions below a suffix to us; to those that are not checks it never has an answer."""
 
     def ask(wire: bytes, _stream: bool) -> bytes | None:
         name = dns.message.from_wire(wire).question[0].name.to_text()
         if not name.endswith(f"{suffix}."):
             return wire
         resolver.quick(question(name, "TXT"), Client.SITE)
-        return None
+        return wire if LABEL in name else None
 
     return ask
+
+
+async def test_ok__hosts_of_a_site_learn_translated_addresses_by_the_meshs_names_only() -> None:
+    outer = {("evil.example", "A"): ("10.8.1.10",)}
+    async with Scripted(outer).serving() as server, running(server) as resolver:
+        pair = PrefixTranslation("192.168.1.0/24", "10.8.1.0/24")
+        peer = NodeInfo("n2", "b.mesh.example", ("100.64.0.2",), (pair.outside,), translations=(pair,))
+        resolver.names.change(NetmapChange(changed=(peer,)))
+        assert addresses(await asked(resolver, "192-168-1-10-via-b", client=Client.SITE)) == ["10.8.1.10"]
+        assert not (await asked(resolver, "evil.example", client=Client.SITE)).answer
+        assert resolver.counters.rebinding_refused == 1
 
 
 async def test_ok__a_resolver_that_asks_us_back_is_left_out_and_used_again_when_it_is_mended() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -43,6 +44,18 @@ def test_ok__contributions(router: SubnetRouter) -> None:
     assert part.snat is False
     assert part.forwarded == ("192.168.10.0/24",)
     assert [service.name for service in check("appliance_start", router)] == ["lan-watch", "4via6", "peer-lookup"]
+
+
+def test_ok__translations_are_told_to_peers_and_shown_with_names(router: SubnetRouter) -> None:
+    assert check("appliance_contribute_hostinfo", router).services == ()
+    check("appliance_configure", router, config=SubnetRouterConfig(translate=("192.168.1.0/24 as 10.7.1.0/24",)))
+    (told,) = check("appliance_contribute_hostinfo", router).services
+    assert (told.proto, told.port, told.description) == ("waypost-translation", 1, "192.168.1.0/24 as 10.7.1.0/24")
+    router.appliance_netmap_changed(NetmapChange(full=True, self_node=self_node()))
+    (shown,) = json.loads(router.appliance_run_command("translation", ()).text)["one_to_one"]
+    assert shown == {"inside": "192.168.1.0/24", "outside": "10.7.1.0/24", "name": "192-168-1-1-via-a"}
+    details = [row.detail for row in router.appliance_status_panel().rows if row.label == "One to one"]
+    assert details == ["hosts have names like 192-168-1-1-via-a"]
 
 
 def test_ok__verdicts(router: SubnetRouter) -> None:

@@ -133,7 +133,7 @@ def test_ok__commands(fake_host: FakeHost) -> None:
     check = HOOK_CONTRACTS["appliance_run_command"]
     shown = json.loads(check(plugin, fake_host, command="translation").text)
     assert shown["counters"] is None
-    assert shown["one_to_one"] == [{"inside": "10.1.0.0/16", "outside": "10.2.0.0/16"}]
+    assert shown["one_to_one"] == [{"inside": "10.1.0.0/16", "outside": "10.2.0.0/16", "name": ""}], "not in a mesh yet"
     via = json.loads(check(plugin, fake_host, command="via", arguments=("7", "192.168.1.0/24")).text)
     assert via == shown["4via6"][0]
     assert via["name"] == "192-168-1-1-via-7"

@@ -21,6 +21,9 @@ STATUS: dict[str, Any] = {
     "listening": ["100.100.100.100:53"],
     "refused": {"192.168.1.1:53": "in use"},
     "host": {"way": "resolved", "wanted": "auto", "domains": ["mesh.example"], "error": ""},
+    "translated": [
+        {"router": "b", "inside": "192.168.1.0/24", "outside": "10.8.1.0/24", "example": "192-168-1-1-via-b"}
+    ],
     "site_served": False,
     "upstreams": [
         {"name": "9.9.9.9", "route": "", "error": "", "latency_s": 0.004, "answered": 3, "looping": False},
@@ -71,6 +74,7 @@ def test_ok__status(daemon: Resolver, capsys: pytest.CaptureFixture[str]) -> Non
         "192.168.1.1:53: in use",
         "9.9.9.9: 4 ms, 3 answers",
         "10.0.0.1 for corp: refuses",
+        "192.168.1.0/24 as 10.8.1.0/24: 192-168-1-1-via-b",
         "queries 4",
     ):
         assert words in shown
