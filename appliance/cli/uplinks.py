@@ -33,10 +33,12 @@ def uplink_line(uplink: UplinkStatus) -> str:
 
 
 def _carries(uplink: UplinkStatus) -> str:
-    """What was measured of it upward."""
-    if uplink.carries_tx_bytes_s is None:
+    """What was measured of it."""
+    rates = ((uplink.carries_rx_bytes_s, "down"), (uplink.carries_tx_bytes_s, "up"))
+    known = [f"{rate * 8 / 1e6:.1f} Mbit/s {way}" for rate, way in rates if rate is not None]
+    if not known:
         return "  metered" if uplink.metered else ""
-    return f"  carries {uplink.carries_tx_bytes_s * 8 / 1e6:.1f} Mbit/s up"
+    return f"  carries {', '.join(known)}"
 
 
 def _rates(uplink: UplinkStatus) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -258,6 +258,7 @@ def uplink_status(state: UplinkState) -> UplinkStatus:
         rx_peak_bytes_s=state.throughput.rx_peak,
         tx_peak_bytes_s=state.throughput.tx_peak,
         carries_tx_bytes_s=quality.up_rate,
+        carries_rx_bytes_s=quality.down_rate,
         metered=state.metered,
     )
 

@@ -222,6 +222,7 @@ def open_udp_through(interface: str, *, mark: int = 0) -> LinuxUdpPort:
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        enlarge_buffers(sock)
         sock.bind(("0.0.0.0", 0))  # noqa: S104  # bound to the interface instead
     except OSError as error:
         sock.close()

@@ -171,7 +171,7 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A way to the Internet. `state`: good, lossy, down or absent; `loss` a share of the last probes.
 
     Rates are bytes a second of all traffic on the interface: lately, and the most since the gateway looks; `carries` is
-    what was measured upward, None = not known. `metered`: it is not measured, to save data.
+    what was measured each way, None = not known. `metered`: it is not measured, to save data.
     """
 
     interface: str
@@ -184,6 +184,7 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     rx_peak_bytes_s: float = 0.0
     tx_peak_bytes_s: float = 0.0
     carries_tx_bytes_s: float | None = None
+    carries_rx_bytes_s: float | None = None
     metered: bool = False
 
 

@@ -38,7 +38,7 @@ class Quality:
     """`latency_s` is the median of the window, None before the first answer; `loss` a share.
 
     `answered_at`: when the last answer came. `silent_since`: the first of the lost probes since then was sent.
-    `up_rate`: bytes a second that it carries upward, measured elsewhere, None = not known.
+    `up_rate`, `down_rate`: bytes a second that it carries each way, measured elsewhere, None = not known.
     """
 
     condition: Condition = Condition.GOOD
@@ -49,6 +49,7 @@ class Quality:
     answered_at: float | None = None
     silent_since: float | None = None
     up_rate: float | None = None
+    down_rate: float | None = None
 
 
 class UplinkMeter:

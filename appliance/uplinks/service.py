@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from appliance.ports.clock import Clock
 from appliance.ports.packets import UdpPort, one
 from appliance.ports.randomness import Randomness
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError
-from appliance.uplinks.capacity import CapacityMeter
+from appliance.uplinks.capacity import CapacityMeter, DownwardMeter, UpwardMeter
 from appliance.uplinks.choice import Policy, choose, in_question
 from appliance.uplinks.meter import Condition, Quality, UplinkMeter
 from appliance.uplinks.rates import RateMeter, Throughput
@@ -69,7 +70,7 @@ class UplinkService:
         self._on_choice = on_choice
         self._read_bytes = read_bytes
         self._measured = measured
-        self._capacities: dict[str, CapacityMeter] = {}
+        self._capacities: dict[str, tuple[UpwardMeter, DownwardMeter]] = {}
         self._rates: dict[str, RateMeter] = {}
         self._meters: dict[str, UplinkMeter] = {}
         self._ports: dict[str, UdpPort] = {}
@@ -92,8 +93,11 @@ class UplinkService:
         return UplinkState(name, name == self._current, self._quality(name), self._rates[name].throughput, metered)
 
     def _quality(self, name: str) -> Quality:
-        capacity = self._capacities.get(name)
-        return replace(self._meters[name].quality(), up_rate=capacity.rate if capacity is not None else None)
+        quality = self._meters[name].quality()
+        if name not in self._capacities:
+            return quality
+        up, down = self._capacities[name]
+        return replace(quality, up_rate=up.rate, down_rate=down.rate)
 
     def set_present(self, interfaces: Sequence[str]) -> None:
         """Those that have a default route now."""
@@ -107,10 +111,16 @@ class UplinkService:
                 self._meters[name].set_targets(self._targets)
                 self._rates[name] = RateMeter()
                 if self._measured(name):
-                    self._capacities[name] = CapacityMeter(self._randomness, self._clock.now())
-                    self._capacities[name].set_targets(self._targets)
+                    self._capacities[name] = self._new_capacities()
         self._decide()
         self._changed.set()
+
+    def _new_capacities(self) -> tuple[UpwardMeter, DownwardMeter]:
+        now = self._clock.now()
+        made = UpwardMeter(self._randomness, now), DownwardMeter(self._randomness, now)
+        for meter in made:
+            meter.set_targets(self._targets)
+        return made
 
     def set_targets(self, targets: Sequence[AddrPort]) -> None:
         """STUN servers over IPv4."""
@@ -121,7 +131,7 @@ class UplinkService:
             self._changed.set()
 
     def _all_meters(self) -> tuple[UplinkMeter | CapacityMeter, ...]:
-        return *self._meters.values(), *self._capacities.values()
+        return *self._meters.values(), *chain.from_iterable(self._capacities.values())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -154,9 +164,11 @@ class UplinkService:
             counters = self._read_bytes(name)
             if counters is not None:
                 self._rates[name].read(*counters, now)
-        for name, capacity in self._capacities.items():
-            for to, data in capacity.handle_timer(now, may=self._may_measure(name)):
-                self._send(name, to, data)
+        for name, (up, down) in self._capacities.items():
+            may = self._may_measure(name)
+            for capacity, other in ((up, down), (down, up)):
+                for to, data in capacity.handle_timer(now, may=may and not other.busy):
+                    self._send(name, to, data)
         self._decide()
 
     def _may_measure(self, name: str) -> bool:
@@ -185,7 +197,7 @@ class UplinkService:
     def _received(self, name: str, datagram: bytes, now: float) -> bool:
         if name in self._meters and self._meters[name].receive(datagram, now):
             return True
-        return name in self._capacities and self._capacities[name].receive(datagram, now)
+        return any(meter.receive(datagram, now) for meter in self._capacities.get(name, ()))
 
     def _decide(self) -> None:
         known = {name: self._quality(name) for name in self._meters}

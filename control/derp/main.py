@@ -76,7 +76,7 @@ async def serve(settings: DerpSettings, stop: asyncio.Event, reading: Callable[[
     async with AsyncExitStack() as stack:
         stack.push_async_callback(admissions.close)
         stack.push_async_callback(server.stop)
-        stun = StunServer()
+        stun = StunServer(randomness.bytes(32))
         stack.callback(stun.close)
         tls = make_tls(settings, server, clock, randomness)
         port = await _listen(server, settings, tls)

@@ -58,7 +58,7 @@ class EmbeddedDerp:
         self._service: NodeFacing | None = None
         limits = DerpLimits(client=byte_rate(settings.derp_client_rate), total=byte_rate(settings.derp_total_rate))
         self._server = DerpServer(private, randomness, clock, self._admit, limits=limits)
-        self._stun = StunServer()
+        self._stun = StunServer(randomness.bytes(32))
         self._tls: ServerTls | None = None
         self._port = 0
         self._front_tls = front_tls

@@ -1,30 +1,21 @@
-"""UDP STUN server on asyncio, a socket per IP version; answers leave from the address that was asked (8.2, 8.3).
-
-Nodes are answered as fast as they ask; other clients of RFC 5389, such as test tools, a few a second in all: their
-requests may be shorter than the answer, and come from a forged address.
-"""
+"""UDP STUN server on asyncio, a socket per IP version; answers leave from the address that was asked (8.2, 8.3)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
-from collections import Counter
 from functools import partial
 
-from appliance.proto.stun import encode_response, parse_foreign_request, parse_request
 from appliance.types.addresses import AddrPort
-from appliance.types.errors import DecodeError, UnderlayError
-from appliance.types.token_bucket import TokenBucket
+from appliance.types.errors import UnderlayError
+from control.stun.answers import Answers
+from control.stun.trains import TrainSender
 
 DEFAULT_PORT = 3478
 BATCH = 64
 MAX_DATAGRAM = 1500
 BUFFER_BYTES = 1 << 20
-FOREIGN_RATE = 50.0
-"""Answers a second to all clients together that are no nodes."""
-FOREIGN_BURST = 100.0
 
 _IP_PKTINFO = 8  # linux/in.h; the socket module does not name it
 _V4_INFO = struct.Struct("=I4s4s")
@@ -32,13 +23,14 @@ _ANCILLARY = socket.CMSG_SPACE(20)
 
 
 class StunServer:
-    """Binding requests are answered, all else is counted and ignored."""
+    """Binding requests are answered, all else is counted and ignored. `secret`: 32 random bytes of this process."""
 
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
-        self._foreign = TokenBucket(FOREIGN_RATE, FOREIGN_BURST)
+    def __init__(self, secret: bytes) -> None:
+        self._senders: dict[socket.socket, TrainSender] = {}
+        self._answers = Answers(secret)
         self.answered = 0
-        self.ignored: Counter[str] = Counter()
+        self.trains = 0
+        self.ignored = self._answers.ignored
         self.port = 0
 
     async def listen(self, port: int = DEFAULT_PORT, *, ipv4: str = "0.0.0.0", ipv6: str = "::") -> None:  # noqa: S104  # STUN serves everybody
@@ -69,7 +61,7 @@ class StunServer:
                 mend="stop what uses the port or choose another one",
             ) from error
         self.port = sock.getsockname()[1]
-        self._sockets.append(sock)
+        self._senders[sock] = TrainSender(sock)
         asyncio.get_running_loop().add_reader(sock, partial(self._drain, sock))
 
     def _drain(self, sock: socket.socket) -> None:
@@ -87,38 +79,31 @@ class StunServer:
     def _answer(
         self, sock: socket.socket, data: bytes, ancillary: list[tuple[int, int, bytes]], source: tuple[str, int]
     ) -> None:
-        tx_id = self._asked(data)
-        if tx_id is None:
+        mapped = AddrPort(source[0].partition("%")[0], source[1])
+        found = self._answers.answer(data, mapped, asyncio.get_running_loop().time())
+        if found is None:
             return
-        answer = encode_response(tx_id, AddrPort(source[0].partition("%")[0], source[1]))
+        answer, count = found
+        if count > 1:
+            self._senders[sock].send(answer, count, _reply_from(ancillary), source)
+            self.trains += 1
+            return
         try:
             sock.sendmsg([answer], _reply_from(ancillary), 0, source)
             self.answered += 1
         except OSError:
             self.ignored["send_error"] += 1
 
-    def _asked(self, data: bytes) -> bytes | None:
-        """Transaction id of a request that is to be answered."""
-        try:
-            return parse_request(data)
-        except DecodeError as error:
-            reason: str = error.reason
-        with contextlib.suppress(DecodeError):
-            tx_id = parse_foreign_request(data)
-            if self._foreign.take(asyncio.get_running_loop().time()):
-                return tx_id
-            reason = "foreign_rate"
-        self.ignored[reason] += 1
-        return None
-
     def metrics(self) -> dict[str, int]:
-        return {"answered": self.answered} | {f'ignored{{reason="{why}"}}': n for why, n in self.ignored.items()}
+        sent = {"answered": self.answered, "trains": self.trains}
+        return sent | {f'ignored{{reason="{why}"}}': n for why, n in self.ignored.items()}
 
     def close(self) -> None:
-        for sock in self._sockets:
+        for sock, sender in self._senders.items():
             asyncio.get_running_loop().remove_reader(sock)
+            sender.close()
             sock.close()
-        self._sockets.clear()
+        self._senders.clear()
 
 
 def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:

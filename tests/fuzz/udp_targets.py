@@ -35,7 +35,16 @@ from appliance.proto.portmap import igd, natpmp, pcp, ssdp
 from appliance.proto.portmap.markup import parse_markup
 from appliance.proto.portmap.web import Reply
 from appliance.proto.portmap.web import parse_reply as parse_web_reply
-from appliance.proto.stun import encode_request, encode_response, parse_foreign_request, parse_request, parse_response
+from appliance.proto.stun import (
+    encode_request,
+    encode_response,
+    encode_ticket,
+    encode_train_request,
+    parse_foreign_request,
+    parse_request,
+    parse_response,
+    parse_train_request,
+)
 from appliance.proto.tsmp import packet as tsmp
 from appliance.proto.wireguard import Tunnel, TunnelPeer
 from appliance.proto.wireguard import messages as wireguard
@@ -163,6 +172,9 @@ def run_stun(data: bytes) -> None:
         parse_request(data)
     with suppress(DecodeError):
         parse_foreign_request(data)
+    with suppress(DecodeError):
+        request = parse_train_request(data)
+        assert parse_train_request(encode_train_request(request.tx_id, request.ticket, request.packets)) == request
     with suppress(DecodeError):
         response = parse_response(data)
         assert parse_response(encode_response(response.tx_id, response.mapped)).mapped == response.mapped
@@ -294,7 +306,13 @@ TARGETS = (
     Target(
         "stun",
         run_stun,
-        [*vectors("stun"), encode_request(bytes(12)), encode_response(bytes(12), AddrPort("2001:db8::1", 9))],
+        [
+            *vectors("stun"),
+            encode_request(bytes(12)),
+            encode_response(bytes(12), AddrPort("2001:db8::1", 9)),
+            encode_train_request(bytes(12), b"t" * 16, 64),
+            encode_ticket(bytes(12), AddrPort("192.0.2.1", 9), b"t" * 16),
+        ],
         ("appliance/proto/stun", "appliance/proto/disco"),
     ),
     Target(

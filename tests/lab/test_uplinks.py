@@ -6,6 +6,7 @@ LAN A ── gateway-a ── eth0 ── nat-a ───┐
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,8 @@ def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_pa
     assert leaves_by(sites) == "203.0.113.11"
     assert "* wwan0" in sites.a.must("uplinks")
     assert sites.a.json("uplinks")[1]["rx_peak_bytes_s"] > 0
-    carries = [uplink["carries_tx_bytes_s"] for uplink in sites.a.json("uplinks")]
-    assert carries[1] is None, "it looks like a modem"
+    modem = sites.a.json("uplinks")[1]
+    assert (modem["carries_tx_bytes_s"], modem["carries_rx_bytes_s"]) == (None, None), "it looks like a modem"
 
     # The second one's link goes: the first, dead or not, is what is left; then it works again.
     sites.site_a.router.ip("link set wan up")
@@ -82,31 +83,35 @@ def test_ok__away_from_an_uplink_that_is_dead_beyond_its_router(lab: Lab, tmp_pa
     assert "5206" not in sites.site_a.gateway.run("ip", "rule")
 
 
-def shape(box: Namespace, rate: str) -> None:
-    """What the line behind a router carries upward; it holds as much as such routers do."""
-    box.run("tc", "qdisc", "add", "dev", "wan", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+def shape(box: Namespace, lan: str, down: str, up: str) -> None:
+    """What the line behind a router carries each way; it holds as much as such routers do."""
+    for device, rate in ((lan, down), ("wan", up)):
+        box.run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
 
 
 def carries_mbit_s(sites: TwoSites) -> list[float]:
-    return [(uplink["carries_tx_bytes_s"] or 0.0) * 8 / 1e6 for uplink in sites.a.json("uplinks")]
+    """Down and up of the first uplink, then of the second; 0 is not known."""
+    found = sites.a.json("uplinks")
+    return [(uplink[f"carries_{way}_bytes_s"] or 0.0) * 8 / 1e6 for uplink in found for way in ("rx", "tx")]
 
 
 @pytest.mark.long
 def test_ok__the_line_that_carries_more_is_preferred(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path, NatKind.EASY, NatKind.EASY)
-    shape(sites.site_a.router, "3mbit")
-    shape(second_uplink(sites), "12mbit")
+    shape(sites.site_a.router, "lan0", "20mbit", "3mbit")
+    shape(second_uplink(sites), "lan", "6mbit", "12mbit")
     settings = 'uplinks = ["eth0", "wwan0"]\nuplink_policy = "widest"\nuplink_throughput = "on"\n'
     (tmp_path / "uplinks.toml").write_text(f"[paths]\n{settings}")
     sites.a.options = ("--config", str(tmp_path / "uplinks.toml"))
     sites.join()
     wait_for_page(sites)
     wait_until(lambda: all(carries_mbit_s(sites)), 120, "both uplinks to be measured")
-    first, second = carries_mbit_s(sites)
-    assert 2 < first < 4.5
-    assert 8 < second < 18
+    down, up, second_down, second_up = carries_mbit_s(sites)
+    assert 1.5 < up < 6 < second_up < 24
+    assert 3 < second_down < 12
+    assert 10 < down < 40
     wait_until(lambda: in_use(sites) == "wwan0", 60, "the wider one to be used")
-    assert "carries" in sites.a.must("uplinks")
+    assert re.search(r"carries [\d.]+ Mbit/s down, [\d.]+ Mbit/s up", sites.a.must("uplinks"))
 
 
 @pytest.mark.long

@@ -24,6 +24,9 @@ from appliance.types.packets import Buffer
 HEADER_SIZE = 20
 TX_ID_SIZE = 12
 SOFTWARE = b"tailnode"
+TICKET_TYPE = 0xFFF1
+"""Unassigned; see train.py."""
+TICKET_SIZE = 16
 
 _COOKIE = b"\x21\x12\xa4\x42"
 _PORT_MASK = 0x2112
@@ -38,16 +41,15 @@ _SOFTWARE_TYPE = 0x8022
 _FINGERPRINT_TYPE = 0x8028
 _FIRST_OPTIONAL = 0x8000
 """From here on, who does not know an attribute skips it (RFC 5389 section 15)."""
-_FILLING_TYPE = 0xFFF0
-"""Unassigned."""
 
 
 @dataclass(frozen=True, slots=True)
 class BindingResponse:
-    """`mapped` is the address that the server saw, IPv4-mapped already un-mapped."""
+    """`mapped` is the address that the server saw, IPv4-mapped already un-mapped. `ticket`: see train.py."""
 
     tx_id: bytes
     mapped: AddrPort
+    ticket: bytes = b""
 
 
 def is_stun(packet: Buffer) -> bool:
@@ -59,21 +61,25 @@ def _fingerprint(message: bytes) -> bytes:
     return (zlib.crc32(message) ^ _FINGERPRINT_MASK).to_bytes(4, "big")
 
 
-def encode_request(tx_id: bytes, filling: int = 0) -> bytes:
+def encode_attribute(kind: int, value: bytes) -> bytes:
+    """`value` of a multiple of 4 bytes."""
+    return _ATTRIBUTE.pack(kind, len(value)) + value
+
+
+def encode_request(tx_id: bytes, attribute: bytes = b"") -> bytes:
     """The 40-byte request that every server of the field answers (8.1).
 
-    `filling`: an attribute of so many zero bytes and 4 more, a multiple of 4, which servers skip (8.2).
+    `attribute`: one more, encoded, which servers skip that do not know it (8.2).
     """
     if len(tx_id) != TX_ID_SIZE:
         raise ValueError("a STUN transaction id is 12 bytes")
-    software = _ATTRIBUTE.pack(_SOFTWARE_TYPE, len(SOFTWARE)) + SOFTWARE
-    if filling:
-        software += _ATTRIBUTE.pack(_FILLING_TYPE, filling) + bytes(filling)
-    message = _REQUEST + (len(software) + 8).to_bytes(2, "big") + _COOKIE + tx_id + software
-    return message + _ATTRIBUTE.pack(_FINGERPRINT_TYPE, 4) + _fingerprint(message)
+    attributes = encode_attribute(_SOFTWARE_TYPE, SOFTWARE) + attribute
+    message = _REQUEST + (len(attributes) + 8).to_bytes(2, "big") + _COOKIE + tx_id + attributes
+    return message + encode_attribute(_FINGERPRINT_TYPE, _fingerprint(message))
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each. Raises `DecodeError`."""
     at = 0
     while at < len(data):
         if len(data) - at < 4:
@@ -100,7 +106,7 @@ def _require_stun(packet: Buffer, kind: bytes) -> bytes:
 def parse_request(packet: Buffer) -> bytes:
     """Transaction id of a request that we answer (8.2); everything else raises `DecodeError`."""
     message = _require_stun(packet, _REQUEST)
-    attributes = list(_attributes(message[HEADER_SIZE:]))  # to the datagram's end; the length field is not looked at
+    attributes = list(attributes_of(message[HEADER_SIZE:]))  # to the datagram's end; the length field is not looked at
     if [value for kind, value in attributes if kind == _SOFTWARE_TYPE] != [SOFTWARE]:
         raise DecodeError(DecodeReason.BAD_VALUE, "STUN software")
     _check_fingerprint(message, attributes)
@@ -123,7 +129,7 @@ def parse_foreign_request(packet: Buffer) -> bytes:
     message = _require_stun(packet, _REQUEST)
     if int.from_bytes(message[2:4], "big") != len(message) - HEADER_SIZE:
         raise DecodeError(DecodeReason.BAD_LENGTH, "STUN length")
-    attributes = list(_attributes(message[HEADER_SIZE:]))
+    attributes = list(attributes_of(message[HEADER_SIZE:]))
     if any(kind < _FIRST_OPTIONAL for kind, _ in attributes):
         raise DecodeError(DecodeReason.BAD_VALUE, "STUN attribute that we do not know")
     if any(kind == _FINGERPRINT_TYPE for kind, _ in attributes):
@@ -131,12 +137,15 @@ def parse_foreign_request(packet: Buffer) -> bytes:
     return message[8:HEADER_SIZE]
 
 
-def encode_response(tx_id: bytes, mapped: AddrPort) -> bytes:
-    """Success response (8.3): 32 bytes for IPv4, 44 for IPv6; an IPv4-mapped address is answered as IPv4."""
+def encode_response(tx_id: bytes, mapped: AddrPort, attribute: bytes = b"") -> bytes:
+    """Success response (8.3): 32 bytes for IPv4, 44 for IPv6; an IPv4-mapped address is answered as IPv4.
+
+    `attribute`: one more, encoded, for who asked for it.
+    """
     address = addr_port_from(mapped.address, mapped.port).address
     value = bytes((0, 1 if address.version == 4 else 2)) + (mapped.port ^ _PORT_MASK).to_bytes(2, "big")
-    attribute = _ATTRIBUTE.pack(_XOR_MAPPED_ADDRESS, 4 + len(address.packed)) + value + _mask(address.packed, tx_id)
-    return _RESPONSE + len(attribute).to_bytes(2, "big") + _COOKIE + tx_id + attribute
+    attributes = encode_attribute(_XOR_MAPPED_ADDRESS, value + _mask(address.packed, tx_id)) + attribute
+    return _RESPONSE + len(attributes).to_bytes(2, "big") + _COOKIE + tx_id + attributes
 
 
 def _mask(packed: bytes, tx_id: bytes) -> bytes:
@@ -165,12 +174,15 @@ def parse_response(packet: Buffer) -> BindingResponse:
     tx_id = message[8:HEADER_SIZE]
     masked: AddrPort | None = None
     plain: AddrPort | None = None
-    for kind, value in _attributes(message[HEADER_SIZE:end]):
+    ticket = b""
+    for kind, value in attributes_of(message[HEADER_SIZE:end]):
         if kind in (_XOR_MAPPED_ADDRESS, _XOR_MAPPED_ADDRESS_OLD):
             masked = _parse_address(value, tx_id, masked=True)
         elif kind == _MAPPED_ADDRESS:
             plain = _parse_address(value, tx_id, masked=False)
+        elif kind == TICKET_TYPE and len(value) == TICKET_SIZE:
+            ticket = value
     mapped = masked or plain
     if mapped is None:
         raise DecodeError(DecodeReason.BAD_VALUE, "STUN response without an address")
-    return BindingResponse(tx_id, mapped)
+    return BindingResponse(tx_id, mapped, ticket)

@@ -25,7 +25,15 @@ from appliance.proto.disco import (
     parse_message,
 )
 from appliance.proto.geneve import PROTOCOL_DISCO, PROTOCOL_WIREGUARD, GeneveHeader, encode_header, parse_header
-from appliance.proto.stun import encode_request, encode_response, parse_foreign_request, parse_request, parse_response
+from appliance.proto.stun import (
+    encode_request,
+    encode_response,
+    encode_train_request,
+    parse_foreign_request,
+    parse_request,
+    parse_response,
+    parse_train_request,
+)
 from appliance.types.addresses import AddrPort, addr_port_from
 from appliance.types.errors import DecodeError
 from appliance.types.keys import DiscoPrivateKey, DiscoPublicKey, NodePublicKey
@@ -63,10 +71,17 @@ OURS, THEIRS = DiscoKeys(DiscoPrivateKey(b"\x08" * 32)), DiscoKeys(DiscoPrivateK
 
 
 def parse_all(data: bytes) -> None:
-    for parse in (parse_message, parse_request, parse_foreign_request, parse_response, parse_header, THEIRS.open):
+    for parse in (parse_message, parse_request, parse_response, parse_header, THEIRS.open):
         with contextlib.suppress(DecodeError):
             parse(data)
     classify(data)
+
+
+def parse_stun(data: bytes) -> None:
+    parse_all(data)
+    for parse in (parse_foreign_request, parse_train_request):
+        with contextlib.suppress(DecodeError):
+            parse(data)
 
 
 @given(messages)
@@ -105,9 +120,9 @@ def test_ok__stun_round_trip_and_truncation(tx_id: bytes, mapped: AddrPort) -> N
     response = encode_response(tx_id, mapped)
     parsed = parse_response(response)
     assert (parsed.tx_id, parsed.mapped) == (tx_id, mapped)
-    for packet in (encode_request(tx_id), response):
+    for packet in (encode_request(tx_id), encode_train_request(tx_id, b"t" * 16, 9), response):
         for size in range(len(packet)):
-            parse_all(packet[:size])
+            parse_stun(packet[:size])
 
 
 @given(tx_ids, st.booleans(), st.integers(0, 43), st.integers(0, 255))
@@ -115,7 +130,7 @@ def test_ok__stun_mutated_never_raises_another_error(tx_id: bytes, request: bool
 
     packet = bytearray(encode_request(tx_id) if request else encode_response(tx_id, AddrPort("2001:db8::1", 9)))
     packet[at % len(packet)] = value
-    parse_all(bytes(packet))
+    parse_stun(bytes(packet))
 
 
 @given(st.sampled_from([PROTOCOL_DISCO, PROTOCOL_WIREGUARD]), st.integers(0, 2**24 - 1), st.booleans())

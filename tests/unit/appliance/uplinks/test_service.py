@@ -8,7 +8,14 @@ from collections.abc import Callable
 from appliance.ports.clock import Clock, SystemClock, VirtualClock
 from appliance.ports.packets import MemoryUdpPort, Segments, one
 from appliance.ports.randomness import SeededRandomness
-from appliance.proto.stun import encode_response, parse_request
+from appliance.proto.stun import (
+    TRAIN_REQUEST_SIZE,
+    encode_response,
+    encode_ticket,
+    encode_train_packet,
+    parse_request,
+    parse_train_request,
+)
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import UnderlayError
 from appliance.uplinks.choice import Policy
@@ -16,6 +23,17 @@ from appliance.uplinks.meter import Condition
 from appliance.uplinks.service import UplinkService
 
 SERVER = AddrPort("203.0.113.1", 3478)
+MAPPED = AddrPort("198.51.100.1", 1)
+
+
+def answers(data: bytes) -> list[bytes]:
+    """What a server of ours says."""
+    if len(data) != TRAIN_REQUEST_SIZE:
+        return [encode_response(parse_request(data), MAPPED)]
+    request = parse_train_request(data)
+    if not request.packets:
+        return [encode_ticket(request.tx_id, MAPPED, b"t" * 16)]
+    return [encode_train_packet(request.tx_id, MAPPED)] * request.packets
 
 
 class World:
@@ -48,8 +66,8 @@ class World:
 
         def wire(_source: AddrPort, to: AddrPort, batch: Segments) -> None:
             if name not in self.dead:
-                answer = encode_response(parse_request(bytes(batch.buffer)), AddrPort("198.51.100.1", 1))
-                asyncio.get_running_loop().call_soon(self.ports[name].deliver, to, one(answer))
+                for answer in answers(bytes(batch.buffer)):
+                    asyncio.get_running_loop().call_soon(self.ports[name].deliver, to, one(answer))
 
         self.ports[name] = MemoryUdpPort(AddrPort("0.0.0.0", 1), wire)
         return self.ports[name]
@@ -107,4 +125,5 @@ async def test_ok__what_an_uplink_carries_is_measured_unless_it_is_metered() -> 
     assert fibre.quality is not None
     assert lte.quality is not None
     assert fibre.quality.up_rate is not None
-    assert lte.quality.up_rate is None
+    assert fibre.quality.down_rate is not None
+    assert (lte.quality.up_rate, lte.quality.down_rate) == (None, None)

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.proto.stun import encode_request, parse_response
+from appliance.proto.stun import PACKET_BYTES, encode_request, encode_train_request, parse_response
 from appliance.types.errors import UnderlayError
-from control.stun.server import FOREIGN_BURST, StunServer
+from control.stun.answers import FOREIGN_BURST
+from control.stun.server import StunServer
 
 TX = bytes(range(12))
 FOREIGN = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + TX
@@ -19,7 +20,7 @@ FOREIGN = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + TX
 
 @pytest.fixture
 async def server() -> AsyncIterator[StunServer]:
-    made = StunServer()
+    made = StunServer(bytes(32))
     await made.listen(0, ipv4="0.0.0.0", ipv6="::")
     yield made
     made.close()
@@ -70,6 +71,26 @@ async def test_ok__any_client_is_answered(server: StunServer, host: str) -> None
         assert parse_response(answer).mapped == sock.getsockname()[:2]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_ok__a_train_for_who_shows_a_ticket(server: StunServer, host: str) -> None:
+    with udp(host) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        question = encode_train_request(TX)
+        answer, _ = await ask(sock, question, (host, server.port))
+        assert len(answer) <= len(question)
+        ticket = parse_response(answer).ticket
+        first, source = await ask(sock, encode_train_request(TX, ticket, 70), (host, server.port))
+        assert source[:2] == (host, server.port)
+        rest = [await asyncio.get_running_loop().sock_recv(sock, 2000) for _ in range(69)]
+        assert {len(packet) for packet in (first, *rest)} == {PACKET_BYTES}
+        assert {parse_response(packet).tx_id for packet in (first, *rest)} == {TX}
+        sock.sendto(encode_train_request(TX, ticket, 70), (host, server.port))
+        again, _ = await ask(sock, encode_request(TX), (host, server.port))
+        assert len(again) < PACKET_BYTES, "one train for a ticket"
+    assert server.metrics()["trains"] == 1
+    assert server.ignored["train_refused"] == 1
+
+
 async def test_fail__a_flood_of_other_clients_is_not_answered_and_delays_no_node(server: StunServer) -> None:
     flood = int(FOREIGN_BURST) * 3
     with udp("127.0.0.1") as other, udp("127.0.0.1") as node:
@@ -94,6 +115,6 @@ async def test_fail__other_datagrams_get_no_answer(server: StunServer) -> None:
 
 async def test_fail__port_taken(server: StunServer) -> None:
     with pytest.raises(UnderlayError) as caught:
-        await StunServer().listen(server.port, ipv6="")
+        await StunServer(bytes(32)).listen(server.port, ipv6="")
     assert str(server.port) in caught.value.line()
     assert caught.value.mend
