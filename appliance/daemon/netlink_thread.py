@@ -42,8 +42,8 @@ class ThreadedNetlink:
     async def apply(self, remove: Sequence[NetlinkItem], add: Sequence[NetlinkItem]) -> None:
         await self._call(self._port.apply(remove, add))
 
-    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
-        await self._call(self._port.limit(interface, rates_kbit))
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
+        return await self._call(self._port.limit(interface, rates_kbit))
 
     async def close(self) -> None:
         """Safe to call twice."""

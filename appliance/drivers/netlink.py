@@ -110,19 +110,21 @@ class LinuxNetlink:
             await _change(channel, here, lambda item: _removal(item, indexes), _ABSENT, "remove")
             await _change(channel, add, lambda item: _addition(item, indexes), _PRESENT, "add")
 
-    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         async with self._open() as channel:
             index = next((index for index, name in (await _names(channel)).items() if name == interface), None)
             if index is None and not rates_kbit:
-                return
+                return True
             index = _device(interface, {} if index is None else {interface: index})
             root = QUEUE_MAJOR << 16
             if (index, root) in await _read(channel, GET_QUEUE, all_queues(index), parse_queue):
                 channel.request(DELETE_QUEUE, removal_payload(index, root))
             if rates_kbit:
                 channel.request(NEW_QUEUE, root_payload(index, root), CREATE | EXCLUSIVE)
+            fair = True
             for number, rate in enumerate(rates_kbit, 1):
-                _add_class(channel, index, root | number, rate * _BYTES_PER_KBIT)
+                fair &= _add_class(channel, index, root | number, rate * _BYTES_PER_KBIT)
+            return fair
 
     async def close(self) -> None:
         async with self._lock:
@@ -190,8 +192,8 @@ async def _change(
         await asyncio.sleep(0)  # a batch takes about a millisecond
 
 
-def _add_class(channel: NetlinkChannel, index: int, handle: int, rate: int) -> None:
-    """A class and, where the kernel has it, a fair queue in it."""
+def _add_class(channel: NetlinkChannel, index: int, handle: int, rate: int) -> bool:
+    """A class and, where the kernel has it, a fair queue in it: whether it has."""
     burst = max(rate // 100, _LEAST_BURST)
     made = class_payload(index, handle, QUEUE_MAJOR << 16, rate, burst, _QUANTUM)
     channel.request(NEW_CLASS, made, CREATE | EXCLUSIVE)
@@ -200,6 +202,8 @@ def _add_class(channel: NetlinkChannel, index: int, handle: int, rate: int) -> N
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
             raise
+        return False
+    return True
 
 
 def _addition(item: NetlinkItem, indexes: Mapping[str, int]) -> Request:

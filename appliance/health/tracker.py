@@ -70,7 +70,7 @@ class HealthTracker:
             self._visible.pop(event.code, None)
         elif known is None or (known.text, known.mend) != (event.text, event.mend):
             since = known.since if known is not None else self._clock.wall_now()
-            severity = known.severity if known is not None else Severity.MEDIUM
+            severity = known.severity if known is not None else event.severity
             self._visible[event.code] = HealthItem(event.code, severity, event.text, event.mend, since)
 
     def set_error(self, error: ApplianceError, *, code: str | None = None, source: str = "") -> None:

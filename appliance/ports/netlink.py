@@ -146,11 +146,12 @@ class NetlinkPort(Protocol):
         """
         ...
 
-    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         """Give what leaves by a device one class per rate, instead of those given before; none: as it was at first.
 
         A packet is in the class that its priority names, the first is number 1; all others pass freely. Succeeds where
-        there is no device and no rate.
+        there is no device and no rate. Whether each class has a fair queue; False: the kernel has none, so that the
+        packets of a class go in the order in which they came.
         """
         ...
 
@@ -168,6 +169,7 @@ class MemoryNetlink:
     refuse: Callable[[NetlinkItem], str] = lambda _item: ""
     rates: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """What `limit` set, by device."""
+    fair: bool = True
     batches: list[tuple[tuple[NetlinkItem, ...], tuple[NetlinkItem, ...]]] = field(default_factory=list)
 
     def add_link(self, name: str, *addresses: IPv4Interface | IPv6Interface, up: bool = False) -> Link:
@@ -218,12 +220,13 @@ class MemoryNetlink:
                 raise NetlinkError(f"cannot add {item}: {reason}")
             self._add(item)
 
-    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> None:
+    async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         if rates_kbit:
             self._link(interface)
             self.rates[interface] = tuple(rates_kbit)
         else:
             self.rates.pop(interface, None)
+        return self.fair or not rates_kbit
 
     async def close(self) -> None:
         self.batches.clear()

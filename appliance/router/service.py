@@ -284,12 +284,12 @@ class Router:
             return
         self._rates = rates
         try:
-            await self._netlink.limit(model.interface, rates)
+            fair, problem = await self._netlink.limit(model.interface, rates), ""
         except NetlinkError as error:
-            self._rates = None
-            self._health.say("traffic-not-limited", error.text, "load the kernel module sch_htb, or give up the limits")
-        else:
-            self._health.say("traffic-not-limited", "", "")
+            self._rates, fair, problem = None, True, error.text
+        self._health.say("traffic-not-limited", problem, "load the kernel module sch_htb, or give up the limits")
+        plain = "" if fair else "one large transfer delays all else inside its limit: this kernel has no fq_codel"
+        self._health.say("limits-not-fair", plain, "load the kernel module sch_fq_codel", Severity.LOW)
 
     async def _set_device(self, link: Link, model: RouterModel) -> None:
         mtu = model.mtu if link.mtu != model.mtu else None
@@ -412,8 +412,8 @@ class _HealthReporter:
         self._publish = publish
         self._said: dict[str, str] = {}
 
-    def say(self, code: str, text: str, mend: str) -> None:
+    def say(self, code: str, text: str, mend: str, severity: Severity = Severity.MEDIUM) -> None:
         """`text` empty means healthy."""
         if self._said.get(code, "") != text:
             self._said[code] = text
-            self._publish(HealthChanged(code, bool(text), text, mend if text else ""))
+            self._publish(HealthChanged(code, bool(text), text, mend if text else "", severity))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.types.addresses import AddrPort
+from appliance.types.errors import Severity
 from appliance.types.ids import RegionId
 from appliance.types.keys import NodePublicKey
 from appliance.types.netmap import Endpoint, NetmapDiff
@@ -78,6 +79,7 @@ class HealthChanged:
     broken: bool
     text: str = ""
     mend: str = ""
+    severity: Severity = Severity.MEDIUM
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from tests.lab.topology import Internet
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
 NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
-NAME = "192-168-1-10-via-8"
+NAME, VIA = "192-168-1-10-via-8", "fd7a:115c:a1e0:b1a:0:8:c0a8:10a"
 TRANSLATED, TRANSLATED_V6 = "192-168-1-10-via-gateway-b", "fd00-1--10-via-gateway-b"
 DEVICE = "waypost-4via6"
 MEGABYTES = 6
@@ -42,7 +42,7 @@ class World:
     large_hash: str
 
 
-def build(lab: Lab, directory: Path) -> World:
+def build(lab: Lab, directory: Path, megabytes: int = MEGABYTES) -> World:
     internet = Internet(lab)
     control = ControlServer(internet.server("control", 1), directory / "control")
     hosts, gateways = {}, {}
@@ -52,7 +52,7 @@ def build(lab: Lab, directory: Path) -> World:
         gateway.ip(f"addr add {GATEWAY_IP}/24 dev eth1")
         host.ip(f"addr add {HOST_IP}/24 dev eth0")
         page(directory / name, f"page of host {name}")
-        large_hash = large_file(directory / name, MEGABYTES)
+        large_hash = large_file(directory / name, megabytes)
         web = web_server(host, HOST_IP, directory / name)
         hosts[name], gateways[name] = host, Gateway(gateway, directory / f"gateway-{name}")
     gateways["a"].host.ip("addr add fd00:a::2/64 dev eth1 nodad")
@@ -63,6 +63,7 @@ def build(lab: Lab, directory: Path) -> World:
         hosts[name].ip("addr add fd00:1::10/64 dev eth0 nodad")
         hosts[name].ip(f"route add fd00:{other}::/64 via fd00:1::2")
         hosts[name].ip(f"route add 10.{other}.1.0/24 via {GATEWAY_IP}")
+        hosts[name].ip(f"route add 100.64.0.0/10 via {GATEWAY_IP}")
     control.start()
     return World(control, hosts, gateways, web, large_hash)
 
@@ -94,23 +95,18 @@ def resolved(host: Namespace, name: str, kind: str) -> str:
 def test_ok__hosts_of_equal_networks_meet_by_name(lab: Lab, tmp_path: Path) -> None:
     world = build(lab, tmp_path)
     join(world)
-    a, b = world.hosts["a"], world.hosts["b"]
+    through_4via6(world)
+    one_to_one(world)
+    limited(world, MBIT, MEGABYTES)
+    translation_shown(world)
+    _taken_back(world)
+
+
+def through_4via6(world: World) -> None:
+    a = world.hosts["a"]
     wait_until(lambda: resolved(a, NAME, "AAAA"), 30, "the name of a host of site 8")
     via = resolved(a, NAME, "AAAA")
-    assert via == "fd7a:115c:a1e0:b1a:0:8:c0a8:10a"
-    _through_4via6(world, a, via)
-    _one_to_one(world, a, b)
-    _limited(world, a)
-    seen = json.loads(world.gateways["b"].must("plugins", "run", "subnet_router", "translation"))
-    assert seen["4via6"] == [
-        {"route": f"{via[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}
-    ]
-    assert seen["counters"]["to_site"] > 0 < seen["counters"]["to_mesh"]
-    assert seen["counters"]["senders"] == 2
-    _taken_back(world, a, via)
-
-
-def _through_4via6(world: World, a: Namespace, via: str) -> None:
+    assert via == VIA
     wait_until(lambda: fetch(a, f"http://[{via}]/", 3) == "page of host b", 40, "the page of host b by 4via6")
     digest, _ = fetch_hash(a, f"http://[{via}]/large.bin", 60)
     assert digest == world.large_hash
@@ -160,7 +156,8 @@ def too_long(sender: socket.socket, peer: tuple[str, int]) -> bool:
     return False
 
 
-def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
+def one_to_one(world: World) -> None:
+    a, b = world.hosts["a"], world.hosts["b"]
     address = "10.8.1.10"
     wait_until(lambda: resolved(a, TRANSLATED, "A") == address, 30, "the name of a host of the other site")
     assert resolved(a, TRANSLATED_V6, "AAAA") == "fd00:8::10"
@@ -184,31 +181,68 @@ def _one_to_one(world: World, a: Namespace, b: Namespace) -> None:
     wait_until(lambda: fetch(a, f"http://{address}/", 3) and "10.7.1.10" in world.web.output(), 30, "the true sender")
 
 
-def _limited(world: World, a: Namespace) -> None:
-    gateway = world.gateways["b"]
-    gateway.must("plugins", "config", "subnet_router", f'limits=["gateway-a {MBIT}mbit"]')
-    wait_until(lambda: "htb" in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0"), 20, "the queue")
-    before = sent_bytes(gateway.host)
+def limited(world: World, mbit: int, megabytes: int) -> bool:
+    """What gateway-b sends to the network of site 7, and apart from it to gateway-a itself. Senders are true by now.
+
+    Whether this kernel has fair queues inside the limits.
+    """
+    gateway, a = world.gateways["b"], world.hosts["a"]
+    gateway.must("plugins", "config", "subnet_router", f'limits=["10.7.1.0/24 {mbit}mbit", "gateway-a 1gbit"]')
+    wait_until(lambda: len(sent_bytes(gateway.host)) == 2, 20, "both classes")
     digest, seconds = fetch_hash(a, "http://10.8.1.10/large.bin", 90)
     assert digest == world.large_hash
-    assert seconds > 0.8 * MEGABYTES * 8 / MBIT
-    assert sent_bytes(gateway.host) - before > MEGABYTES << 20
+    least_s = megabytes * 8.39 / mbit
+    print(f"{megabytes} MiB at {mbit} Mbit/s in {seconds:.1f} s, where {least_s:.1f} s is the least")
+    assert seconds > 0.8 * least_s
+    to_network, to_peer = sent_bytes(gateway.host)
+    assert to_network > megabytes << 20
+    wait_until(lambda: fetch(world.gateways["a"].host, "http://10.8.1.10/", 5), 30, "the page on gateway-a")
+    assert sent_bytes(gateway.host)[1] > to_peer
+    assert sent_bytes(gateway.host)[0] < to_network + (megabytes << 16), "its own traffic goes by the other class"
+    fair = _leaves_are_fair(gateway)
     gateway.must("plugins", "config", "subnet_router", "limits=[]")
-    wait_until(lambda: "htb" not in gateway.host.run("tc", "qdisc", "show", "dev", "waypost0"), 20, "it to be gone")
+    wait_until(lambda: "htb" not in queues(gateway.host), 20, "the queue to be gone")
+    return fair
 
 
-def sent_bytes(host: Namespace) -> int:
-    """What went through the classes of the limits."""
-    found = re.findall(r"Sent (\d+) bytes", host.run("tc", "-s", "class", "show", "dev", "waypost0"))
-    return sum(map(int, found))
+def _leaves_are_fair(gateway: Gateway) -> bool:
+    """Else the gateway says why not."""
+    fair = re.findall(r"qdisc fq_codel \S+ parent 5757:(\d)", queues(gateway.host))
+    plain = [item["text"] for item in gateway.status()["health"] if item["code"] == "limits-not-fair"]
+    if fair:
+        assert (fair, plain) == (["1", "2"], [])
+        return True
+    assert len(plain) == 1
+    assert "no fq_codel" in plain[0]
+    return False
 
 
-def _taken_back(world: World, a: Namespace, via: str) -> None:
-    gateway = world.gateways["b"]
+def queues(host: Namespace) -> str:
+    return host.run("tc", "qdisc", "show", "dev", "waypost0")
+
+
+def sent_bytes(host: Namespace) -> list[int]:
+    """What went through each class of the limits."""
+    shown = host.run("tc", "-s", "class", "show", "dev", "waypost0")
+    found = re.findall(r"class htb 5757:(\d+) .*\n *Sent (\d+) bytes", shown)
+    return [int(sent) for _, sent in sorted(found)]
+
+
+def translation_shown(world: World) -> None:
+    seen = json.loads(world.gateways["b"].must("plugins", "run", "subnet_router", "translation"))
+    assert seen["4via6"] == [
+        {"route": f"{VIA[:-3]}100/120", "site": 8, "network": NETWORK, "name": "192-168-1-1-via-8"}
+    ]
+    assert seen["counters"]["to_site"] > 0 < seen["counters"]["to_mesh"]
+    assert seen["counters"]["senders"] == 2
+
+
+def _taken_back(world: World) -> None:
+    gateway, a = world.gateways["b"], world.hosts["a"]
     assert DEVICE in gateway.host.ip("link")
     gateway.must("set", "--advertise-routes", "")
     wait_until(lambda: DEVICE not in gateway.host.ip("link"), 20, "the device to be gone")
-    assert fetch(a, f"http://[{via}]/", 2) is None
+    assert fetch(a, f"http://[{VIA}]/", 2) is None
     assert fetch(a, "http://10.8.1.10/", 10) == "page of host b", "the other way stays"
     rules = gateway.host.run("nft", "list", "table", "inet", "waypost")
     assert "198.18.0.0" not in rules

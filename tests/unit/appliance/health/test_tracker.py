@@ -91,6 +91,9 @@ def test_ok__items_that_services_publish_are_observed() -> None:
         ("own", Severity.HIGH),
         ("control-unreachable", Severity.MEDIUM),
     ]
-    bus.publish(HealthChanged("control-unreachable", False))
+    bus.publish(HealthChanged("trifle", True, "text", severity=Severity.LOW))
+    assert tracker.items()[-1].severity == Severity.LOW
+    for code in ("control-unreachable", "trifle"):
+        bus.publish(HealthChanged(code, False))
     tracker.clear("own")
     assert tracker.items() == []

@@ -13,6 +13,7 @@ from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkErro
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
 from appliance.router.model import ForeignMode, RouterModel, Shape, SideDevice
 from appliance.router.service import REPAIR_BURST, Router, RouterError
+from appliance.types.errors import Severity
 from appliance.types.netmap import FilterRule, PortRange
 
 PEER, LAN = ip_network("100.64.0.2/32"), ip_network("192.168.20.0/24")
@@ -339,6 +340,7 @@ async def test_fail__a_kernel_that_cannot_limit_lets_all_else_go_on(host, monkey
     async def refuse(interface, rates):
         if rates:
             raise NetlinkError("No such file or directory")
+        return True
 
     monkeypatch.setattr(host.netlink, "limit", refuse)
     router = host.router()
@@ -347,4 +349,17 @@ async def test_fail__a_kernel_that_cannot_limit_lets_all_else_go_on(host, monkey
     assert host.events[-1].text
     await router.apply(MODEL)
     assert not host.events[-1].text
+    await router.close()
+
+
+async def test_fail__a_kernel_without_fair_queues_limits_plainly_and_says_so(host):
+    host.netlink.fair = False
+    router = host.router()
+    await router.apply(replace(MODEL, shapes=(Shape((LAN,), 500),)))
+    assert host.netlink.rates == {"waypost0": (500,)}
+    said = host.events[-1]
+    assert (said.code, said.severity) == ("limits-not-fair", Severity.LOW)
+    assert "fq_codel" in said.text
+    await router.apply(MODEL)
+    assert not host.events[-1].broken
     await router.close()
