@@ -6,15 +6,15 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import chain
 
 from appliance.ports.engine import EngineDiff, EnginePeer
 from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_node_address, is_single
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
-from appliance.types.ordered_prefixes import OrderedPrefixes
+from appliance.types.ordered_prefixes import CountedPrefixes, PrefixSet
 
 MAX_HOST_ROUTES = 10_000
 """More peers than this are reached by one route for the whole pool (node-os spec 1.2 step 3)."""
@@ -45,13 +45,19 @@ class OverlayPeers:
 
     def __init__(self, disco_key_of: DiscoKeyOf = lambda _key: None) -> None:
         self._disco_key_of = disco_key_of
+        self._accepted: frozenset[Prefix] = frozenset()
+        self._via: dict[Prefix, StableNodeId] = {}
+        self._start_over()
+
+    def _start_over(self) -> None:
         self._nodes: dict[NodeId, Node] = {}
         self._own: dict[NodeId, tuple[Prefix, ...]] = {}
         self._routers: dict[NodeId, Node] = {}
-        self._hosts = {4: OrderedPrefixes(), 6: OrderedPrefixes()}
-        self._served_now: OrderedPrefixes | None = None
-        self._accepted: frozenset[Prefix] = frozenset()
-        self._via: dict[Prefix, StableNodeId] = {}
+        self._v4_hosts = 0
+        self._routes, self._sources, self._jailed = CountedPrefixes(), CountedPrefixes(), CountedPrefixes()
+        self._holders: dict[str, CountedPrefixes] = defaultdict(CountedPrefixes)
+        self._served: frozenset[Prefix] = frozenset()
+        self._served_stale = False
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -71,11 +77,7 @@ class OverlayPeers:
         remove: list[NodePublicKey] = []
         reset: list[NodePublicKey] = []
         if diff.full:
-            self._nodes.clear()
-            self._own.clear()
-            self._routers.clear()
-            self._hosts = {4: OrderedPrefixes(), 6: OrderedPrefixes()}
-            self._served_now = None
+            self._start_over()
         for node_id, node in diff.changed.items():
             before = diff.previous.get(node_id)
             self._put(node_id, node)
@@ -111,30 +113,38 @@ class OverlayPeers:
         Peers that lose a prefix come first: no two may hold one at a time.
         """
         before, self._accepted = self._accepted, frozenset(accepted)
-        self._served_now = None
         formerly, self._via = self._via, dict(via or {})
         changed = before ^ self._accepted
         changed |= {prefix for prefix in {*formerly, *self._via} if formerly.get(prefix) != self._via.get(prefix)}
+        self._served_stale |= bool(changed)
         touched = [node for node in self._routers.values() if changed.intersection(node.allowed_ips)]
         touched.sort(key=lambda node: node.stable_id in self._via.values())
         return EngineDiff(upsert=tuple(self._engine_peer(node) for node in touched))
 
-    def routes(self) -> tuple[Prefix, ...]:
+    def routes(self) -> PrefixSet:
         """All that goes into the tunnel, in order. The peers themselves: IPv4 one by one while they are few, IPv6 as
         one."""
-        hosts = self._hosts[4] if len(self._hosts[4]) <= MAX_HOST_ROUTES else OrderedPrefixes((CGNAT_V4,))
-        return hosts.ordered(self._served(), OrderedPrefixes((ULA_V6,) if len(self._hosts[6]) else ()))
+        self._find_served()
+        if self._v4_hosts <= MAX_HOST_ROUTES:
+            return self._routes.held()
+        pools = (CGNAT_V4, ULA_V6) if ULA_V6 in self._routes.held() else (CGNAT_V4,)
+        return PrefixSet((*pools, *self._served))
 
-    def sources(self) -> tuple[Prefix, ...]:
+    def sources(self) -> PrefixSet:
         """All that packets from the tunnel may come from."""
-        return (*chain.from_iterable(self._own.values()), *self._served().ordered())
+        self._find_served()
+        return self._sources.held()
 
-    def _served(self) -> OrderedPrefixes:
-        if self._served_now is None:
-            self._served_now = OrderedPrefixes(
+    def _find_served(self) -> None:
+        """What is reached through peers, after a change of these or of the choice."""
+        if self._served_stale:
+            before, self._served_stale = self._served, False
+            self._served = frozenset(
                 prefix for node in self._routers.values() for prefix in node.allowed_ips if self.serves(node, prefix)
             )
-        return self._served_now
+            for held in (self._routes, self._sources):
+                held.remove(before - self._served)
+                held.add(self._served - before)
 
     def serves(self, node: Node, prefix: Prefix) -> bool:
         """Whether the node is used for a route."""
@@ -143,40 +153,56 @@ class OverlayPeers:
     def serves_by_id(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
         return prefix in self._accepted and self._via.get(prefix, stable_id) == stable_id
 
-    def jailed(self) -> tuple[Prefix, ...]:
-        return tuple(prefix for node in self._nodes.values() if node.jailed for prefix in node.addresses)
+    def jailed(self) -> PrefixSet:
+        return self._jailed.held()
 
     def holders(self, capability: str) -> tuple[Address, ...]:
         """Addresses of the peers that hold a node capability."""
-        return tuple(
-            prefix.network_address
-            for node in self._nodes.values()
-            if capability in node.cap_map
-            for prefix in node.addresses
-        )
+        held = self._holders.get(capability)
+        return tuple(prefix.network_address for prefix in held.held()) if held is not None else ()
 
     def _put(self, node_id: NodeId, node: Node) -> None:
         self._forget(node_id)
         if is_usable(node):
             self._nodes[node_id] = node
-            self._own[node_id] = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix))
-            for prefix in node.addresses:
-                self._hosts[prefix.version].add((prefix,))
+            self._own[node_id] = own = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix))
+            self._sources.add(own)
+            self._routes.add(_host_routes(node))
+            for held in self._lists(node):
+                held.add(node.addresses)
+            self._v4_hosts += _v4_count(node)
             if served_routes(node):
                 self._routers[node_id] = node
-                self._served_now = None
+                self._served_stale = True
 
     def _forget(self, node_id: NodeId) -> None:
         node = self._nodes.pop(node_id, None)
-        for prefix in node.addresses if node is not None else ():
-            self._hosts[prefix.version].remove((prefix,))
-        self._own.pop(node_id, None)
-        if self._routers.pop(node_id, None) is not None:
-            self._served_now = None
+        if node is None:
+            return
+        self._sources.remove(self._own.pop(node_id))
+        self._routes.remove(_host_routes(node))
+        for held in self._lists(node):
+            held.remove(node.addresses)
+        self._v4_hosts -= _v4_count(node)
+        self._served_stale |= self._routers.pop(node_id, None) is not None
+
+    def _lists(self, node: Node) -> list[CountedPrefixes]:
+        """Where a peer's addresses are noted besides."""
+        lists = [self._holders[capability] for capability in node.cap_map]
+        return [*lists, self._jailed] if node.jailed else lists
 
     def _engine_peer(self, node: Node) -> EnginePeer:
         allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or self.serves(node, prefix))
         return EnginePeer(node.key, allowed, keepalive_s=WIREGUARD_ONLY_KEEPALIVE_S if node.wireguard_only else 0)
+
+
+def _host_routes(node: Node) -> list[Prefix]:
+    """One for all IPv6 hosts: it is there while any of them is."""
+    return [prefix if prefix.version == 4 else ULA_V6 for prefix in node.addresses]
+
+
+def _v4_count(node: Node) -> int:
+    return sum(prefix.version == 4 for prefix in node.addresses)
 
 
 def routing_changed(diff: NetmapDiff) -> bool:

@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from appliance.types.editions import Edition
 from appliance.types.errors import ApplianceError, Severity
 
 
@@ -29,7 +30,9 @@ HASHED = ""
 
 @dataclass(frozen=True, slots=True)
 class NftSet:
-    """A named set, or a verdict map when elements carry verdicts (`type` then ends in `: verdict`)."""
+    """A named set, or a verdict map when elements carry verdicts (`type` then ends in `: verdict`).
+
+    Large ones have an `Edition` of elements, so that a change costs what changes."""
 
     name: str
     type: str
@@ -142,11 +145,12 @@ def _add_set(table: NftTable, nft_set: NftSet) -> list[str]:
 
 
 def _change_set(table: NftTable, old: NftSet, new: NftSet) -> list[str]:
-    if old.elements is new.elements:
-        return []
-    gone = {key: "" for key, verdict in old.elements.items() if new.elements.get(key) != verdict}
-    fresh = {key: verdict for key, verdict in new.elements.items() if old.elements.get(key) != verdict}
-    return _elements("delete", table, new.name, gone) + _elements("add", table, new.name, fresh)
+    gone, fresh = _edition(new.elements).difference(_edition(old.elements))
+    return _elements("delete", table, new.name, dict.fromkeys(gone, "")) + _elements("add", table, new.name, fresh)
+
+
+def _edition(elements: Mapping[str, str]) -> Edition[str, str]:
+    return elements if isinstance(elements, Edition) else Edition(elements)
 
 
 def _elements(verb: str, table: NftTable, name: str, elements: Mapping[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ every element that equals the packet so far, and thousands share a protocol.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import filterfalse
@@ -17,6 +18,7 @@ from appliance.router.compile import FamilyFilter
 from appliance.router.destinations import MAX_DEPTH, Destinations
 from appliance.router.pieces import SourceClass
 from appliance.router.ranges import ALL_PORTS, Interval, interval_text, ports_text
+from appliance.types.editions import Edition
 
 FLAT_ELEMENTS = 16
 _WORD = {4: "ip", 6: "ip6"}
@@ -46,16 +48,15 @@ class ClassRenderer:
 
     def __init__(self, version: int) -> None:
         self._version = version
-        self._known: dict[int, SourceClass] = {}
-        self._shared: dict[str, dict[str, str]] = {}
+        self._known: Edition[int, SourceClass] = Edition()
+        self._shared: dict[str, Edition[str, str]] = {}
         self._large: dict[Destinations, RenderedClasses] = {}
-        self._verdicts: dict[str, str] = {}
+        self._verdicts: Edition[str, str] = Edition()
 
     def render(self, family: FamilyFilter) -> RenderedClasses:
-        now = {id(each): each for each in family.classes}
-        gone = [each for key, each in self._known.items() if key not in now]
-        fresh = [each for key, each in now.items() if key not in self._known]
-        self._known = now
+        former, fresh_ones = family.classes.difference(self._known)
+        gone, fresh = list(former.values()), list(fresh_ones.values())
+        self._known = family.classes
         self._change_shared(filter(_is_small, gone), filter(_is_small, fresh))
         self._change_large(dict(filterfalse(_is_small, gone)), dict(filterfalse(_is_small, fresh)))
         rendered = RenderedClasses()
@@ -68,29 +69,29 @@ class ClassRenderer:
         return rendered
 
     def _change_shared(self, gone: Iterable[SourceClass], fresh: Iterable[SourceClass]) -> None:
-        """Sets of a former table stay as they are: those that change are copied, once."""
-        copied: dict[str, dict[str, str]] = {}
-
-        def own(name: str) -> dict[str, str]:
-            if name not in copied:
-                copied[name] = dict(self._shared.get(name, {}))
-            return copied[name]
-
+        lost: dict[str, list[str]] = defaultdict(list)
+        gained: dict[str, dict[str, str]] = defaultdict(dict)
         for each in gone:
             for name, element in _places(self._version, each):
-                own(name).pop(element, None)
+                lost[name].append(element)
         for each in fresh:
             for name, element in _places(self._version, each):
-                own(name)[element] = ""
-        self._shared |= copied
+                gained[name][element] = ""
+        for name in {*lost, *gained}:
+            self._shared[name] = self._of(name).changed(lost[name], gained[name])
+
+    def _of(self, name: str) -> Edition[str, str]:
+        """Elements of a set that small classes share."""
+        return self._shared.get(name) or Edition()
 
     def _change_large(self, gone: Sources, fresh: Sources) -> None:
         if not gone and not fresh:
             return
-        verdicts = dict(self._verdicts)
+        lost: list[str] = []
+        verdicts: dict[str, str] = {}
         for destinations, intervals in gone.items():
             for interval in set(intervals).difference(fresh.get(destinations, ())):
-                del verdicts[interval_text(self._version, interval)]
+                lost.append(interval_text(self._version, interval))
             if destinations not in fresh:
                 del self._large[destinations]
         for destinations, intervals in fresh.items():
@@ -99,7 +100,7 @@ class ClassRenderer:
                 verdicts[interval_text(self._version, interval)] = verdict
             if destinations not in self._large:
                 self._large[destinations] = _own_class(self._version, destinations)
-        self._verdicts = verdicts
+        self._verdicts = self._verdicts.changed(lost, verdicts)
 
     def _render_shared(self, rendered: RenderedClasses) -> None:
         version, word = self._version, _WORD[self._version]
@@ -107,7 +108,7 @@ class ClassRenderer:
         icmp = f"meta l4proto {_ICMP_WORD[version]} {pair}"
         full, full_type = f"{pair} . meta l4proto . th dport", f"{pair_type} . inet_proto . inet_service"
         plain, plain_type = f"{pair} . meta l4proto", f"{pair_type} . inet_proto"
-        layers = {0} | {depth for depth in range(1, MAX_DEPTH) if self._shared.get(_flat(version, depth))}
+        layers = {0} | {depth for depth in range(1, MAX_DEPTH) if self._of(_flat(version, depth))}
         found = [
             (f"one_icmp{version}", pair_type, HASHED, icmp),
             (f"one{version}", full_type, HASHED, full),
@@ -115,10 +116,10 @@ class ClassRenderer:
             (f"flat_icmp{version}", pair_type, RANGES, icmp),
             *((_flat(version, depth), full_type, RANGES, full) for depth in sorted(layers)),
         ]
-        if self._shared.get(f"flat_any{version}"):
+        if self._of(f"flat_any{version}"):
             found.append((f"flat_any{version}", plain_type, RANGES, plain))
         for name, kind, options, key in found:
-            rendered.sets.append(NftSet(name, kind, self._shared.setdefault(name, {}), options))
+            rendered.sets.append(NftSet(name, kind, self._of(name), options))
             rendered.rules.append(f"{key} @{name} accept")
 
 

@@ -7,13 +7,16 @@ class. A packet then costs one lookup of its source and a few of its destination
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress, count
+from operator import is_not
 
 from appliance.router.destinations import FilterError, Opened
-from appliance.router.pieces import Bundle, Pieces, SourceClass, everything
+from appliance.router.pieces import Bundle, Piece, Pieces, SourceClass, everything
 from appliance.router.ranges import REMEMBERED, Interval, merge, parse_addresses, prefix_interval, subtract
 from appliance.types.addresses import Address, Prefix
+from appliance.types.editions import Edition
 from appliance.types.errors import DecodeError
 from appliance.types.netmap import FilterRule
 
@@ -28,10 +31,12 @@ _CAP = "cap:"
 
 @dataclass(frozen=True, slots=True)
 class FamilyFilter:
-    """Sources that may open something, each disjoint interval with its destinations, for one IP version."""
+    """Sources that may open something, for one IP version: classes by their first address, and the disjoint pieces that
+    they consist of, by theirs."""
 
     version: int
-    classes: tuple[SourceClass, ...]
+    classes: Edition[int, SourceClass]
+    pieces: Edition[int, Piece] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,22 @@ class CompiledFilter:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Read:
-    """A rule as read: what it opens and to whom."""
+    """A rule as read: what it opens and to whom; and how often the filter has it."""
 
     rule: FilterRule
     opened: Opened
     sources: tuple[tuple[int, Interval], ...]
     problems: tuple[str, ...]
+    times: int = 0
 
 
 class FilterCompiler:
     """Compiles one filter after the other; what a rule has in common with the former ones is not made again.
 
-    A change costs a look at each rule's identity, and the cutting of those sources that gained or lost something.
+    A change costs the rules between the first and the last that differ, by identity, and the cutting of those sources
+    that gained or lost something.
     """
 
     def __init__(self) -> None:
@@ -61,8 +68,9 @@ class FilterCompiler:
 
     def _start_over(self, cap_sources: Mapping[str, tuple[Address, ...]], jailed: tuple[Prefix, ...]) -> None:
         self._cap_sources, self._jailed = cap_sources, jailed
-        self._known: dict[int, tuple[FilterRule, _Read]] = {}
+        self._rules: tuple[FilterRule, ...] = ()
         self._by_rule: dict[FilterRule, _Read] = {}
+        self._faulty: dict[_Read, None] = {}
         self._bundles: dict[Opened, tuple[Bundle, dict[_Read, None]]] = {}
         self._pieces = {version: Pieces(version) for version in VERSIONS}
         self._shut = {
@@ -81,32 +89,42 @@ class FilterCompiler:
         if around != (self._cap_sources, self._jailed):
             self._start_over(*around)
         try:
-            read = self._change(rules)
+            self._change(tuple(rules))
         except FilterError:
             self._start_over(*around)  # half of the change is in
             raise
-        problems = dict.fromkeys(problem for each in read if each.problems for problem in each.problems)
-        first, second = (FamilyFilter(version, pieces.classes) for version, pieces in self._pieces.items())
-        return CompiledFilter((first, second), tuple(problems))
+        problems = {problem for read in self._faulty for problem in read.problems}
+        first, second = (FamilyFilter(version, each.classes, each.pieces) for version, each in self._pieces.items())
+        return CompiledFilter((first, second), tuple(sorted(problems)))
 
-    def _change(self, rules: Iterable[FilterRule]) -> dict[_Read, None]:
-        """All rules that are now there, as read; the pieces follow."""
-        known = self._known
-        before = dict.fromkeys(read for _rule, read in known.values())
-        self._known = {id(rule): known.get(id(rule)) or (rule, self._read(rule)) for rule in rules if rule.dst_ports}
-        now = dict.fromkeys(read for _rule, read in self._known.values())
-        changed: dict[Opened, None] = {}
-        for read in before:
-            if read not in now:
-                del self._by_rule[read.rule], self._bundles[read.opened][1][read]
-                changed[read.opened] = None
-        for read in now:
-            if read not in before:
-                bundle = self._bundles.setdefault(read.opened, (Bundle(read.opened), {}))
-                bundle[1][read] = None
-                changed[read.opened] = None
-        self._cut(list(changed))
-        return now
+    def _change(self, rules: tuple[FilterRule, ...]) -> None:
+        """Take the rules in; the pieces follow."""
+        former, self._rules = self._rules, rules
+        gone, fresh = _unlike(former, rules)
+        touched: dict[_Read, None] = {}
+        for rule in filter(_opens_packets, fresh):
+            read = self._read(rule)
+            read.times += 1
+            touched[read] = None
+        for rule in filter(_opens_packets, gone):
+            read = self._by_rule[rule]
+            read.times -= 1
+            touched[read] = None
+        self._cut(list(dict.fromkeys(read.opened for read in touched if self._settle(read))))
+
+    def _settle(self, read: _Read) -> bool:
+        """Bring a rule into its bundle, or out of it; whether it has come or gone."""
+        members = self._bundles.setdefault(read.opened, (Bundle(read.opened), {}))[1]
+        if bool(read.times) == (read in members):
+            return False
+        if read.times:
+            members[read] = None
+            if read.problems:
+                self._faulty[read] = None
+        else:
+            del members[read], self._by_rule[read.rule]
+            self._faulty.pop(read, None)
+        return True
 
     def _read(self, rule: FilterRule) -> _Read:
         read = self._by_rule.get(rule)
@@ -134,6 +152,21 @@ class FilterCompiler:
         for opened, (_bundle, members) in bundles.items():
             if not members:
                 del self._bundles[opened]
+
+
+def _opens_packets(rule: FilterRule) -> bool:
+    return bool(rule.dst_ports)
+
+
+def _unlike(
+    former: tuple[FilterRule, ...], now: tuple[FilterRule, ...]
+) -> tuple[tuple[FilterRule, ...], tuple[FilterRule, ...]]:
+    """What of each is left between the beginning and the end that are the very same."""
+    least = min(len(former), len(now))
+    head = next(compress(count(), map(is_not, former, now)), least)
+    tail = next(compress(count(), map(is_not, reversed(former), reversed(now))), least)
+    tail = min(tail, least - head)
+    return former[head : len(former) - tail], now[head : len(now) - tail]
 
 
 def compile_rules(

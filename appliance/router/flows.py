@@ -18,7 +18,7 @@ from appliance.router.explain import ICMP_OPEN_TYPES
 from appliance.router.locals import local_destinations
 from appliance.router.model import RouterModel
 from appliance.router.ranges import LAST, Interval, merge, prefix_interval, subtract
-from appliance.types.addresses import Prefix
+from appliance.types.ordered_prefixes import prefix_set
 
 TCP = 6
 _BEYOND = (1 << 129, 1 << 129)
@@ -26,50 +26,53 @@ _BEYOND = (1 << 129, 1 << 129)
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """What a model opens, for one IP version; `starts` are those of `classes`, both in the order of addresses."""
+    """What a model opens, for one IP version."""
 
     local: list[Interval]
-    sources: list[Interval]
     peerapi: frozenset[tuple[int, int]]
-    starts: list[int]
-    classes: list[tuple[int, Destinations]]
-    by_destinations: dict[Destinations, tuple[Interval, ...]]
+    filtered: FamilyFilter
+
+    def opens(self, flow: Flow) -> bool:
+        """Whether a rule does."""
+        found = self.filtered.pieces.at_or_before(flow.source)
+        return found is not None and found[1].last >= flow.source and _opens(found[1].opens, flow)
 
 
 class Openings:
-    """What one model lets peers open. `former`: of another model, which may share most sources with this one."""
+    """What one model lets peers open."""
 
-    def __init__(self, model: RouterModel, compiled: CompiledFilter, former: Openings | None = None) -> None:
-        known: dict[int, tuple[Prefix, Interval]] = former._intervals if former is not None else {}
-        self._intervals: dict[int, tuple[Prefix, Interval]] = {
-            id(prefix): known.get(id(prefix)) or (prefix, prefix_interval(prefix)) for prefix in model.sources or ()
-        }
-        self._families = {
-            family.version: _family(model, family, self._sources(model, family.version)) for family in compiled.families
-        }
-
-    def _sources(self, model: RouterModel, version: int) -> list[Interval]:
-        if model.sources is None:
-            return [(0, LAST[version])]
-        return merge(interval for prefix, interval in self._intervals.values() if prefix.version == version)
+    def __init__(self, model: RouterModel, compiled: CompiledFilter) -> None:
+        self._sources = None if model.sources is None else prefix_set(model.sources)
+        self._families = {family.version: _family(model, family) for family in compiled.families}
 
     def allow(self, flow: Flow) -> bool:
         """The verdict on the first packet of the flow, were it to come now."""
         family = self._families[flow.version]
-        if not _within(family.local, flow.destination) or not _within(family.sources, flow.source):
+        if not _within(family.local, flow.destination):
+            return False
+        if self._sources is not None and not self._sources.covers(flow.version, flow.source):
             return False
         if flow.protocol == TSMP or flow.icmp_type in ICMP_OPEN_TYPES[flow.version]:
             return True
         if flow.protocol == TCP and (flow.destination, flow.destination_port) in family.peerapi:
             return True
-        at = bisect_right(family.starts, flow.source) - 1
-        if at < 0 or family.classes[at][0] < flow.source:
-            return False
-        return _opens(family.classes[at][1], flow)
+        return family.opens(flow)
 
     def lost_since(self, former: Openings) -> dict[int, list[Interval]]:
         """Sources, by IP version, that could open something then which they perhaps cannot now."""
-        return {version: _lost(family, self._families[version]) for version, family in former._families.items()}
+        lost = {
+            version: _lost(family, self._families[version]) + self._let_in_no_more(former, version)
+            for version, family in former._families.items()
+        }
+        return {version: merge(intervals) for version, intervals in lost.items()}
+
+    def _let_in_no_more(self, former: Openings, version: int) -> list[Interval]:
+        if self._sources is None:
+            return []
+        if former._sources is None:
+            return [(0, LAST[version])]
+        gone, _fresh = self._sources.difference(former._sources)
+        return [prefix_interval(prefix) for prefix in gone if prefix.version == version]
 
 
 def ended_flows(former: Openings | None, now: Openings) -> Callable[[Flow], bool] | None:
@@ -80,33 +83,25 @@ def ended_flows(former: Openings | None, now: Openings) -> Callable[[Flow], bool
     return lambda flow: _within(lost[flow.version], flow.source) and not now.allow(flow)
 
 
-def _family(model: RouterModel, filtered: FamilyFilter, sources: list[Interval]) -> _Family:
-    by_destinations, version = dict(filtered.classes), filtered.version
-    pieces = sorted(
-        (first, last, number) for number, intervals in enumerate(by_destinations.values()) for first, last in intervals
-    )
-    listed = list(by_destinations)
+def _family(model: RouterModel, filtered: FamilyFilter) -> _Family:
+    version = filtered.version
     return _Family(
         local=local_destinations(model, version),
-        sources=sources,
         peerapi=frozenset(
             (int(ip_address(item.ip)), item.port) for item in model.peerapi if item.is_v6 == (version == 6)
         ),
-        starts=[first for first, _last, _number in pieces],
-        classes=[(last, listed[number]) for _first, last, number in pieces],
-        by_destinations=by_destinations,
+        filtered=filtered,
     )
 
 
 def _lost(former: _Family, now: _Family) -> list[Interval]:
     if subtract(former.local, now.local) or former.peerapi - now.peerapi:
-        return former.sources
-    found = subtract(former.sources, now.sources)
-    for destinations, intervals in former.by_destinations.items():
-        held = now.by_destinations.get(destinations, ())
-        if held != intervals:
-            found += subtract(intervals, held)
-    return merge(found)
+        return [(0, LAST[now.filtered.version])]
+    gone, fresh = now.filtered.classes.difference(former.filtered.classes)
+    held = dict(fresh.values())
+    return [
+        item for destinations, intervals in gone.values() for item in subtract(intervals, held.get(destinations, ()))
+    ]
 
 
 def _within(intervals: Sequence[Interval], value: int) -> bool:

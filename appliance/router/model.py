@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
@@ -110,6 +110,7 @@ class RouterModel:
     (connected LANs). `advertised` may be reached from the tunnel through this host. `cap_sources` gives the addresses
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
+    Where `routes`, `jailed` and `sources` are a `PrefixSet`, a change of them costs what changes.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
     needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use, `exit_uplink` while this one has an
     uplink of its own. `inner_port`: where the kernel
@@ -123,14 +124,14 @@ class RouterModel:
     interface: str = "waypost0"
     mtu: int = 1280
     addresses: tuple[Prefix, ...] = ()
-    routes: tuple[Prefix, ...] = ()
+    routes: Collection[Prefix] = ()
     local_routes: tuple[Prefix, ...] = ()
     advertised: tuple[Prefix, ...] = ()
     host_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     rules: tuple[FilterRule, ...] = ()
     cap_sources: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
-    jailed: tuple[Prefix, ...] = ()
-    sources: tuple[Prefix, ...] | None = None
+    jailed: Collection[Prefix] = ()
+    sources: Collection[Prefix] | None = None
     peerapi: tuple[AddrPort, ...] = ()
     shields_up: bool = False
     snat: bool = True

@@ -6,13 +6,13 @@ Pieces that the same destinations are open to form a class. A change of rules cu
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.router.destinations import Destinations, Opened, destinations_of
 from appliance.router.ranges import LAST, Interval, intersect, merge, subtract
+from appliance.types.editions import Edition
 
 SourceClass = tuple[Destinations, tuple[Interval, ...]]
 """What is open, and to which sources: disjoint intervals in order."""
@@ -39,20 +39,14 @@ class Piece:
 
 
 class Pieces:
-    """Those of one IP version, in order of addresses, and the classes that they form, by their first address."""
+    """Those of one IP version, and the classes that they form, each by its first address."""
 
     def __init__(self, version: int) -> None:
         self._version = version
-        self._starts: list[int] = []
-        self._pieces: list[Piece] = []
-        self._class_starts: list[int] = []
-        self._classes: list[SourceClass] = []
-        self._by_opened: dict[Destinations, SourceClass] = {}
-
-    @property
-    def classes(self) -> tuple[SourceClass, ...]:
+        self.pieces: Edition[int, Piece] = Edition()
+        self.classes: Edition[int, SourceClass] = Edition()
         """One that did not change is the very same object as before."""
-        return tuple(self._classes)
+        self._by_opened: dict[Destinations, SourceClass] = {}
 
     def update(self, windows: Sequence[Interval], changed: Iterable[Bundle]) -> None:
         """Cut anew within the windows (merged). `changed` bundles may have come, gone or hold other sources now.
@@ -61,21 +55,25 @@ class Pieces:
         """
         if not windows:
             return
-        old = [piece for window in windows for piece in self._within(window)]
-        concerned = dict.fromkeys(bundle for piece in old for bundle in piece.bundles) | dict.fromkeys(changed)
+        old = {piece.first: piece for window in windows for piece in self._within(window)}
+        concerned = dict.fromkeys(bundle for piece in old.values() for bundle in piece.bundles) | dict.fromkeys(changed)
         cut = list(self._cut(concerned, windows))
-        left = [rest for piece in _once(old) for rest in _outside(piece, windows)]
-        self._replace(_once(old), sorted((*left, *cut), key=lambda piece: piece.first))
+        left = [rest for piece in old.values() for rest in _outside(piece, windows)]
+        self.pieces = self.pieces.changed(old, {piece.first: piece for piece in (*left, *cut)})
         fresh: dict[Destinations, list[Interval]] = defaultdict(list)
         for piece in cut:
             fresh[piece.opens].append((piece.first, piece.last))
-        self._change_classes(dict.fromkeys((*(piece.opens for piece in old), *fresh)), windows, fresh)
+        touched = dict.fromkeys((*(piece.opens for piece in old.values()), *fresh))
+        self._change_classes(touched, windows, fresh)
 
-    def _within(self, window: Interval) -> list[Piece]:
+    def _within(self, window: Interval) -> Iterator[Piece]:
         """Pieces that share an address with the window."""
         first, last = window
-        at = max(bisect_right(self._starts, first) - 1, 0)
-        return [each for each in self._pieces[at : bisect_right(self._starts, last)] if each.last >= first]
+        before = self.pieces.at_or_before(first)
+        if before is not None and before[1].last >= first:
+            yield before[1]
+        for _first, piece in self.pieces.between(first + 1, last):
+            yield piece
 
     def _cut(self, bundles: Iterable[Bundle], windows: Sequence[Interval]) -> Iterator[Piece]:
         listed = list(bundles)
@@ -88,52 +86,28 @@ class Pieces:
                 remembered[members] = own, destinations_of(self._version, tuple(each.opened for each in own))
             yield Piece(first, last, *remembered[members])
 
-    def _replace(self, old: Sequence[Piece], new: Sequence[Piece]) -> None:
-        """Few of them go in one by one; many are sorted in together."""
-        if (len(old) + len(new)) * 8 > len(self._starts):
-            gone = {piece.first for piece in old}
-            kept = [piece for piece in self._pieces if piece.first not in gone]
-            self._pieces = sorted((*kept, *new), key=lambda piece: piece.first)
-            self._starts = [piece.first for piece in self._pieces]
-            return
-        for piece in old:
-            at = bisect_left(self._starts, piece.first)
-            del self._starts[at], self._pieces[at]
-        for piece in new:
-            at = bisect_left(self._starts, piece.first)
-            self._starts.insert(at, piece.first)
-            self._pieces.insert(at, piece)
-
     def _change_classes(
         self, touched: Iterable[Destinations], windows: Sequence[Interval], fresh: Mapping[Destinations, list[Interval]]
     ) -> None:
         """All that change go before the first one comes: one may begin where another began."""
-        changed: list[SourceClass] = []
+        gone: list[int] = []
+        changed: dict[int, SourceClass] = {}
         for opens in touched:
             before = self._by_opened.get(opens, (opens, ()))[1]
             intervals = tuple(merge((*subtract(before, windows), *fresh.get(opens, ()))))
             if intervals == before:
                 continue
             if before:
-                at = bisect_left(self._class_starts, before[0][0])
-                del self._class_starts[at], self._classes[at], self._by_opened[opens]
+                gone.append(before[0][0])
+                del self._by_opened[opens]
             if intervals:
-                changed.append((opens, intervals))
-        for made in changed:
-            at = bisect_left(self._class_starts, made[1][0][0])
-            self._class_starts.insert(at, made[1][0][0])
-            self._classes.insert(at, made)
-            self._by_opened[made[0]] = made
+                changed[intervals[0][0]] = self._by_opened[opens] = (opens, intervals)
+        self.classes = self.classes.changed(gone, changed)
 
 
 def everything(version: int) -> list[Interval]:
     """The window of all addresses."""
     return [(0, LAST[version])]
-
-
-def _once(pieces: Iterable[Piece]) -> list[Piece]:
-    """A piece may lie in two windows."""
-    return list({piece.first: piece for piece in pieces}.values())
 
 
 def _outside(piece: Piece, windows: Sequence[Interval]) -> Iterator[Piece]:

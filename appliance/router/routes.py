@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 
 from appliance.ports.netlink import (
@@ -26,6 +26,7 @@ from appliance.router.model import (
     RouterModel,
 )
 from appliance.types.addresses import DEFAULT_V4, DEFAULT_V6, SERVICE_V4, SERVICE_V6, Prefix, is_overlay
+from appliance.types.ordered_prefixes import prefix_set
 
 SERVICE_INTERFACE = "lo"
 """Carries service addresses: on the tunnel's device one of them could become the source address of traffic."""
@@ -102,20 +103,18 @@ def netlink_inputs(model: RouterModel) -> tuple[object, ...]:
 def route_changes(
     former: RouterModel, model: RouterModel, versions: Iterable[int] = (4, 6)
 ) -> tuple[list[NetlinkItem], list[NetlinkItem]]:
-    """What to remove and what to add, of models that differ in `routes` only; costs no more than a look at each."""
-    before, now = ({id(prefix): prefix for prefix in each.routes} for each in (former, model))
-    gone = dict.fromkeys(prefix for key, prefix in before.items() if key not in now)
-    fresh = dict.fromkeys(prefix for key, prefix in now.items() if key not in before)
+    """What to remove and what to add, of models that differ in `routes` only."""
     kept, wanted = {*model.local_routes, *guarded(model)}, frozenset(versions)
 
-    def routes(prefixes: Iterable[Prefix], other: Container[Prefix]) -> list[NetlinkItem]:
+    def routes(prefixes: Iterable[Prefix]) -> list[NetlinkItem]:
         return [
             Route(prefix, table_of(model, prefix), interface=model.interface)
             for prefix in prefixes
-            if prefix not in other and prefix not in kept and prefix.version in wanted
+            if prefix not in kept and prefix.version in wanted
         ]
 
-    return routes(gone, fresh), routes(fresh, gone)
+    gone, fresh = prefix_set(model.routes).difference(prefix_set(former.routes))
+    return routes(gone), routes(fresh)
 
 
 def guarded(model: RouterModel) -> tuple[Prefix, ...]:

@@ -213,7 +213,7 @@ class Router:
             compiled = compile_filter(model, self._compiler)
         if former is None or table is None or compiled is not self._compiled or not _same_table(former, model):
             table = self._renderer.render(model, compiled)
-        return compiled, table, Openings(model, compiled, self._openings)
+        return compiled, table, Openings(model, compiled)
 
     async def _end_flows(self, openings: Openings) -> None:
         """Flows that peers opened under a former model and may not open now (node-os spec 1.5).

@@ -1,64 +1,117 @@
-"""Many prefixes, kept in order while single ones come and go."""
+"""Many prefixes, kept in order while single ones come and go; what changed between two sets costs what changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 
 from appliance.types.addresses import Prefix
+from appliance.types.editions import Edition
+
+_BITS = {4: 32, 6: 128}
 
 
-def _key(prefix: Prefix) -> int:
+def _key(version: int, first: int, length: int) -> int:
     """In order of version, address and length."""
-    return (prefix.version << 128 | int(prefix.network_address)) << 8 | prefix.prefixlen
+    return (version << 128 | first) << 8 | length
 
 
-class OrderedPrefixes:
-    """Counts how often each was added; it stays until it was removed as often."""
+def _key_of(prefix: Prefix) -> int:
+    return _key(prefix.version, int(prefix.network_address), prefix.prefixlen)
+
+
+class PrefixSet(Collection[Prefix]):
+    """Never changes. In order of version, address and length."""
+
+    __slots__ = ("_held", "_lengths")
 
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
-        self._held: dict[int, tuple[Prefix, int]] = {}
-        self._keys: list[int] = []
-        self._fresh: set[int] = set()
-        self._gone = False
-        self.add(prefixes)
+        self._held = Edition({_key_of(prefix): prefix for prefix in prefixes})
+        self._lengths = frozenset((prefix.version, prefix.prefixlen) for prefix in self._held.values())
 
     def __len__(self) -> int:
         return len(self._held)
 
+    def __iter__(self) -> Iterator[Prefix]:
+        return iter(self._held.values())
+
+    def __contains__(self, prefix: object) -> bool:
+        return isinstance(prefix, Prefix) and _key_of(prefix) in self._held
+
+    def __eq__(self, other: object) -> bool:
+        return self._held == other._held if isinstance(other, PrefixSet) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"PrefixSet({', '.join(map(str, self))})"
+
+    def has(self, key: int) -> bool:
+        """Whether the prefix of that key is there."""
+        return key in self._held
+
+    def covers(self, version: int, address: int) -> bool:
+        """Whether an address lies in one of them; a look for each length that there is."""
+        for family, length in self._lengths:
+            rest = _BITS[version] - length
+            if family == version and _key(version, address >> rest << rest, length) in self._held:
+                return True
+        return False
+
+    def difference(self, former: PrefixSet) -> tuple[Collection[Prefix], Collection[Prefix]]:
+        """What is gone since the former one, and what is fresh; in order."""
+        gone, fresh = self._held.difference(former._held)
+        return gone.values(), fresh.values()
+
+    def _changed(self, changes: dict[int, Prefix | None], lengths: Iterable[tuple[int, int]]) -> PrefixSet:
+        made = PrefixSet()
+        gone = [key for key, prefix in changes.items() if prefix is None]
+        made._held = self._held.changed(gone, {key: each for key, each in changes.items() if each is not None})
+        made._lengths = frozenset(lengths)
+        return made
+
+
+def prefix_set(prefixes: Iterable[Prefix]) -> PrefixSet:
+    """The very same one, where it is one."""
+    return prefixes if isinstance(prefixes, PrefixSet) else PrefixSet(prefixes)
+
+
+class CountedPrefixes:
+    """Counts how often each was added; it stays until it was removed as often."""
+
+    def __init__(self) -> None:
+        self._times: dict[int, int] = {}
+        self._lengths: Counter[tuple[int, int]] = Counter()
+        self._changes: dict[int, Prefix | None] = {}
+        self._held = PrefixSet()
+
     def add(self, prefixes: Iterable[Prefix]) -> None:
         for prefix in prefixes:
-            key = _key(prefix)
-            held = self._held.get(key)
-            if held is None:
-                self._fresh.add(key)
-            self._held[key] = (prefix, 1) if held is None else (held[0], held[1] + 1)
+            key = _key_of(prefix)
+            times = self._times[key] = self._times.get(key, 0) + 1
+            if times == 1:
+                self._note(key, prefix)
+                self._lengths[prefix.version, prefix.prefixlen] += 1
 
     def remove(self, prefixes: Iterable[Prefix]) -> None:
         """Raises KeyError for one that is not there."""
         for prefix in prefixes:
-            key = _key(prefix)
-            held, times = self._held[key]
-            if times > 1:
-                self._held[key] = held, times - 1
-            else:
-                del self._held[key]
-                self._fresh.discard(key)
-                self._gone = True
+            key = _key_of(prefix)
+            self._times[key] -= 1
+            if not self._times[key]:
+                del self._times[key]
+                self._note(key, None)
+                self._lengths[prefix.version, prefix.prefixlen] -= 1
 
-    def ordered(self, *others: OrderedPrefixes) -> tuple[Prefix, ...]:
-        """All of this and of the others, each once. What is already in order costs a look."""
-        keys = list(self._in_order())
-        held = self._held
-        if others:
-            keys += (key for other in others for key in other._in_order())
-            keys.sort()  # runs that are in order: merged
-            keys = list(dict.fromkeys(keys))
-            held = {key: found for each in (*others, self) for key, found in each._held.items()}
-        return tuple(held[key][0] for key in keys)
+    def _note(self, key: int, prefix: Prefix | None) -> None:
+        """One that comes and goes between two looks leaves nothing behind."""
+        if self._held.has(key) == (prefix is not None):
+            del self._changes[key]
+        else:
+            self._changes[key] = prefix
 
-    def _in_order(self) -> list[int]:
-        if self._gone or self._fresh:
-            kept = [key for key in self._keys if key in self._held] if self._gone else self._keys
-            self._keys = sorted([*kept, *self._fresh.difference(kept)])  # a long run in order and a few more
-            self._fresh, self._gone = set(), False
-        return self._keys
+    def held(self) -> PrefixSet:
+        """All that are there now; the very same set until something changes."""
+        if self._changes:
+            there = [length for length, times in self._lengths.items() if times]
+            self._held = self._held._changed(self._changes, there)
+            self._changes = {}
+        return self._held

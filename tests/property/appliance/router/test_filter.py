@@ -44,7 +44,7 @@ def lookup(compiled, packet: Packet) -> bool:
     """What a kernel does with the compiled form: class of the source, then its sets."""
     family = compiled.families[0 if packet.source.version == 4 else 1]
     value = int(packet.destination)
-    found = [item for item, sources in family.classes if covers(sources, int(packet.source))]
+    found = [item for item, sources in family.classes.values() if covers(sources, int(packet.source))]
     assert len(found) <= 1, "a source belongs to one class"
     for item in found:
         if packet.protocol == ICMP[family.version] and covers(item.icmp, value):
