@@ -30,7 +30,7 @@ from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, known_prefix, or
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
-from appliance.types.netmap import DerpMap, FilterRule, NetmapDiff
+from appliance.types.netmap import DerpMap, NetmapDiff
 from appliance.types.senders import parse_senders
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ log = structlog.get_logger("applier")
 
 RETRY_S = 5.0
 ROOTLESS_ROUTES = "rootless-routes"
-_CAP = "cap:"
 _NO_CGNAT_DROP = "disable-linux-cgnat-drop-rule"
 
 
@@ -257,7 +256,6 @@ class ChangeApplier:
         assert node is not None
         firewall = self._plugins.hooks.contribute_firewall()
         config = self._core.config
-        rules = view.filter_rules
         return RouterModel(
             interface=self._core.engine.interface,
             mtu=config.tunnel.mtu,
@@ -268,8 +266,8 @@ class ChangeApplier:
             host_addresses=tuple(
                 ip_interface(f"{lan.address}/{lan.prefix.rpartition('/')[2]}") for lan in self._core.links.lans()
             ),
-            rules=rules,
-            cap_sources={name: self._overlay.holders(name) for name in _capabilities(rules)},
+            rules=view.filter_rules,
+            cap_sources={name: self._overlay.holders(name) for name in view.filter_capabilities},
             jailed=self._overlay.jailed(),
             sources=self._overlay.sources(),
             peerapi=self.mesh.peerapi,
@@ -345,7 +343,3 @@ class ChangeApplier:
 
     def is_installed(self, prefix: Prefix) -> bool:
         return prefix in self._overlay.accepted
-
-
-def _capabilities(rules: tuple[FilterRule, ...]) -> set[str]:
-    return {source[len(_CAP) :] for rule in rules for source in rule.src_ips if source.startswith(_CAP)}

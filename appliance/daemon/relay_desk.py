@@ -74,7 +74,7 @@ class RelayDesk:
             return self.clear()
         enabled = not any(name in own.cap_map for name in _NO_CLIENT)
         if diff.full or diff.filter_changed or diff.self_changed:
-            self._rules = tuple(rule for rule in view.filter_rules if _speaks_of_relays(rule))
+            self._rules = tuple(rule for rule in view.filter_rules if rule.cap_grants and _speaks_of_relays(rule))
             servers = frozenset(node.key for node in self._named(view, own) if self._serves(own, node))
         elif self._rules:
             gone = {node.key for node in (*diff.removed.values(), *diff.previous.values())}

@@ -16,6 +16,7 @@ from appliance.netmap.server_time import ServerTime
 from appliance.proto.control import convert
 from appliance.proto.control.delta import Applied, MapSessionMark, WireNetmap
 from appliance.proto.control.messages import MapResponse, parse_time
+from appliance.proto.control.packet_filter import PacketFilterReader
 from appliance.types.addresses import Address, is_single
 from appliance.types.errors import DecodeError
 from appliance.types.ids import NO_REGION, NodeId, StableNodeId, UserId
@@ -39,6 +40,7 @@ class NetmapView:
         self._derp_map = DerpMap()
         self._dns = DnsConfig()
         self._filter: tuple[FilterRule, ...] = ()
+        self._filter_capabilities: frozenset[str] = frozenset()
         self._domain = ""
         self._messages: tuple[str, ...] = ()
         self.peers: Mapping[NodeId, Node] = MappingProxyType(self._peers)
@@ -61,6 +63,11 @@ class NetmapView:
     def filter_rules(self) -> tuple[FilterRule, ...]:
         """The effective packet filter; empty = deny all inbound."""
         return self._filter
+
+    @property
+    def filter_capabilities(self) -> frozenset[str]:
+        """Node capabilities that rules of the packet filter name as their sources."""
+        return self._filter_capabilities
 
     @property
     def domain(self) -> str:
@@ -92,6 +99,7 @@ class NetmapStore(NetmapView):
     def __init__(self) -> None:
         super().__init__()
         self._wire = WireNetmap()
+        self._filter_reader = PacketFilterReader()
         self._expiries: list[tuple[datetime, NodeId]] = []
         self.time = ServerTime()
         self.dropped = 0
@@ -287,7 +295,8 @@ class NetmapStore(NetmapView):
         if applied.dns_config:
             self._dns = convert.dns_config(self._wire.dns_config)
         if applied.packet_filter:
-            self._filter = convert.filter_rules(self._wire.packet_filter())
+            self._filter = self._filter_reader.read(self._wire.packet_filter())
+            self._filter_capabilities = self._filter_reader.capabilities
         self._domain = self._wire.domain
         if applied.health:
             shown = [message.text or message.title for message in self._wire.display_messages.values()]

@@ -6,10 +6,10 @@ class. A packet then costs one lookup of its source and a few of its destination
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import compress, count
 from operator import is_not
 
 from appliance.router.destinations import FilterError, Opened
@@ -18,7 +18,8 @@ from appliance.router.ranges import REMEMBERED, Interval, merge, parse_addresses
 from appliance.types.addresses import Address, Prefix
 from appliance.types.editions import Edition
 from appliance.types.errors import DecodeError
-from appliance.types.netmap import FilterRule
+from appliance.types.netmap import FilterRule, PortRange
+from appliance.types.sequences import common_ends
 
 DEFAULT_PROTOCOLS = (6, 17, 1, 58)
 """Of a rule that names none (node-os spec 1.4)."""
@@ -45,13 +46,18 @@ class CompiledFilter:
     problems: tuple[str, ...] = ()
 
 
+_Words = tuple[tuple[str, ...], tuple[PortRange, ...], tuple[int, ...]]
+"""Of a rule, what speaks of packets."""
+
+
 @dataclass(eq=False, slots=True)
 class _Read:
     """A rule as read: what it opens and to whom; and how often the filter has it."""
 
-    rule: FilterRule
+    words: _Words
     opened: Opened
     sources: tuple[tuple[int, Interval], ...]
+    capabilities: frozenset[str]
     problems: tuple[str, ...]
     times: int = 0
 
@@ -64,75 +70,99 @@ class FilterCompiler:
     """
 
     def __init__(self) -> None:
-        self._start_over({}, ())
+        self._start_over()
 
-    def _start_over(self, cap_sources: Mapping[str, tuple[Address, ...]], jailed: tuple[Prefix, ...]) -> None:
-        self._cap_sources, self._jailed = cap_sources, jailed
+    def _start_over(self) -> None:
+        self._cap_sources: Mapping[str, tuple[Address, ...]] = {}
+        self._jailed: Collection[Prefix] = ()
+        self._shut: dict[int, list[Interval]] = {version: [] for version in VERSIONS}
         self._rules: tuple[FilterRule, ...] = ()
-        self._by_rule: dict[FilterRule, _Read] = {}
+        self._by_words: dict[_Words, _Read] = {}
+        self._by_capability: dict[str, dict[_Read, None]] = defaultdict(dict)
         self._faulty: dict[_Read, None] = {}
         self._bundles: dict[Opened, tuple[Bundle, dict[_Read, None]]] = {}
         self._pieces = {version: Pieces(version) for version in VERSIONS}
-        self._shut = {
-            version: merge(prefix_interval(prefix) for prefix in jailed if prefix.version == version)
-            for version in VERSIONS
-        }
 
     def compile(
         self,
         rules: Iterable[FilterRule],
         cap_sources: Mapping[str, tuple[Address, ...]] | None = None,
-        jailed: Iterable[Prefix] = (),
+        jailed: Collection[Prefix] = (),
     ) -> CompiledFilter:
         """Bad entries are left out and named in `problems`. Raises `FilterError` when the result would be too large."""
-        around = dict(cap_sources or {}), tuple(jailed)
-        if around != (self._cap_sources, self._jailed):
-            self._start_over(*around)
         try:
-            self._change(tuple(rules))
+            changed = (*self._shut_out(jailed), *self._name_holders(cap_sources or {}), *self._change(tuple(rules)))
+            self._cut(list(dict.fromkeys(changed)))
         except FilterError:
-            self._start_over(*around)  # half of the change is in
+            self._start_over()  # half of the change is in
             raise
         problems = {problem for read in self._faulty for problem in read.problems}
         first, second = (FamilyFilter(version, each.classes, each.pieces) for version, each in self._pieces.items())
         return CompiledFilter((first, second), tuple(sorted(problems)))
 
-    def _change(self, rules: tuple[FilterRule, ...]) -> None:
-        """Take the rules in; the pieces follow."""
+    def _shut_out(self, jailed: Collection[Prefix]) -> list[Opened]:
+        """Take in whose sources open nothing; what may be open to others now."""
+        if jailed == self._jailed:
+            return []
+        self._jailed = jailed
+        self._shut = {
+            version: merge(prefix_interval(prefix) for prefix in jailed if prefix.version == version)
+            for version in VERSIONS
+        }
+        return list(self._bundles)
+
+    def _name_holders(self, cap_sources: Mapping[str, tuple[Address, ...]]) -> list[Opened]:
+        """Take in who holds which capability; what is open to others now."""
+        former, self._cap_sources = self._cap_sources, cap_sources
+        changed: list[Opened] = []
+        for name, reads in self._by_capability.items():
+            if former.get(name, ()) != cap_sources.get(name, ()):
+                for read in reads:
+                    read.sources = tuple(source_entries(read.words[0], cap_sources, []))
+                    changed.append(read.opened)
+        return changed
+
+    def _change(self, rules: tuple[FilterRule, ...]) -> list[Opened]:
+        """Take the rules in; what is open to others now."""
         former, self._rules = self._rules, rules
-        gone, fresh = _unlike(former, rules)
+        head, tail = common_ends(former, rules, is_not)
         touched: dict[_Read, None] = {}
-        for rule in filter(_opens_packets, fresh):
+        for rule in filter(_opens_packets, rules[head : len(rules) - tail]):
             read = self._read(rule)
             read.times += 1
             touched[read] = None
-        for rule in filter(_opens_packets, gone):
-            read = self._by_rule[rule]
+        for rule in filter(_opens_packets, former[head : len(former) - tail]):
+            read = self._by_words[_words(rule)]
             read.times -= 1
             touched[read] = None
-        self._cut(list(dict.fromkeys(read.opened for read in touched if self._settle(read))))
+        return [read.opened for read in touched if self._settle(read)]
 
     def _settle(self, read: _Read) -> bool:
         """Bring a rule into its bundle, or out of it; whether it has come or gone."""
         members = self._bundles.setdefault(read.opened, (Bundle(read.opened), {}))[1]
         if bool(read.times) == (read in members):
             return False
-        if read.times:
-            members[read] = None
-            if read.problems:
-                self._faulty[read] = None
-        else:
-            del members[read], self._by_rule[read.rule]
-            self._faulty.pop(read, None)
+        lists = [members, *(self._by_capability[name] for name in read.capabilities)]
+        if read.problems:
+            lists.append(self._faulty)
+        for held in lists:
+            if read.times:
+                held[read] = None
+            else:
+                del held[read]
+        if not read.times:
+            del self._by_words[read.words]
         return True
 
     def _read(self, rule: FilterRule) -> _Read:
-        read = self._by_rule.get(rule)
+        words = _words(rule)
+        read = self._by_words.get(words)
         if read is None:
             problems: list[str] = []
             opened = tuple(destination_entries(rule, problems)), rule_protocols(rule)
             sources = tuple(source_entries(rule.src_ips, self._cap_sources, problems))
-            read = self._by_rule[rule] = _Read(rule, opened, sources, tuple(problems))
+            names = frozenset(text.removeprefix(_CAP) for text in rule.src_ips if text.startswith(_CAP))
+            read = self._by_words[words] = _Read(words, opened, sources, names, tuple(problems))
         return read
 
     def _cut(self, changed: list[Opened]) -> None:
@@ -154,25 +184,18 @@ class FilterCompiler:
                 del self._bundles[opened]
 
 
+def _words(rule: FilterRule) -> _Words:
+    return rule.src_ips, rule.dst_ports, rule.ip_protos
+
+
 def _opens_packets(rule: FilterRule) -> bool:
     return bool(rule.dst_ports)
-
-
-def _unlike(
-    former: tuple[FilterRule, ...], now: tuple[FilterRule, ...]
-) -> tuple[tuple[FilterRule, ...], tuple[FilterRule, ...]]:
-    """What of each is left between the beginning and the end that are the very same."""
-    least = min(len(former), len(now))
-    head = next(compress(count(), map(is_not, former, now)), least)
-    tail = next(compress(count(), map(is_not, reversed(former), reversed(now))), least)
-    tail = min(tail, least - head)
-    return former[head : len(former) - tail], now[head : len(now) - tail]
 
 
 def compile_rules(
     rules: Iterable[FilterRule],
     cap_sources: Mapping[str, tuple[Address, ...]] | None = None,
-    jailed: Iterable[Prefix] = (),
+    jailed: Collection[Prefix] = (),
 ) -> CompiledFilter:
     """One filter from nothing. Raises as `FilterCompiler.compile`."""
     return FilterCompiler().compile(rules, cap_sources, jailed)

@@ -169,15 +169,13 @@ def user_profile(entry: wire.UserProfile) -> netmap.UserProfile:
 # packet filter
 
 
-def filter_rules(rules: Iterable[wire.FilterRule]) -> tuple[netmap.FilterRule, ...]:
-    """The rule set; `SrcBits` or `Bits` anywhere voids all of it (section 14): () = deny all."""
-    rules = list(rules)
-    if any(rule.src_bits or any(dst.bits is not None for dst in rule.dst_ports) for rule in rules):
-        return ()
-    return _good(_filter_rule, rules, MAX_FILTER_ENTRIES)
+def voids_filter(rule: wire.FilterRule) -> bool:
+    """`SrcBits` or `Bits` anywhere in the rules voids all of them (section 14)."""
+    return bool(rule.src_bits) or any(target.bits is not None for target in rule.dst_ports)
 
 
-def _filter_rule(rule: wire.FilterRule) -> netmap.FilterRule:
+def filter_rule(rule: wire.FilterRule) -> netmap.FilterRule:
+    """Bad entries are left out. Raises `DecodeError` (BAD_VALUE) when nothing is left that it could match."""
     sources = _good(_source, rule.src_ips, MAX_FILTER_ENTRIES)
     targets = _good(_port_range, rule.dst_ports, MAX_FILTER_ENTRIES)
     protocols = tuple(number for number in rule.ip_proto[:256] if 0 <= number <= 255)

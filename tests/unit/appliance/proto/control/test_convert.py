@@ -1,6 +1,5 @@
 """Wire to values: checked, bounded, one bad entry never takes another with it."""
 
-from ipaddress import IPv4Network
 
 import pytest
 
@@ -63,40 +62,6 @@ def test_fail__unusable_node(fields: dict) -> None:
     with pytest.raises(DecodeError):
         convert.node(make_node(**fields))
     assert len(convert.nodes([make_node(**fields), make_node()])) == 1
-
-
-def rule(**fields: object) -> wire.FilterRule:
-    anything = [wire.NetPortRange(ip="*", ports=wire.PortRange(first=0, last=65535))]
-    return wire.FilterRule(**{"src_ips": ["*"], "dst_ports": anything, **fields})  # type: ignore[arg-type]
-
-
-def test_ok__filter_entries_drop_alone() -> None:
-    ports = wire.PortRange(first=22, last=22)
-    destinations = [
-        wire.NetPortRange(ip=ip, ports=ports) for ip in ("10.0.0.0/8", "10.0.0.1/8", "1.1.1.1-1.1.1.9", "b-a")
-    ]
-    sources = ["100.64.0.1", "cap:x", "cap:", "9.9.9.9-1.1.1.1", "::1-1.1.1.1", "?"]
-    (found,) = convert.filter_rules([rule(src_ips=sources, dst_ports=destinations, ip_proto=[6, 300])])
-    assert found.src_ips == ("100.64.0.1", "cap:x")
-    assert [target.ip for target in found.dst_ports] == ["10.0.0.0/8", "1.1.1.1-1.1.1.9"]
-    assert found.ip_protos == (6,)
-
-
-@pytest.mark.parametrize("fields", [{"src_ips": ["?"]}, {"ip_proto": [300]}, {"dst_ports": []}])
-def test_fail__rules_that_match_nothing_go(fields: dict) -> None:
-    assert convert.filter_rules([rule(**fields)]) == ()
-
-
-def test_fail__bits_void_the_whole_set() -> None:
-    assert convert.filter_rules([rule(), rule(src_bits=[8])]) == ()
-    assert convert.filter_rules([rule(), rule(dst_ports=[wire.NetPortRange(ip="1.1.1.1", bits=8)])]) == ()
-
-
-def test_ok__cap_grants_with_old_names() -> None:
-    grant = wire.CapGrant(dsts=["100.64.0.1/32"], caps=["old"], cap_map={"new": [{"a": 1}]})
-    (found,) = convert.filter_rules([wire.FilterRule(src_ips=["*"], cap_grant=[grant])])
-    assert found.cap_grants[0].dsts == (IPv4Network("100.64.0.1/32"),)
-    assert found.cap_grants[0].cap_map == {"old": (), "new": ({"a": 1},)}
 
 
 def test_ok__derp_map_keeps_the_good_regions() -> None:
