@@ -1,4 +1,5 @@
-"""`FirewallPort` on the `nft` program: a document goes to `nft -f -` as one transaction."""
+"""`FirewallPort` on the `nft` program: a document goes to `nft -f -` as one transaction; the frequent small ones, which
+change elements only, to the kernel itself."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import re
 import subprocess
 from typing import Any
 
+from appliance.drivers.nft_elements import SetElements
 from appliance.ports.firewall import FirewallError
 from appliance.types.errors import PrivilegeError
 
@@ -21,12 +23,16 @@ class NftFirewall:
     def __init__(self, program: str = "nft") -> None:
         self._program = program
         self._lock = asyncio.Lock()
+        self._elements = SetElements()
 
     async def apply(self, document: str) -> None:
         async with self._lock:
+            if await asyncio.to_thread(self._elements.apply, document):
+                return
             code, _output, errors = await self._run("-f", "-", text=document)
-        if code != 0:
-            raise _error(errors, document)
+            if code != 0:
+                raise _error(errors, document)
+            self._elements.note(document)
 
     async def ruleset(self) -> list[dict[str, Any]]:
         return await self._list("ruleset")

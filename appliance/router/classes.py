@@ -39,6 +39,14 @@ Place = tuple[str, str]
 Sources = dict[Destinations, tuple[Interval, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Elements of the shared sets, by the set's name."""
+
+    lost: dict[str, list[str]]
+    gained: dict[str, dict[str, str]]
+
+
 class ClassRenderer:
     """Renders one filter of an IP version after the other; what classes have in common with the former ones stays.
 
@@ -49,58 +57,59 @@ class ClassRenderer:
     def __init__(self, version: int) -> None:
         self._version = version
         self._known: Edition[int, SourceClass] = Edition()
-        self._shared: dict[str, Edition[str, str]] = {}
+        self._held: dict[str, Edition[str, str]] = {}
         self._large: dict[Destinations, RenderedClasses] = {}
-        self._verdicts: Edition[str, str] = Edition()
 
     def render(self, family: FamilyFilter) -> RenderedClasses:
         former, fresh_ones = family.classes.difference(self._known)
         gone, fresh = list(former.values()), list(fresh_ones.values())
         self._known = family.classes
-        self._change_shared(filter(_is_small, gone), filter(_is_small, fresh))
-        self._change_large(dict(filterfalse(_is_small, gone)), dict(filterfalse(_is_small, fresh)))
+        changes = _Changes(defaultdict(list), defaultdict(dict))
+        self._change_small(changes, filter(_is_small, gone), filter(_is_small, fresh))
+        self._change_large(changes, dict(filterfalse(_is_small, gone)), dict(filterfalse(_is_small, fresh)))
+        for name in {*changes.lost, *changes.gained}:
+            self._held[name] = self._of(name).changed(changes.lost[name], changes.gained[name])
         rendered = RenderedClasses()
         self._render_shared(rendered)
         for own in self._large.values():
             rendered.sets += own.sets
             rendered.chains += own.chains
-        rendered.sets.append(NftSet(f"src{self._version}", f"ipv{self._version}_addr : verdict", self._verdicts))
-        rendered.rules.append(f"{_WORD[self._version]} saddr vmap @src{self._version}")
+        for name, options in ((f"one_src{self._version}", HASHED), (f"src{self._version}", RANGES)):
+            rendered.sets.append(NftSet(name, f"ipv{self._version}_addr : verdict", self._of(name), options))
+            rendered.rules.append(f"{_WORD[self._version]} saddr vmap @{name}")
         return rendered
 
-    def _change_shared(self, gone: Iterable[SourceClass], fresh: Iterable[SourceClass]) -> None:
-        lost: dict[str, list[str]] = defaultdict(list)
-        gained: dict[str, dict[str, str]] = defaultdict(dict)
+    def _change_small(self, changes: _Changes, gone: Iterable[SourceClass], fresh: Iterable[SourceClass]) -> None:
         for each in gone:
             for name, element in _places(self._version, each):
-                lost[name].append(element)
+                changes.lost[name].append(element)
         for each in fresh:
             for name, element in _places(self._version, each):
-                gained[name][element] = ""
-        for name in {*lost, *gained}:
-            self._shared[name] = self._of(name).changed(lost[name], gained[name])
+                changes.gained[name][element] = ""
 
     def _of(self, name: str) -> Edition[str, str]:
-        """Elements of a set that small classes share."""
-        return self._shared.get(name) or Edition()
+        """Elements of a set that classes share."""
+        return self._held.get(name) or Edition()
 
-    def _change_large(self, gone: Sources, fresh: Sources) -> None:
-        if not gone and not fresh:
-            return
-        lost: list[str] = []
-        verdicts: dict[str, str] = {}
+    def _change_large(self, changes: _Changes, gone: Sources, fresh: Sources) -> None:
         for destinations, intervals in gone.items():
             for interval in set(intervals).difference(fresh.get(destinations, ())):
-                lost.append(interval_text(self._version, interval))
+                name, element = self._source(interval)
+                changes.lost[name].append(element)
             if destinations not in fresh:
                 del self._large[destinations]
         for destinations, intervals in fresh.items():
             verdict = f"jump {_chain(self._version, destinations)}"
             for interval in set(intervals).difference(gone.get(destinations, ())):
-                verdicts[interval_text(self._version, interval)] = verdict
+                name, element = self._source(interval)
+                changes.gained[name][element] = verdict
             if destinations not in self._large:
                 self._large[destinations] = _own_class(self._version, destinations)
-        self._verdicts = self._verdicts.changed(lost, verdicts)
+
+    def _source(self, interval: Interval) -> Place:
+        """Where a source of a large class finds its chain."""
+        name = "one_src" if interval[0] == interval[1] else "src"
+        return f"{name}{self._version}", interval_text(self._version, interval)
 
     def _render_shared(self, rendered: RenderedClasses) -> None:
         version, word = self._version, _WORD[self._version]

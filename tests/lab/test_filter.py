@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import pytest
 
+from appliance.drivers.nftables import NftFirewall
 from appliance.ports.conntrack import Flow
 from appliance.router.explain import Packet, explain
 from appliance.router.flows import Openings
 from appliance.router.model import RouterModel
 from appliance.router.ruleset import compile_filter
+from appliance.types.errors import PrivilegeError
 from appliance.types.netmap import FilterRule, PortRange
 from tests.lab.filter_cases import FILTER, made, naive, random_model, random_packet
 from tests.lab.namespaces import Lab, Namespace
@@ -69,8 +71,10 @@ async def bench(lab: Lab, tmp_path: Path) -> AsyncIterator[Bench]:
 async def compare(bench: Bench, chance: random.Random, rounds: int, most_rules: int) -> tuple[int, int]:
     """Random models and packets; the kernel, `explain` and `Openings` must agree with the naive reading."""
     number, accepted, refused = 1000, 0, 0
+    model = random_model(chance, most_rules)
     for _ in range(rounds):
-        model = random_model(chance, most_rules)
+        other = random_model(chance, most_rules)
+        model = other if chance.random() < 0.5 else nearly(chance, model, other)
         await bench.gateway.router.apply(model)
         openings = Openings(model, compile_filter(model))
         sent: dict[int, Packet] = {}
@@ -86,6 +90,14 @@ async def compare(bench: Bench, chance: random.Random, rounds: int, most_rules: 
             assert openings.allow(flow_of(packet)) == expected, f"{packet}: {model}"
             accepted, refused = accepted + expected, refused + (not expected)
     return accepted, refused
+
+
+def nearly(chance: random.Random, model: RouterModel, other: RouterModel) -> RouterModel:
+    """The model with a rule or two of another one, and without as many of its own."""
+    kept = [rule for rule in model.rules if chance.random() > 2 / (len(model.rules) + 1)]
+    for rule in other.rules[: chance.randrange(3)]:
+        kept.insert(chance.randrange(len(kept) + 1), rule)
+    return replace(model, rules=tuple(kept))
 
 
 def flow_of(packet: Packet) -> Flow:
@@ -118,6 +130,54 @@ async def test_ok__only_flows_that_are_known_go_without_a_rule(bench):
     bench.tunnel.put(echo_request(PEER, "100.64.0.1", 2, number=2))
     bench.tunnel.put(ip_packet(PEER, "100.64.0.1", ICMP, bytes.fromhex("0000ffff00000000"), 3))
     assert bench.passed() == {3}
+
+
+HASHED_SETS = """add table inet one
+add chain inet one here
+add chain inet one there
+add set inet one v4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service;  }
+add set inet one v6 { type ipv6_addr . ipv6_addr . inet_proto;  }
+add map inet one sources { type ipv4_addr : verdict;  }
+add set inet one ranges { type ipv4_addr; flags interval; }
+add element inet one v4 { 100.64.0.1 . 10.0.0.1 . 6 . 80, 100.64.0.2 . 10.0.0.1 . 17 . 53 }
+add element inet one sources { 100.64.0.1 : jump here, 100.64.0.2 : jump here }
+"""
+
+
+async def test_ok__single_elements_go_to_the_kernel_itself(bench, monkeypatch):
+    """Without the program, in one transaction each; more than that, and what the kernel refuses, is left to it."""
+    firewall = NftFirewall()
+    await firewall.apply(HASHED_SETS)
+    monkeypatch.setattr(firewall, "_program", "/nonexistent/nft")
+    await firewall.apply(
+        "delete element inet one v4 { 100.64.0.1 . 10.0.0.1 . 6 . 80 }\n"
+        "add element inet one v4 { 100.64.0.3 . 10.0.0.1 . 6 . 443, 100.64.0.3 . 10.0.0.1 . 17 . 443 }\n"
+        "add element inet one v6 { fd7a:115c:a1e0::1 . fd00::1 . 47 }\n"
+        "delete element inet one sources { 100.64.0.1, 100.64.0.2 }\n"
+        "add element inet one sources { 100.64.0.2 : jump there }\n"
+    )
+    for left in (
+        "add element inet one v4 { 100.64.0.4 . 10.0.0.1 . 6 . 80 }\nadd element inet one ranges { 100.64.0.1 }\n",
+        "add element inet one v4 { 100.64.0.5 . 10.0.0.1 . 6 . 80 }\n"
+        "delete element inet one v4 { 100.64.0.9 . 10.0.0.1 . 6 . 1 }\n",
+        "add element inet one sources { 100.64.0.6 : jump nowhere }\n",
+        "add element inet one v4 { 100.64.0.7 . 10.0.0.0/24 . 6 . 80 }\n",
+        "add element inet one nosuch { 100.64.0.8 }\n",
+    ):
+        with pytest.raises(PrivilegeError):
+            await firewall.apply(left)
+    listed = json.loads(bench.host.run("nft", "-j", "list", "table", "inet", "one"))["nftables"]
+    held = {
+        item[word]["name"]: item[word].get("elem", []) for item in listed for word in ("set", "map") if word in item
+    }
+    assert sorted(map(str, (element["concat"] for element in held["v4"]))) == [
+        "['100.64.0.2', '10.0.0.1', 'udp', 53]",
+        "['100.64.0.3', '10.0.0.1', 'tcp', 443]",
+        "['100.64.0.3', '10.0.0.1', 'udp', 443]",
+    ]
+    assert [element["concat"] for element in held["v6"]] == [["fd7a:115c:a1e0::1", "fd00::1", "gre"]]
+    assert held["sources"] == [["100.64.0.2", {"jump": {"target": "there"}}]]
+    assert held["ranges"] == []
 
 
 async def test_ok__ten_thousand_rules(bench):

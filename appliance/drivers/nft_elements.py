@@ -1,0 +1,135 @@
+"""Elements in and out of nftables' hash sets by netlink: where one peer comes or goes, no program has to be started.
+
+A message (linux/netfilter/nf_tables.h) is a netlink head, nfgenmsg (u8 family, u8 version 0, u16 resource in network
+order) and attributes. A transaction is one datagram:
+
+| begin 0x10 | resource 10, the subsystem of nftables |
+| new element 0xa0c, delete 0xa0e | 1 table, 2 set, 3 list of elements (1); resource 0 |
+| end 0x11 | as the begin |
+
+An element has 1 key (1 value) and, in a verdict map, 2 data (2 verdict: 1 u32 code in network order, 2 chain). A key of
+several fields has each of them filled up to four bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+from appliance.drivers.netlink_messages import (
+    ACK,
+    CREATE,
+    ERROR,
+    REQUEST,
+    attribute,
+    check,
+    message,
+    messages,
+    named,
+    nested,
+)
+
+_NETLINK_NETFILTER = 12
+_FAMILIES = {"inet": 1}
+_BEGIN, _END, _SUBSYSTEM = 0x10, 0x11, 10
+_KINDS = {"add": (0xA0C, CREATE), "delete": (0xA0E, 0)}
+_TABLE, _SET, _ELEMENTS, _ELEMENT = 1, 2, 3, 1
+_KEY, _DATA, _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2, 1, 2
+_JUMP = (-3 & 0xFFFFFFFF).to_bytes(4, "big")
+_HEAD = struct.Struct(">BBH")
+_FIELDS: dict[str, Callable[[str], bytes]] = {
+    "ipv4_addr": lambda text: IPv4Address(text).packed,
+    "ipv6_addr": lambda text: IPv6Address(text).packed,
+    "inet_proto": lambda text: int(text).to_bytes(1, "big"),
+    "inet_service": lambda text: int(text).to_bytes(2, "big"),
+}
+_MOST_TEXT = 1 << 14
+"""Of a larger document nft makes better messages, and takes no longer than the kernel."""
+_PART_BYTES = 1 << 16
+_LIMIT_S = 10.0
+
+_CHANGE = re.compile(r"(add|delete) element (\w+) ([\w.-]+) ([\w.-]+) \{ (.+) \}")
+_MADE = re.compile(r"add (?:set|map) (\w+ [\w.-]+) ([\w.-]+) \{ type ([\w. ]+?)( : verdict)?; (.*)\}")
+_GONE = re.compile(r"delete (?:table|set|map) (\w+ [\w.-]+)(?: ([\w.-]+))?")
+Place = tuple[str, str]
+"""Family and name of a table; name of a set."""
+
+
+class SetElements:
+    """Knows the hash sets that documents have made."""
+
+    def __init__(self) -> None:
+        self._fields: dict[Place, tuple[str, ...]] = {}
+
+    def note(self, document: str) -> None:
+        """The kernel has taken this document."""
+        for line in document.splitlines():
+            if made := _MADE.fullmatch(line):
+                table, name, fields, _verdict, options = made.groups()
+                if "interval" not in options:
+                    self._fields[table, name] = tuple(fields.split(" . "))
+            elif gone := _GONE.fullmatch(line):
+                for place in [place for place in self._fields if place[0] == gone[1] and gone[2] in (None, place[1])]:
+                    del self._fields[place]
+
+    def apply(self, document: str) -> bool:
+        """Whether the kernel has taken the document as one transaction. Else nothing of it took effect: it is more than
+        elements of hash sets, or the kernel refused it."""
+        try:
+            changes = [self._message(line) for line in document.splitlines()] if len(document) <= _MOST_TEXT else []
+            if not changes:
+                return False
+            _transact(changes)
+        except (ValueError, KeyError, OverflowError, OSError):
+            return False
+        return True
+
+    def _message(self, line: str) -> tuple[int, int, bytes]:
+        """Type, flags and payload. Raises ValueError, KeyError or OverflowError for what is not an element of ours."""
+        found = _CHANGE.fullmatch(line)
+        if found is None:
+            raise ValueError(line)
+        verb, family, table, name, elements = found.groups()
+        fields = self._fields[f"{family} {table}", name]
+        made = b"".join(nested(_ELEMENT, _element(fields, text)) for text in elements.split(", "))
+        kind, flags = _KINDS[verb]
+        body = named(_TABLE, table) + named(_SET, name) + nested(_ELEMENTS, made)
+        return kind, flags, _HEAD.pack(_FAMILIES[family], 0, 0) + body
+
+
+def _element(fields: tuple[str, ...], text: str) -> bytes:
+    key, _, verdict = text.partition(" : ")
+    values = [_FIELDS[field](part) for field, part in zip(fields, key.split(" . "), strict=True)]
+    if len(values) > 1:
+        values = [value + bytes(-len(value) % 4) for value in values]
+    made = nested(_KEY, attribute(_VALUE, b"".join(values)))
+    if not verdict:
+        return made
+    word, _, chain = verdict.partition(" ")
+    if word != "jump":
+        raise ValueError(verdict)
+    return made + nested(_DATA, nested(_VERDICT, attribute(_CODE, _JUMP) + named(_CHAIN, chain)))
+
+
+def _transact(changes: list[tuple[int, int, bytes]]) -> None:
+    """The last change asks for an answer, which comes after those of the refused ones. Raises OSError."""
+    bounds = _HEAD.pack(0, 0, _SUBSYSTEM)
+    last = len(changes)
+    parts = [message(_BEGIN, REQUEST, 0, bounds)]
+    for number, (kind, flags, body) in enumerate(changes, 1):
+        parts.append(message(kind, REQUEST | flags | (ACK if number == last else 0), number, body))
+    parts.append(message(_END, REQUEST, last + 1, bounds))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as opened:
+        opened.settimeout(_LIMIT_S)
+        opened.send(b"".join(parts))
+        while True:
+            for number, kind, payload in messages(opened.recv(_PART_BYTES)):
+                if kind != ERROR:
+                    raise OSError(errno.EPROTO, "not an answer")
+                check(payload)
+                if number == last:
+                    return
