@@ -9,9 +9,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-K = TypeVar("K", int, str)
+
+class Ordered(Protocol):
+    """Keys that can be compared with each other."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+K = TypeVar("K", bound=Ordered)
 V = TypeVar("V")
 
 BLOCK = 64
@@ -29,7 +36,9 @@ class Edition(Mapping[K, V]):
         self._set(blocks, [keys[0] for keys, _values in blocks], len(entries or {}))
 
     def _set(self, blocks: Iterable[_Block[K, V]], firsts: Iterable[K], length: int) -> None:
-        self._blocks, self._firsts, self._length = tuple(blocks), tuple(firsts), length
+        self._blocks: tuple[_Block[K, V], ...] = tuple(blocks)
+        self._firsts: tuple[K, ...] = tuple(firsts)
+        self._length = length
 
     def __getitem__(self, key: K) -> V:
         if self._blocks:
@@ -71,7 +80,7 @@ class Edition(Mapping[K, V]):
     def between(self, first: K, last: K) -> Iterator[tuple[K, V]]:
         """Entries from the first key to the last one, both included."""
         for keys, values in self._blocks[self._place(first) :]:
-            if keys[0] > last:
+            if last < keys[0]:
                 return
             start, stop = bisect_left(keys, first), bisect_right(keys, last)
             yield from zip(keys[start:stop], values[start:stop], strict=True)

@@ -27,7 +27,9 @@ class PrefixSet(Collection[Prefix]):
 
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
         self._held = Edition({_key_of(prefix): prefix for prefix in prefixes})
-        self._lengths = frozenset((prefix.version, prefix.prefixlen) for prefix in self._held.values())
+        self._lengths: frozenset[tuple[int, int]] = frozenset(
+            (prefix.version, prefix.prefixlen) for prefix in self._held.values()
+        )
 
     def __len__(self) -> int:
         return len(self._held)
