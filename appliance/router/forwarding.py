@@ -13,8 +13,8 @@ from typing import Any
 from appliance.ports.netlink import Route, RouteKind
 from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.model import RouterModel
-from appliance.types.addresses import is_overlay
 from appliance.types.errors import ApplianceError
+from appliance.types.ordered_prefixes import prefix_set
 
 FORWARD_KEYS = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _CONF = {4: "net/ipv4/conf", 6: "net/ipv6/conf"}
@@ -37,7 +37,7 @@ def uplinks(main_routes: Iterable[Route]) -> list[str]:
 
 def reaches_outside(model: RouterModel) -> bool:
     """Whether anything but the mesh itself is reached by the tunnel, or would be."""
-    return model.guard is not None or any(not is_overlay(prefix.network_address) for prefix in model.routes)
+    return model.guard is not None or prefix_set(model.routes).leaves_overlay
 
 
 async def wishes(model: RouterModel, sysctl: SysctlPort, uplink_names: Iterable[str]) -> list[Wish]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
-from appliance.types.addresses import Prefix
+from appliance.types.addresses import Prefix, is_overlay
 from appliance.types.editions import Edition
 
 _BITS = {4: 32, 6: 128}
@@ -20,16 +20,22 @@ def _key_of(prefix: Prefix) -> int:
     return _key(prefix.version, int(prefix.network_address), prefix.prefixlen)
 
 
+_Form = tuple[int, int, bool]
+"""Version and length of prefixes, and whether they are of the overlay."""
+
+
+def _form_of(prefix: Prefix) -> _Form:
+    return prefix.version, prefix.prefixlen, is_overlay(prefix.network_address)
+
+
 class PrefixSet(Collection[Prefix]):
     """Never changes. In order of version, address and length."""
 
-    __slots__ = ("_held", "_lengths")
+    __slots__ = ("_forms", "_held")
 
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
         self._held = Edition({_key_of(prefix): prefix for prefix in prefixes})
-        self._lengths: frozenset[tuple[int, int]] = frozenset(
-            (prefix.version, prefix.prefixlen) for prefix in self._held.values()
-        )
+        self._forms = frozenset(map(_form_of, self._held.values()))
 
     def __len__(self) -> int:
         return len(self._held)
@@ -50,9 +56,14 @@ class PrefixSet(Collection[Prefix]):
         """Whether the prefix of that key is there."""
         return key in self._held
 
+    @property
+    def leaves_overlay(self) -> bool:
+        """Whether there is one that is not of the overlay."""
+        return not all(overlay for _version, _length, overlay in self._forms)
+
     def covers(self, version: int, address: int) -> bool:
         """Whether an address lies in one of them; a look for each length that there is."""
-        for family, length in self._lengths:
+        for family, length, _overlay in self._forms:
             rest = _BITS[version] - length
             if family == version and _key(version, address >> rest << rest, length) in self._held:
                 return True
@@ -63,11 +74,11 @@ class PrefixSet(Collection[Prefix]):
         gone, fresh = self._held.difference(former._held)
         return gone.values(), fresh.values()
 
-    def _changed(self, changes: dict[int, Prefix | None], lengths: Iterable[tuple[int, int]]) -> PrefixSet:
+    def _changed(self, changes: dict[int, Prefix | None], forms: Iterable[_Form]) -> PrefixSet:
         made = PrefixSet()
         gone = [key for key, prefix in changes.items() if prefix is None]
         made._held = self._held.changed(gone, {key: each for key, each in changes.items() if each is not None})
-        made._lengths = frozenset(lengths)
+        made._forms = frozenset(forms)
         return made
 
 
@@ -81,7 +92,7 @@ class CountedPrefixes:
 
     def __init__(self) -> None:
         self._times: dict[int, int] = {}
-        self._lengths: Counter[tuple[int, int]] = Counter()
+        self._forms: Counter[_Form] = Counter()
         self._changes: dict[int, Prefix | None] = {}
         self._held = PrefixSet()
 
@@ -91,7 +102,7 @@ class CountedPrefixes:
             times = self._times[key] = self._times.get(key, 0) + 1
             if times == 1:
                 self._note(key, prefix)
-                self._lengths[prefix.version, prefix.prefixlen] += 1
+                self._forms[_form_of(prefix)] += 1
 
     def remove(self, prefixes: Iterable[Prefix]) -> None:
         """Raises KeyError for one that is not there."""
@@ -101,7 +112,7 @@ class CountedPrefixes:
             if not self._times[key]:
                 del self._times[key]
                 self._note(key, None)
-                self._lengths[prefix.version, prefix.prefixlen] -= 1
+                self._forms[_form_of(prefix)] -= 1
 
     def _note(self, key: int, prefix: Prefix | None) -> None:
         """One that comes and goes between two looks leaves nothing behind."""
@@ -113,7 +124,7 @@ class CountedPrefixes:
     def held(self) -> PrefixSet:
         """All that are there now; the very same set until something changes."""
         if self._changes:
-            there = [length for length, times in self._lengths.items() if times]
+            there = [form for form, times in self._forms.items() if times]
             self._held = self._held._changed(self._changes, there)
             self._changes = {}
         return self._held

@@ -42,6 +42,7 @@ def test_ok__as_a_sorted_set_that_counts(steps):
         for address in ADDRESSES:
             within = any(address in each for each in model if each.version == address.version)
             assert held.covers(address.version, int(address)) == within
+        assert held.leaves_overlay == bool({*model} - {PREFIXES[-1]})
         former = held
 
 
