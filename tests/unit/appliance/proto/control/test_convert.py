@@ -1,6 +1,5 @@
 """Wire to values: checked, bounded, one bad entry never takes another with it."""
 
-
 import pytest
 
 from appliance.proto.control import convert
