@@ -16,6 +16,7 @@ BENCHES = (
     "derp",
     "proxy_tcp",
     "time_to_path",
+    "idle_cpu",
     "gateway_memory",
     "control_nodes",
     "control_fanout",
