@@ -1,7 +1,8 @@
 """Keeps of each peer the greatest handshake timestamp received, and with whom this gateway spoke last.
 
 The first stops old initiations from being replayed to a restarted gateway; the second says whom to greet after a
-restart, because they go on sending with keys that are gone. Written at most once a minute.
+restart, because they go on sending with keys that are gone. Written at most once a minute, within seconds when there
+is somebody new to greet.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class PeerHandshakeKeeper:
     ) -> None:
         self._document = document
         self._clock = clock
-        self._known = PeerHandshakes()
+        self._known = self._taken_last = PeerHandshakes()
         self._pending: PeerHandshakes | None = None
         self._seen: tuple[bytes, dict[NodePublicKey, bytes]] = (b"", {})
         self._writer = CoalescedWriter(self._write, clock, on_error=on_error)
@@ -82,16 +83,24 @@ class PeerHandshakeKeeper:
 
     def recent(self) -> tuple[NodePublicKey, ...]:
         """With whom the run before had a session at its end; they are not judged by the clock of now."""
-        oldest = self._known.saved_at - RECENT_S
-        keys = (_key(text) for text, peer in self._known.peers.items() if peer.at and peer.at >= oldest)
-        return tuple(key for key in keys if key is not None)
+        return tuple(key for text in _recent(self._known) if (key := _key(text)) is not None)
 
     def note(self, engine: Handshaker) -> None:
         """Look whether there were handshakes; called about once a second."""
         sent, received = self._seen
         if engine.last_timestamp != sent or engine.greatest_timestamps != received:
             self._seen = (engine.last_timestamp, dict(engine.greatest_timestamps))
-            self._writer.mark()
+            self._writer.mark(soon=self._met_somebody(engine))
+
+    def _met_somebody(self, engine: Handshaker) -> bool:
+        """Whether there was a handshake with a peer that a run after a crash would not greet."""
+        greeted, since = _recent(self._taken_last), self._taken_last.saved_at
+        met = (
+            key
+            for key, peer in engine.statistics().items()
+            if peer.last_handshake and _unix(peer.last_handshake) >= since
+        )
+        return any(str(key) not in greeted for key in met)
 
     async def poll(self, engine: Handshaker) -> None:
         if self._writer.due:
@@ -112,7 +121,8 @@ class PeerHandshakeKeeper:
         peers = {
             str(key): PeerHandshake(received.get(key, b"").hex(), spoken.get(key, 0)) for key in {*received, *spoken}
         }
-        return PeerHandshakes(_unix(wall_now), peers)
+        self._taken_last = PeerHandshakes(_unix(wall_now), peers)
+        return self._taken_last
 
     def _write(self) -> None:
         pending, self._pending = self._pending, None
@@ -129,6 +139,12 @@ def keep_peer_handshakes(
 ) -> PeerHandshakeKeeper:
     """The keeper of a profile's `peers.json`."""
     return PeerHandshakeKeeper(Document(store, f"{profile.folder}/peers.json", PeerHandshakes), clock, on_error)
+
+
+def _recent(document: PeerHandshakes) -> frozenset[str]:
+    """Node keys of the peers with whom there was a session when it was written."""
+    oldest = document.saved_at - RECENT_S
+    return frozenset(text for text, peer in document.peers.items() if peer.at and peer.at >= oldest)
 
 
 def _unix(moment: datetime) -> int:

@@ -12,10 +12,14 @@ from appliance.ports.clock import Clock
 from appliance.types.errors import StateError
 
 INTERVAL_S = 60.0
+SOON_S = 5.0
 
 
 class CoalescedWriter:
-    """Runs `write` when something was marked changed and the last write is `interval_s` or more ago."""
+    """Runs `write` when something was marked changed and the last write is `interval_s` or more ago.
+
+    What is marked `soon` waits for `SOON_S` only: for news that are rare and that a crash should not lose.
+    """
 
     def __init__(
         self,
@@ -29,16 +33,18 @@ class CoalescedWriter:
         self._clock = clock
         self._interval_s = interval_s
         self._on_error = on_error
-        self._changed = False
+        self._changed = self._soon = False
         self._written_at: float | None = None
 
-    def mark(self) -> None:
+    def mark(self, *, soon: bool = False) -> None:
         """Something changed."""
         self._changed = True
+        self._soon = self._soon or soon
 
     @property
     def due(self) -> bool:
-        rested = self._written_at is None or self._clock.now() - self._written_at >= self._interval_s
+        pause_s = SOON_S if self._soon else self._interval_s
+        rested = self._written_at is None or self._clock.now() - self._written_at >= pause_s
         return self._changed and rested
 
     async def poll(self) -> bool:
@@ -49,7 +55,7 @@ class CoalescedWriter:
         """Write now if something changed (at the end of the process)."""
         if not self._changed:
             return False
-        self._changed = False
+        self._changed = self._soon = False
         self._written_at = self._clock.now()
         try:
             await asyncio.to_thread(self._write)

@@ -69,6 +69,28 @@ async def test_ok__at_most_one_write_a_minute_and_none_without_news() -> None:
     assert len(store.writes) == 2
 
 
+async def test_ok__somebody_new_is_kept_within_seconds() -> None:
+    """A gateway that is killed soon after its first words with a peer greets it; else the peer is cut off for 15 s."""
+    store, clock, engine = MemoryStore(), VirtualClock(), Numbers()
+    first = keeper(store, clock)
+    for peer, after_s in ((ANN, 1), (BOB, 6)):
+        clock.advance(after_s)
+        engine.last_timestamp = stamp(clock)
+        engine.peers[peer] = PeerStatistics(last_handshake=clock.wall_now())
+        first.note(engine)
+        await first.poll(engine)
+    second = keeper(store, clock)
+    second.load()
+    assert set(second.recent()) == {ANN, BOB}
+    for _ in range(50):
+        clock.advance(1)
+        engine.last_timestamp = stamp(clock)
+        engine.peers[BOB] = PeerStatistics(last_handshake=clock.wall_now())
+        first.note(engine)
+        await first.poll(engine)
+    assert len(store.writes) == 2, "known ones wait for their minute"
+
+
 async def test_ok__a_peer_with_a_clock_of_the_future_is_not_locked_out() -> None:
     store, clock, engine = MemoryStore(), VirtualClock(), Numbers()
     first = keeper(store, clock)
