@@ -8,7 +8,7 @@ purpose=${1:-test}
 packages=(python3 python3-venv nftables iproute2 iputils-ping curl util-linux procps)
 if [ "$purpose" = test ]; then
   packages+=(wireguard-go wireguard-tools iperf3 conntrack tcpdump ethtool libcap2-bin miniupnpd-nftables chromium fonts-dejavu-core postgresql pebble
-    bind9-dnsutils dnsmasq-base libevent-core-2.1-7 libevent-extra-2.1-7)
+    bind9-dnsutils dnsmasq-base libevent-core-2.1-7 libevent-extra-2.1-7 dante-server)
 fi
 
 if [ "$purpose" = qemu ]; then

@@ -61,6 +61,7 @@ from appliance.api.values import StatusChange as StatusChange
 from appliance.api.values import TrafficShape as TrafficShape
 from appliance.api.values import Transport as Transport
 from appliance.api.values import WakeReport as WakeReport
+from appliance.ports.exit_datagrams import ExitDatagrams as ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay as KernelRelay
 from appliance.ports.kernel_relay import PairTraffic as PairTraffic
 from appliance.ports.kernel_relay import RelayPair as RelayPair

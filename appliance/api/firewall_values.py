@@ -32,13 +32,15 @@ class EgressUplink:
     the daemon is dead. What the site itself serves is reached as ever.
 
     Either `interface`, a link of the host; or `port`, where a listener of scope `exit` on 127.0.0.1 and one on ::1 take
-    their TCP connections, and all else is refused. `resolvers` ("ip:port", by TCP, over the same link) look names up
+    their TCP connections, and `udp_port`, that of `HostHandle.take_datagrams`, 0: their UDP is refused, as all else is.
+    `resolvers` ("ip:port", by TCP, over the same link) look names up
     for them; none: nobody does.
     """
 
     interface: str = ""
     port: int = 0
     resolvers: tuple[str, ...] = ()
+    udp_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from appliance.api.values import (
     StatusChange,
     WakeReport,
 )
+from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 
@@ -152,6 +153,13 @@ class HostHandle(Protocol):
 
         The host's offloads are on: packets may be super-packets. Raises `ApplianceError`, code `device-taken` where
         the name is in use, and for a plugin in a process of its own.
+        """
+        ...
+
+    async def take_datagrams(self) -> ExitDatagrams:
+        """UDP of those who use this exit, where `EgressUplink.udp_port` names its port; the caller closes it.
+
+        Raises `ApplianceError`, also for a plugin in a process of its own.
         """
         ...
 

@@ -149,7 +149,8 @@ def offer(
 ) -> None:
     """Offer this gateway as an exit; control must approve it.
 
-    A PROXY is socks5://HOST:PORT or http://HOST:PORT; it takes TCP only, all else of the users is refused.
+    A PROXY is socks5://HOST:PORT or http://HOST:PORT. It takes TCP, and by SOCKS5 UDP where it grants that; all else of
+    the users is refused.
     """
     settings: dict[str, Any] = {"advertise": not stop}
     if uplink is not None or no_uplink:

@@ -310,6 +310,7 @@ class ChangeApplier:
             addresses=tuple(ip_network(lan.address) for lan in there),
             versions=frozenset(ip_network(lan.prefix).version for lan in there if lan.up),
             port=uplink.port,
+            udp_port=uplink.udp_port,
             site=(*self._near(firewall), *self._inside()),
         )
 

@@ -54,6 +54,7 @@ from appliance.health.tracker import HealthTracker
 from appliance.localapi.schema import PrefsPatch, PrefsView, Status
 from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
+from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError
 from appliance.ports.netlink import MIN_IPV6_MTU
 from appliance.ports.packets import TunPort, UdpPort
@@ -300,6 +301,9 @@ class PluginBackend:
 
     def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
         return self.devices.open(plugin, device)
+
+    def take_datagrams(self) -> ExitDatagrams:
+        return self._listeners.take_datagrams()
 
     async def relay_in_kernel(self, port: int) -> KernelRelay:
         return await self.open_kernel_relay(port)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from appliance.api.values import ListenPlace, ListenScope, Transport
+from appliance.drivers.exit_datagrams import LinuxExitDatagrams
 from appliance.drivers.listeners import ListenTakenError, open_datagrams, open_listener
 from appliance.drivers.sockets import OpenSocket, open_socket, transparent
 from appliance.types.addresses import SERVICE_V4, SERVICE_V6, Address
@@ -45,6 +46,10 @@ class PluginListeners:
             raise ListenTakenError(f"{address} port {place.port} is in use by {who}", mend=error.mend) from None
         self._owners[address, listener.getsockname()[1], place.transport] = plugin
         return listener
+
+    def take_datagrams(self) -> LinuxExitDatagrams:
+        """UDP of those who use this exit. Raises `UnderlayError`."""
+        return LinuxExitDatagrams(self._sockets)
 
     def _opener(self, scope: ListenScope) -> OpenSocket:
         match scope:

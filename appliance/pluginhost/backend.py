@@ -27,6 +27,7 @@ from appliance.api.values import (
     WakeReport,
 )
 from appliance.ports.clock import Clock
+from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
@@ -135,6 +136,10 @@ class HostBackend(Protocol):
 
     def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
         """With its routes, until it is closed. Raises `ApplianceError`."""
+        ...
+
+    def take_datagrams(self) -> ExitDatagrams:
+        """UDP of those who use this exit. Raises `ApplianceError`."""
         ...
 
     async def relay_in_kernel(self, port: int) -> KernelRelay:

@@ -30,6 +30,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
+from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.types.errors import StateError
@@ -156,6 +157,10 @@ class InlineHandle:
     async def open_device(self, device: PacketDevice) -> TunPort:
         self._need(Right.PACKETS)
         return self._backend.open_device(self._plugin, device)
+
+    async def take_datagrams(self) -> ExitDatagrams:
+        self._need(Right.PACKETS)
+        return self._backend.take_datagrams()
 
     async def relay_in_kernel(self, port: int) -> KernelRelay:
         self._need(Right.UNDERLAY)

@@ -1,4 +1,4 @@
-"""What those who use this node as their exit go on by: one link of the host, or a local program for TCP. Pure.
+"""What those who use this node as their exit go on by: one link of the host, or a local program. Pure.
 
 Their packets leave by it or not at all: the rules are part of the guard's table, so they stand before the first route
 and while the daemon is dead. What the site itself serves (attached networks, advertised subnets, the mesh) is reached
@@ -7,7 +7,7 @@ so that no packet of the tunnel enters the tunnel again.
 
 | chain | hook, priority | does |
 |---|---|---|
-| onward | prerouting, -105 | after the packet filter: marks what goes on, for table 54; hands TCP to the program |
+| onward | prerouting, -105 | after the packet filter: marks what goes on, for table 54; TCP and UDP to the program |
 | confine | forward, -140 | refuses what would leave by any other way |
 | own | output, -140 | drops the host's own answers on flows that it forgot: elsewhere they would name users' goals |
 
@@ -36,8 +36,10 @@ def uplink_chains(tunnel: str, uplink: ExitUplink) -> Iterator[NftChain]:
     mark = f"meta mark set meta mark & {_KEEP:#010x} | {MARK_EXIT:#010x}"
     if uplink.port:
         marks = [
-            f"meta nfproto ipv{version} meta l4proto tcp tproxy {word} to {_LOOPBACK[version]}:{uplink.port} {mark}"
+            f"meta nfproto ipv{version} meta l4proto {kind} tproxy {word} to {_LOOPBACK[version]}:{port} {mark}"
+            for kind, port in (("tcp", uplink.port), ("udp", uplink.udp_port))
             for version, word in _WORD.items()
+            if port
         ]
     else:
         marks = [mark]

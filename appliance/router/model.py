@@ -72,13 +72,15 @@ class ExitUplink:
     """What those who use this node as their exit go on by, and by nothing else; so also when the daemon has died.
 
     Either `interface`, a link of the host, with its `addresses` and the IP `versions` in which it is there now; or
-    `port`, where a program on loopback takes their TCP connections, and all else is refused. `site` is reached as ever.
+    `port`, where a program on loopback takes their TCP connections, and `udp_port`, where it takes their UDP, 0: then
+    that is refused, as all else is. `site` is reached as ever.
     """
 
     interface: str = ""
     addresses: tuple[Prefix, ...] = ()
     versions: frozenset[int] = frozenset()
     port: int = 0
+    udp_port: int = 0
     site: tuple[Prefix, ...] = ()
 
 

@@ -64,6 +64,7 @@ def _status(state: ExitState) -> Any:
         "approved": state.offers and state.approved is not None and not state.waiting,
         "uplink": config.uplink,
         "uplink_up": state.uplink_up,
+        "uplink_no_udp": state.no_udp,
         "moves": state.moves,
     }
 
@@ -92,6 +93,7 @@ def _status_text(found: Any) -> str:
     if found["advertise"] and found["uplink"]:
         away = "" if found["uplink_up"] else " (not there: the exit is not offered)"
         lines.append(f"its users go on by: {found['uplink']}{away}")
+        lines += [f"their UDP is refused: {found['uplink_no_udp']}"] if found["uplink_no_udp"] else []
     if not found["use"]:
         return "\n".join(["exit: none, traffic leaves directly", *lines])
     state = "" if found["reachable"] else " (not reachable: everything is stopped)"

@@ -44,7 +44,7 @@ class ExitNodeConfig:
     gateway_direct: bool = False
     """With `site`: the exit is for hosts behind this gateway; what the gateway itself sends leaves directly."""
     uplink: str = ""
-    """With `advertise`: what those who use this exit go on by: a link of the host such as "wg0", or a proxy for TCP
+    """With `advertise`: what those who use this exit go on by: a link of the host such as "wg0", or a proxy
     such as "socks5://192.0.2.9:1080" or "http://proxy.example:3128"; "": the host's own routes."""
     uplink_credentials: str = ""
     """A file with one line `user:password` for such a proxy."""

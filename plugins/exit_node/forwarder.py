@@ -1,4 +1,5 @@
-"""The running part of an exit behind a proxy: takes its users' TCP connections and makes them through the proxy.
+"""The running part of an exit behind a proxy: takes its users' TCP connections and makes them through the proxy, and
+their UDP (`DatagramForwarder`) where the proxy carries it.
 
 A connection's local address is where it was going. Besides, one loopback port for each resolver beyond the proxy.
 """
@@ -8,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +19,8 @@ from appliance.api import HostHandle, ListenPlace, ListenScope
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError, DecodeError
 from plugins.exit_node.config import ExitNodeConfig
+from plugins.exit_node.datagrams import DatagramForwarder
+from plugins.exit_node.dialing import CHUNK, granted, notice_the_dead, probe
 from plugins.exit_node.errors import ProxyRefusedError
 from plugins.exit_node.proto import ConnectHandshake, SocksHandshake
 from plugins.exit_node.proxies import Credentials, ForwarderPlaces, Proxy, parse_credentials
@@ -25,12 +29,11 @@ from plugins.exit_node.uplink import DNS_PORT, proxy_of
 LOOK_S = 2.0
 TRY_S = 10.0
 """How often the proxy is looked for."""
-ANSWER_S = 20.0
-KEEPALIVE_S = 60
 MAX_CONNECTIONS = 1024
-CHUNK = 65536
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+_WithUdp = Callable[[ForwarderPlaces], ForwarderPlaces]
+"""Adds what there is to say of UDP."""
 
 
 class ExitForwarder:
@@ -67,14 +70,8 @@ class ExitForwarder:
         try:
             for sock, target in listeners:
                 servers.append(await asyncio.start_server(self._handler(proxy, credentials, target), sock=sock))
-            tried_at: float | None = None
-            answers = True
-            while proxy_of(self._config()) == proxy and _relevant(self._config()) == _relevant(config):
-                now = await self._host.now()
-                if tried_at is None or now - tried_at >= TRY_S:
-                    tried_at, answers = now, await _answers(proxy)
-                self._placed(ForwarderPlaces(port, resolvers, answers))
-                await self._host.sleep(LOOK_S)
+            async with self._datagrams(proxy, credentials) as with_udp:
+                await self._watch(config, proxy, credentials, ForwarderPlaces(port, resolvers), with_udp)
         finally:
             for server in servers:
                 server.close()
@@ -83,6 +80,49 @@ class ExitForwarder:
             for writer in self._users:
                 _reset(writer)
             self._placed(ForwarderPlaces())
+
+    async def _watch(
+        self,
+        config: ExitNodeConfig,
+        proxy: Proxy,
+        credentials: Credentials | None,
+        places: ForwarderPlaces,
+        with_udp: _WithUdp,
+    ) -> None:
+        tried_at: float | None = None
+        while proxy_of(self._config()) == proxy and _relevant(self._config()) == _relevant(config):
+            now = await self._host.now()
+            if tried_at is None or now - tried_at >= TRY_S:
+                answers, no_udp = await probe(proxy, credentials)
+                tried_at, places = now, replace(places, answers=answers, no_udp=no_udp)
+            self._placed(with_udp(places))
+            await self._host.sleep(LOOK_S)
+
+    @asynccontextmanager
+    async def _datagrams(self, proxy: Proxy, credentials: Credentials | None) -> AsyncIterator[_WithUdp]:
+        """Carries UDP meanwhile, where the proxy may; TCP goes on without."""
+        if not proxy.is_socks:
+            yield lambda places: places
+            return
+        try:
+            taken = await self._host.take_datagrams()
+        except ApplianceError as error:
+            reason = error.text
+            yield lambda places: replace(places, no_udp=reason)
+            return
+        forwarder = DatagramForwarder(self._host, taken, proxy, credentials)
+
+        def with_udp(places: ForwarderPlaces) -> ForwarderPlaces:
+            counted = replace(places, associations=forwarder.associations, lost=forwarder.lost)
+            return counted if places.no_udp else replace(counted, udp_port=taken.port)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(forwarder.run())
+                yield with_udp
+                task.cancel()
+        finally:
+            taken.close()
 
     async def _listeners(self, config: ExitNodeConfig) -> list[tuple[socket.socket, AddrPort | None]]:
         """The first two, of one port, for users of the exit; then one per resolver."""
@@ -129,16 +169,6 @@ def _goal(writer: asyncio.StreamWriter) -> AddrPort | None:
     return None if ip in _LOOPBACK.values() else AddrPort(ip, port)
 
 
-async def _answers(proxy: Proxy) -> bool:
-    try:
-        async with asyncio.timeout(TRY_S):
-            _, writer = await asyncio.open_connection(proxy.host, proxy.port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
 async def _forward(
     proxy: Proxy,
     credentials: Credentials | None,
@@ -147,26 +177,16 @@ async def _forward(
     writer: asyncio.StreamWriter,
 ) -> None:
     made = SocksHandshake(goal, credentials) if proxy.is_socks else ConnectHandshake(goal, credentials)
-    async with asyncio.timeout(ANSWER_S):
-        far_reader, far_writer = await asyncio.open_connection(proxy.host, proxy.port)
-    _notice_the_dead(writer)
-    _notice_the_dead(far_writer)
+    notice_the_dead(writer)
     try:
-        async with asyncio.timeout(ANSWER_S):
-            far_writer.write(made.start())
-            while not made.done:
-                data = await far_reader.read(CHUNK)
-                if not data:
-                    raise ProxyRefusedError("the proxy closed the connection")
-                far_writer.write(made.receive(data))
-        writer.write(made.rest)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_pump(reader, far_writer))
-            group.create_task(_pump(far_reader, writer))
+        async with granted(proxy, made) as (far_reader, far_writer):
+            writer.write(made.rest)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pump(reader, far_writer))
+                group.create_task(_pump(far_reader, writer))
     except* (OSError, TimeoutError, DecodeError, ProxyRefusedError):
         _reset(writer)
     finally:
-        far_writer.close()
         writer.close()
 
 
@@ -185,12 +205,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
     with suppress(OSError):
         writer.write_eof()
-
-
-def _notice_the_dead(writer: asyncio.StreamWriter) -> None:
-    sock: socket.socket = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
 
 
 def _read_credentials(path: str) -> Credentials | None:

@@ -64,7 +64,8 @@ def _uplink(state: ExitState) -> tuple[PanelRow, ...]:
     if not (config.advertise and config.uplink):
         return ()
     how = "and by nothing else" if state.uplink_up else "not there: the exit is not offered"
-    return (PanelRow("Its users go on by", config.uplink, how, bad=not state.uplink_up),)
+    udp = (PanelRow("Their UDP", "refused", state.no_udp),) if state.no_udp else ()
+    return (PanelRow("Its users go on by", config.uplink, how, bad=not state.uplink_up), *udp)
 
 
 def _exits(state: ExitState) -> tuple[PanelRow, ...]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from appliance.types.addresses import AddrPort
+from plugins.exit_node.errors import ProxyRefusedError
 
 SCHEMES = {"socks5": 1080, "http": 3128}
 MAX_CREDENTIAL = 255
@@ -22,12 +26,34 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class ForwarderPlaces:
-    """Where the forwarder listens now, 0: nowhere; resolvers as "ip:port". `answers`: the proxy takes connections."""
+    """Where the forwarder listens now, 0: nowhere; resolvers as "ip:port". `answers`: the proxy takes connections.
+
+    `no_udp` says why UDP is refused (`udp_port` 0). `associations` carry it for that many of the users' sockets;
+    `lost` counts datagrams that could not go on.
+    """
 
     port: int = 0
     resolvers: tuple[str, ...] = ()
     answers: bool = True
     error: str = ""
+    udp_port: int = 0
+    no_udp: str = ""
+    associations: int = 0
+    lost: int = 0
+
+
+def relay_of(bound: AddrPort | None, proxy_ip: str) -> AddrPort:
+    """Where an association's datagrams go: as the proxy said, with the proxy's own address where it gave none.
+
+    Raises `ProxyRefusedError`.
+    """
+    if bound is None or not bound.port:
+        raise ProxyRefusedError("the proxy names no place for UDP")
+    if bound.address.is_unspecified:
+        return AddrPort(proxy_ip, bound.port)
+    if bound.address.is_multicast or (bound.address.is_loopback and not ip_address(proxy_ip).is_loopback):
+        raise ProxyRefusedError("the proxy names a place for UDP that is not its own")
+    return bound
 
 
 def is_proxy(text: str) -> bool:

@@ -9,7 +9,7 @@ from appliance.api import EgressUplink, HostFacts
 from plugins.exit_node.config import AUTO, ExitNodeConfig
 from plugins.exit_node.proxies import ForwarderPlaces
 from plugins.exit_node.rules import DEFAULTS, Exit, Measure, in_use, suggest
-from plugins.exit_node.uplink import uplink_of
+from plugins.exit_node.uplink import no_udp, uplink_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class ExitState:
     def uplink(self) -> EgressUplink | None:
         """What users of this exit go on by; None: the host's own routes."""
         return uplink_of(self.config, self.forwarder)
+
+    @property
+    def no_udp(self) -> str:
+        """Why UDP of this exit's users is refused; "": it is not."""
+        return no_udp(self.config, self.forwarder)
 
     @property
     def offers(self) -> bool:

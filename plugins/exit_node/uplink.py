@@ -17,7 +17,7 @@ def uplink_of(config: ExitNodeConfig, forwarder: ForwarderPlaces) -> EgressUplin
     if not config.advertise or not config.uplink:
         return None
     if is_proxy(config.uplink):
-        return EgressUplink(port=forwarder.port, resolvers=forwarder.resolvers)
+        return EgressUplink(port=forwarder.port, udp_port=forwarder.udp_port, resolvers=forwarder.resolvers)
     return EgressUplink(interface=config.uplink, resolvers=resolver_places(config.uplink_resolvers))
 
 
@@ -28,6 +28,13 @@ def resolver_places(addresses: Iterable[str]) -> tuple[str, ...]:
 def proxy_of(config: ExitNodeConfig) -> Proxy | None:
     """None: there is no proxy to go through, or nobody who would."""
     return parse_proxy(config.uplink) if config.advertise and is_proxy(config.uplink) else None
+
+
+def no_udp(config: ExitNodeConfig, forwarder: ForwarderPlaces) -> str:
+    """Why the users' UDP is refused; "": it goes on as their TCP does."""
+    if proxy_of(config) is None or forwarder.udp_port:
+        return ""
+    return forwarder.no_udp or "the proxy was not asked yet"
 
 
 def is_there(config: ExitNodeConfig, attached: Iterable[AttachedPrefix], forwarder: ForwarderPlaces) -> bool:

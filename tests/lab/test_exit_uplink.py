@@ -28,7 +28,46 @@ pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(400)]
 
 NEAR, FAR = f"wgn{os.getpid() % 1000000}", f"wgf{os.getpid() % 1000000}"
 PROVIDER = 60
+BY_PROVIDER = f"203.0.113.{PROVIDER}", str(ip_address(f"{INTERNET_V6}::{PROVIDER}"))
 NEAR_V6 = "fd64::2/64"
+DANTE = """logoutput: stdout
+internal: 0.0.0.0 port = 1080
+external: eth0
+socksmethod: none
+clientmethod: none
+user.privileged: root
+user.unprivileged: root
+client pass {
+    from: 0/0 to: 0/0
+}
+socks pass {
+    from: 0/0 to: 0/0
+    command: connect udpassociate bindreply udpreply
+    log: connect
+}
+"""
+UDP_WHO = """import socket, sys
+sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind((sys.argv[1], 9999))
+print("serving", flush=True)
+while True:
+    size, source = sock.recvfrom(65535)
+    sock.sendto(source[0].encode().ljust(int(size)), source)
+"""
+ASK = """import socket, sys
+host, size = sys.argv[1:]
+sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+sock.settimeout(2)
+sock.connect((host, 9999))
+try:
+    sock.send(size.encode())
+    answer = sock.recv(65535)
+    print(answer.decode().strip() if len(answer) == int(size) else "cut")
+except TimeoutError:
+    print("")
+except OSError:
+    print("refused")
+"""
 NAT = """table inet provider {
     chain out {
         type nat hook postrouting priority 100;
@@ -62,10 +101,17 @@ def wireguard(near: Namespace, far: Namespace) -> None:
     far.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", *resolver)
 
 
-def proxies(provider: Namespace) -> None:
-    folder = Path(__file__).parent
-    for name, words in (("socks_program.py", ("1080",)), ("proxy_program.py", ("::", "3128", "ann:secret"))):
-        provider.start(name, sys.executable, str(folder / name), *words).wait_for_output("listening")
+def proxies(provider: Namespace, directory: Path) -> None:
+    (directory / "danted.conf").write_text(DANTE)
+    provider.start("dante", "danted", "-f", str(directory / "danted.conf")).wait_for_output("running")
+    program = Path(__file__).with_name("proxy_program.py")
+    words = ("::", "3128", "ann:secret")
+    provider.start("proxy", sys.executable, str(program), *words).wait_for_output("listening")
+
+
+def heard_as(host: Namespace, address: str, size: int = 100) -> str:
+    """Who the web server takes `host` for by UDP; what it answers has that size. "" for no answer."""
+    return host.run(sys.executable, "-c", ASK, address, str(size), check=False).strip()
 
 
 def goes_to_web(packet: bytes) -> bool:
@@ -73,36 +119,41 @@ def goes_to_web(packet: bytes) -> bool:
 
 
 def by_provider(world: ExitWorld) -> bool:
-    expected = f"203.0.113.{PROVIDER}", str(ip_address(f"{INTERNET_V6}::{PROVIDER}"))
-    return world.seen_from(world.sites.site_a.gateway) == expected
+    return world.seen_from(world.sites.site_a.gateway) == BY_PROVIDER
 
 
 def codes(gateway: Gateway) -> set[str]:
     return {item["code"] for item in gateway.status()["health"]}
 
 
-def check_proxies(world: ExitWorld, provider: Namespace, credentials: Path) -> None:
-    """TCP by the proxy, names too, and nothing else: the chatter's UDP never leaves."""
-    sites, user = world.sites, world.sites.site_a.gateway
-    proxies(provider)
+def check_proxies(world: ExitWorld, provider: Namespace, directory: Path) -> None:
+    """TCP by the proxies, names too; UDP by the one that carries it, else not at all."""
+    sites, user, credentials = world.sites, world.sites.site_a.gateway, directory / "proxy"
+    proxies(provider, directory)
     credentials.write_text("ann:secret\n")
+    for address in (WEB_V4, WEB_V6):
+        world.web.start("udp", sys.executable, "-c", UDP_WHO, address).wait_for_output("serving")
     sites.b.must("exit", "offer", "--uplink", f"socks5://203.0.113.{PROVIDER}:1080", "--uplink-resolver", "10.64.0.1")
-    wait_until(lambda: by_provider(world) and was_asked(provider, "socks"), 60, "gateway-a to leave by the SOCKS proxy")
+    wait_until(lambda: by_provider(world) and was_asked(provider, "dante"), 60, "gateway-a to leave by the SOCKS proxy")
+    wait_until(lambda: not sites.b.json("exit", "status")["uplink_no_udp"], 20, "the SOCKS proxy to carry UDP")
+    wait_until(lambda: heard_as(user, WEB_V4) == BY_PROVIDER[0], 20, "IPv4 UDP to leave by the SOCKS proxy")
+    wait_until(lambda: heard_as(user, WEB_V6) == BY_PROVIDER[1], 20, "IPv6 UDP to leave by the SOCKS proxy")
+    assert heard_as(user, WEB_V4, 3000) == BY_PROVIDER[0], "an answer in fragments"
     sites.a.must("dns", "flush")
     wait_until(lambda: short(user, "www.example") == ["198.51.100.7"], 20, "a name beyond the SOCKS proxy")
-    confined = sites.site_b.gateway.run("nft", "list", "chain", "inet", "waypost_guard", "confine")
-    assert "counter packets 0 " not in confined, "the chatter's UDP is refused, not lost"
     http = f"http://[{INTERNET_V6}::{PROVIDER}]:3128"
     sites.b.must("exit", "offer", "--uplink", http, "--uplink-credentials", str(credentials))
     wait_until(lambda: by_provider(world) and was_asked(provider, "proxy"), 60, "gateway-a to leave by the HTTP proxy")
+    assert "HTTP" in sites.b.json("exit", "status")["uplink_no_udp"]
+    assert heard_as(user, WEB_V4) == heard_as(user, WEB_V6) == "refused"
     sites.b.must("exit", "offer", "--uplink", f"socks5://203.0.113.{PROVIDER}:9")
     wait_until(lambda: "exit_node.exit-uplink-away" in codes(sites.b), 40, "the loss of the proxy to be said")
     assert world.seen_from(user) == (None, None)
 
 
 def was_asked(provider: Namespace, kind: str) -> bool:
-    asked = f"CONNECT {WEB_V4} 80"
-    return any(f"{kind}_program" in each.name and asked in each.output() for each in provider.processes)
+    asked = {"dante": f" {WEB_V4}.80", "proxy": f"CONNECT {WEB_V4} 80"}[kind]
+    return any(kind in each.name and asked in each.output() for each in provider.processes)
 
 
 def test_ok__users_of_an_exit_go_on_by_its_link_or_not_at_all(lab: Lab, tmp_path: Path) -> None:
@@ -129,10 +180,10 @@ def test_ok__users_of_an_exit_go_on_by_its_link_or_not_at_all(lab: Lab, tmp_path
         assert world.seen_from(sites.site_a.gateway) == (None, None)
         sites.b.start()
         wait_until(lambda: by_provider(world), 40, "the link to be used after a crash")
-        check_proxies(world, provider, tmp_path / "proxy")
+        chatter.stop()
+        check_proxies(world, provider, tmp_path)
         assert watch.packets > 20
         assert not watch.seen, f"{len(watch.seen)} packets left beside the link, the first: {watch.seen[:5]}"
         sites.b.must("exit", "offer", "--no-uplink")
         wait_for_exit(world, sites.site_a.gateway, sites.site_b)
     assert "waypost_guard" not in exit_host.run("nft", "list", "tables")
-    chatter.stop()

@@ -31,6 +31,7 @@ from appliance.api.values import (
     Transport,
     WakeReport,
 )
+from appliance.ports.exit_datagrams import ExitDatagrams, MemoryExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.types.addresses import AddrPort
@@ -90,6 +91,9 @@ class FakeHost:
         """Those that the plugin opened, as twins in memory; a port number of 0 becomes 40000."""
         self.devices: list[tuple[PacketDevice, MemoryTunPort]] = []
         """Those that the plugin opened, as twins in memory."""
+        self.exit_datagrams: list[MemoryExitDatagrams] = []
+        """What `take_datagrams` gave; their `take` plays the firewall."""
+        self.refuse_datagrams: Exception | None = None
         self.kernel_relays: list[MemoryKernelRelay] = []
         """Those that the plugin opened, as twins in memory."""
         self.refuse_kernel_relay: KernelRelayError | None = None
@@ -207,6 +211,12 @@ class FakeHost:
         port = MemoryTunPort(device.name)
         self.devices.append((device, port))
         return port
+
+    async def take_datagrams(self) -> ExitDatagrams:
+        if self.refuse_datagrams is not None:
+            raise self.refuse_datagrams
+        self.exit_datagrams.append(MemoryExitDatagrams())
+        return self.exit_datagrams[-1]
 
     async def relay_in_kernel(self, port: int) -> KernelRelay:
         if self.refuse_kernel_relay is not None:

@@ -23,6 +23,7 @@ LOCAL_METHODS = frozenset(
         "request_router_refresh",
         "open_udp",
         "open_device",
+        "take_datagrams",
         "relay_in_kernel",
     }
 )

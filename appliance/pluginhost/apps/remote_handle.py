@@ -30,6 +30,7 @@ from appliance.api.values import (
 )
 from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
+from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
 from appliance.ports.packets import TunPort, UdpPort
 
@@ -100,6 +101,10 @@ class RemoteHandle:
 
     async def open_device(self, device: PacketDevice) -> TunPort:
         text = f"may not open the network device {device.name} from a process of its own"
+        raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
+
+    async def take_datagrams(self) -> ExitDatagrams:
+        text = "may not take an exit's datagrams from a process of its own"
         raise PluginError(self._plugin, text, mend='set placement = "inline" in its manifest.toml')
 
     async def relay_in_kernel(self, port: int) -> KernelRelay:

@@ -12,41 +12,17 @@ import pytest
 
 from appliance.api import ListenScope
 from appliance.api.testing import FakeHost
+from appliance.types.addresses import AddrPort
+from appliance.types.errors import UnderlayError
 from plugins.exit_node.config import ExitNodeConfig
-from plugins.exit_node.forwarder import LOOK_S, ExitForwarder
+from plugins.exit_node.dialing import NO_UDP_BY_HTTP
+from plugins.exit_node.forwarder import LOOK_S, TRY_S, ExitForwarder
 from plugins.exit_node.proxies import ForwarderPlaces
-
-
-class SocksProxy:
-    """Grants everything and echoes; with `closed` it hangs up at once."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        self.closed = False
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            methods = await reader.readexactly((await reader.readexactly(2))[1])
-            if self.closed:
-                return
-            if 2 in methods:
-                writer.write(b"\5\2")
-                self.requests.append(await reader.readexactly(2 + 3 + 1 + 6))
-                writer.write(b"\1\0")
-            else:
-                writer.write(b"\5\0")
-            self.requests.append(await reader.readexactly(10))
-            writer.write(b"\5\0\0\1" + bytes(6))
-            while data := await reader.read(1000):
-                writer.write(data)
-        except asyncio.IncompleteReadError:
-            return
-        finally:
-            writer.close()
+from plugins.exit_node.tests.socks_server import SocksServer, socks_server, until
 
 
 class Rig:
-    def __init__(self, host: FakeHost, proxy: SocksProxy, config: ExitNodeConfig) -> None:
+    def __init__(self, host: FakeHost, proxy: SocksServer, config: ExitNodeConfig) -> None:
         self.host, self.proxy, self.config = host, proxy, config
         self.places = ForwarderPlaces()
 
@@ -54,20 +30,15 @@ class Rig:
         self.places = places
 
     async def settle(self) -> None:
-        """Until the forwarder has said where it is; the sockets are real, the clock is not."""
-        async with asyncio.timeout(5):
-            while not self.places.port and not self.places.error:
-                await self.host.time.pass_time(LOOK_S)
-                await asyncio.sleep(0.01)
+        """Until the forwarder has said where it is."""
+        await until(lambda: self.places.port or self.places.error, lambda: self.host.time.pass_time(LOOK_S))
 
 
 @asynccontextmanager
-async def forwarding(host: FakeHost, **settings: str) -> AsyncIterator[Rig]:
-    proxy = SocksProxy()
-    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+async def forwarding(host: FakeHost, kind: str = "socks5", **settings: str) -> AsyncIterator[Rig]:
+    async with socks_server() as (proxy, place):
         config = ExitNodeConfig(
-            advertise=True, uplink=f"socks5://127.0.0.1:{port}", uplink_resolvers=("192.0.2.53",), **settings
+            advertise=True, uplink=f"{kind}://127.0.0.1:{place.port}", uplink_resolvers=("192.0.2.53",), **settings
         )
         rig = Rig(host, proxy, config)
         task = asyncio.ensure_future(ExitForwarder(host, lambda: rig.config, rig.placed).run())
@@ -103,6 +74,36 @@ async def test_ok__credentials_come_from_a_file(fake_host: FakeHost, tmp_path: P
     async with forwarding(fake_host, uplink_credentials=str(tmp_path / "proxy")) as rig:
         assert await ask(rig, b"question") == b"question"
         assert rig.proxy.requests[0] == b"\1\3ann\6secret"
+
+
+async def test_ok__udp_goes_on_while_the_proxy_carries_it(fake_host: FakeHost) -> None:
+    async with forwarding(fake_host) as rig:
+        taken = fake_host.exit_datagrams[0]
+        assert (rig.places.udp_port, rig.places.no_udp) == (taken.port, "")
+        taken.take(AddrPort("100.64.0.9", 5000), AddrPort("203.0.113.2", 443), b"hello")
+        await until(lambda: taken.answered)
+        await fake_host.time.pass_time(LOOK_S)
+        assert rig.places.associations == 1
+        rig.proxy.refusal = 7
+        await until(lambda: not rig.places.udp_port, lambda: fake_host.time.pass_time(TRY_S))
+        assert rig.places.no_udp == "the proxy says: command not supported"
+        assert rig.places.answers
+    assert taken.closed
+
+
+async def test_ok__tcp_goes_on_where_the_host_takes_no_udp(fake_host: FakeHost) -> None:
+    fake_host.refuse_datagrams = UnderlayError("cannot take UDP of an exit's users: Operation not permitted")
+    async with forwarding(fake_host) as rig:
+        assert "not permitted" in rig.places.no_udp
+        assert not rig.places.udp_port
+        assert await ask(rig, b"question") == b"question"
+
+
+async def test_ok__an_http_proxy_takes_no_udp(fake_host: FakeHost) -> None:
+    async with forwarding(fake_host, "http") as rig:
+        assert (rig.places.udp_port, rig.places.no_udp) == (0, NO_UDP_BY_HTTP)
+        assert rig.places.port
+        assert fake_host.exit_datagrams == []
 
 
 async def test_fail__no_file_of_credentials(fake_host: FakeHost, tmp_path: Path) -> None:

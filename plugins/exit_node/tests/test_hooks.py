@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from appliance.api import EgressGuard, HostFacts, Location, NetmapChange, NodeInfo, OfferedRoute
+from appliance.api import EgressGuard, EgressUplink, HostFacts, Location, NetmapChange, NodeInfo, OfferedRoute
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost, PluginContract
 from plugins.exit_node.config import ExitNodeConfig
 from plugins.exit_node.hooks import ExitNode
+from plugins.exit_node.proxies import ForwarderPlaces
 from plugins.exit_node.rules import DEFAULTS
 
 PARIS = NodeInfo("n1", "paris.mesh.example", ("100.64.0.1",), DEFAULTS, online=True)
@@ -159,6 +160,21 @@ def test_ok__an_exit_for_hosts_alone_is_shown() -> None:
     rows = {row.label: row.value for row in panel.rows}
     assert (rows["Protected"], rows["This gateway itself"]) == ("hosts behind this gateway", "leaves directly")
     assert not [action for action in panel.actions if "attached networks" in action.label]
+
+
+def test_ok__what_a_proxy_does_with_udp_is_said() -> None:
+    plugin = joined(ExitNodeConfig(advertise=True, uplink="socks5://192.0.2.9"))
+    plugin._forwarder_placed(ForwarderPlaces(4000, no_udp="the proxy says: command not supported"))
+    assert command(plugin, "status")["uplink_no_udp"] == "the proxy says: command not supported"
+    text = check("appliance_run_command", plugin, command="status").text
+    assert "their UDP is refused: the proxy says: command not supported" in text
+    rows = {row.label: row.value for row in check("appliance_status_panel", plugin).rows}
+    assert rows["Their UDP"] == "refused"
+    plugin._forwarder_placed(ForwarderPlaces(4000, udp_port=4001, associations=3, lost=2))
+    assert command(plugin, "status")["uplink_no_udp"] == ""
+    assert check("appliance_contribute_firewall", plugin).uplink == EgressUplink(port=4000, udp_port=4001)
+    values = {metric.name: metric.value for metric in check("appliance_metrics", plugin)}
+    assert (values["waypost_exit_udp_associations"], values["waypost_exit_udp_lost_total"]) == (3, 2)
 
 
 def test_ok__commands_speak_to_people_too() -> None:

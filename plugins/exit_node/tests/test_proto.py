@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.types.addresses import AddrPort
+from appliance.types.addresses import AddrPort, addr_port_from
 from appliance.types.errors import DecodeError
 from plugins.exit_node.errors import ProxyRefusedError
-from plugins.exit_node.proto import ConnectHandshake, SocksHandshake
+from plugins.exit_node.proto import ConnectHandshake, SocksHandshake, encode_datagram_head, parse_datagram
 
 V4, V6 = AddrPort("203.0.113.2", 443), AddrPort("2001:db8::2", 80)
 REQUEST_V4 = bytes.fromhex("05010001 cb007102 01bb")
@@ -92,10 +94,70 @@ def test_fail__connect_refused() -> None:
         talk(ConnectHandshake(V4), b"HTTP/1.1 407 No\r\n\r\n")
 
 
-@given(st.binary(max_size=300), st.booleans())
-def test_ok__hostile_proxies_end_in_known_errors(data: bytes, is_socks: bool) -> None:
-    handshake = SocksHandshake(V4, ("a", "b")) if is_socks else ConnectHandshake(V4)
+@given(st.binary(max_size=300), st.sampled_from(["connect", "associate", "http"]))
+def test_ok__hostile_proxies_end_in_known_errors(data: bytes, kind: str) -> None:
+    socks = SocksHandshake(V4 if kind == "connect" else None, ("a", "b"))
+    handshake = ConnectHandshake(V4) if kind == "http" else socks
     try:
         handshake.receive(data)
     except (DecodeError, ProxyRefusedError):
         assert not handshake.done
+
+
+def test_ok__an_association_for_udp() -> None:
+    """RFC 1928 sections 4 and 6."""
+    handshake = SocksHandshake(None)
+    assert talk(handshake, b"\5\0" + bytes.fromhex("05000001 c0000209 9c41")) == bytes.fromhex(
+        "050100 05030001 00000000 0000"
+    )
+    assert handshake.bound == AddrPort("192.0.2.9", 40001)
+
+
+def test_ok__a_name_is_no_place_for_datagrams() -> None:
+    handshake = SocksHandshake(None)
+    talk(handshake, b"\5\0\5\0\0\3\5proxy\x9c\x41")
+    assert (handshake.done, handshake.bound) == (True, None)
+
+
+def test_fail__no_association() -> None:
+    with pytest.raises(ProxyRefusedError, match="command not supported"):
+        talk(SocksHandshake(None), b"\5\0\5\7\0\1\0")
+
+
+@pytest.mark.parametrize(
+    ("source", "datagram"),
+    [
+        (V4, bytes.fromhex("0000 00 01 cb007102 01bb") + b"hello"),
+        (V6, bytes.fromhex("0000 00 04 20010db8000000000000000000000002 0050") + b"hello"),
+    ],
+)
+def test_ok__datagrams(source: AddrPort, datagram: bytes) -> None:
+    """RFC 1928 section 7."""
+    assert encode_datagram_head(source) + b"hello" == datagram
+    assert parse_datagram(datagram) == (source, b"hello")
+    for size in range(len(datagram) - len(b"hello")):
+        with pytest.raises(DecodeError):
+            parse_datagram(datagram[:size])
+
+
+@pytest.mark.parametrize("datagram", ["0000 01 01 cb007102 01bb", "0000 00 03 0141 01bb", "0000 00 09 00000000 0000"])
+def test_fail__fragments_names_and_nonsense(datagram: str) -> None:
+    with pytest.raises(DecodeError):
+        parse_datagram(bytes.fromhex(datagram))
+
+
+@given(st.ip_addresses(), st.integers(0, 65535), st.binary(max_size=100))
+def test_ok__datagrams_come_back(address: IPv4Address | IPv6Address, port: int, payload: bytes) -> None:
+    goal = addr_port_from(address, port)
+    assert parse_datagram(encode_datagram_head(goal) + payload) == (goal, payload)
+
+
+@given(st.binary(max_size=40))
+def test_ok__hostile_datagrams_end_in_known_errors(data: bytes) -> None:
+    for each in (data, b"\0\0\0\1" + data, b"\0\0\0\4" + data):
+        try:
+            source, payload = parse_datagram(each)
+        except DecodeError:
+            continue
+        assert each.endswith(payload)
+        assert source.address.version in (4, 6)

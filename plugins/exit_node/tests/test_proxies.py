@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.exit_node.proxies import Proxy, parse_credentials, parse_proxy
+from appliance.types.addresses import AddrPort
+from plugins.exit_node.errors import ProxyRefusedError
+from plugins.exit_node.proxies import Proxy, parse_credentials, parse_proxy, relay_of
 
 
 def test_ok__kinds_of_proxies() -> None:
@@ -35,3 +37,24 @@ def test_ok__credentials() -> None:
 def test_fail__credentials(text: str) -> None:
     with pytest.raises(ValueError, match="holds"):
         parse_credentials(text)
+
+
+@pytest.mark.parametrize(
+    ("bound", "proxy_ip", "relay"),
+    [
+        (AddrPort("192.0.2.7", 9), "192.0.2.9", AddrPort("192.0.2.7", 9)),
+        (AddrPort("0.0.0.0", 9), "192.0.2.9", AddrPort("192.0.2.9", 9)),
+        (AddrPort("::", 9), "2001:db8::9", AddrPort("2001:db8::9", 9)),
+        (AddrPort("127.0.0.2", 9), "127.0.0.1", AddrPort("127.0.0.2", 9)),
+    ],
+)
+def test_ok__where_datagrams_go(bound: AddrPort, proxy_ip: str, relay: AddrPort) -> None:
+    assert relay_of(bound, proxy_ip) == relay
+
+
+@pytest.mark.parametrize(
+    "bound", [None, AddrPort("192.0.2.9", 0), AddrPort("127.0.0.1", 53), AddrPort("224.0.0.1", 5353)]
+)
+def test_fail__no_place_for_datagrams(bound: AddrPort | None) -> None:
+    with pytest.raises(ProxyRefusedError, match="place for UDP"):
+        relay_of(bound, "192.0.2.9")

@@ -127,7 +127,7 @@ EXAMPLES = (
     PacketDevice("waypost-x", ("192.0.2.0/24",), ("198.18.0.0/18",)),
     EgressGuard(lan_access=True, site=True, hosts=("eth1",), not_hosts=("10.0.0.7",), direct=("192.0.2.0/24",)),
     EgressGuard(site=True, gateway_direct=True),
-    EgressUplink("wg0", 4000, ("10.64.0.1:53",)),
+    EgressUplink("wg0", 4000, ("10.64.0.1:53",), 4001),
     FirewallPart(uplink=EgressUplink("wg0")),
     SERVICE,
     HostinfoPart((SERVICE,), ("ssh-ed25519 AAAA",), {"PeerRelay": True}),

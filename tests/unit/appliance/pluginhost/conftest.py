@@ -32,6 +32,7 @@ from appliance.api.values import (
     RefreshKind,
     WakeReport,
 )
+from appliance.ports.exit_datagrams import ExitDatagrams, MemoryExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, MemoryKernelRelay
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.ports.randomness import SeededRandomness
@@ -129,6 +130,9 @@ class MemoryBackend:
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         return (MemoryUdpPort(AddrPort("0.0.0.0", port)),)
+
+    def take_datagrams(self) -> ExitDatagrams:
+        return MemoryExitDatagrams()
 
     def open_device(self, plugin: str, device: PacketDevice) -> TunPort:
         self.lines.append((plugin, f"open {device.name}"))

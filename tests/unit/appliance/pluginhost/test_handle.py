@@ -45,6 +45,7 @@ async def test_ok__outside_the_mesh(backend) -> None:
     assert [each.check for each in await handle.examine()] == ["clock"]
     assert (await handle.open_device(PacketDevice("waypost-x"))).name == "waypost-x"
     assert backend.lines[-1] == ("router", "open waypost-x")
+    assert (await handle.take_datagrams()).port == 40001
 
 
 async def test_ok__on_the_lan(backend) -> None:
@@ -75,6 +76,7 @@ METHODS = [
     "report_answer",
     "wait_answers",
     "open_device",
+    "take_datagrams",
 ]
 
 

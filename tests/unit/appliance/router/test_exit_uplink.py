@@ -47,6 +47,13 @@ def test_ok__a_program_takes_connections() -> None:
     assert not [rule for rule in rules_of(model, "confine") if rule.endswith(" accept")]
 
 
+def test_ok__a_program_takes_udp_where_it_can() -> None:
+    both = " ".join(rules_of(RouterModel(exit_uplink=ExitUplink(port=4000, udp_port=4001)), "onward"))
+    assert "meta l4proto udp tproxy ip to 127.0.0.1:4001" in both
+    assert "meta l4proto udp tproxy ip6 to [::1]:4001" in both
+    assert "l4proto udp" not in " ".join(rules_of(RouterModel(exit_uplink=ExitUplink(port=4000)), "onward"))
+
+
 def test_ok__only_marked_packets_go_there() -> None:
     rules = [item for item in desired(MODEL) if isinstance(item, PolicyRule) and item.table == 54]
     assert {(rule.version, rule.priority, rule.mark, rule.mask) for rule in rules} == {
