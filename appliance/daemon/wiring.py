@@ -134,6 +134,7 @@ async def start_core(
     saved = load_netmap(netmap_document(store, profile.folder))
     router = placement.make_router(bus)
     memory = Memory(timestamps.load(), peer_handshakes.load(), saved is not None)
+    setting = await router.device_setting()
     started = await start_engine(config.tunnel, placement, memory, clock, randomness)
     engine = started.engine
     stack.push_async_callback(engine.close)
@@ -144,6 +145,7 @@ async def start_core(
     else:
         # Not before device and port are ours: what is there could belong to a gateway that runs.
         await clean_up(router, config.tunnel.interface)
+    await router.note_device(setting)
     stack.push_async_callback(_close_router, router)
     if not placement.rootless:
         remove_left_relay()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from appliance.bpf.relay_loader import RelayDescriptors
-from appliance.ports.sysctl import SysctlError, SysctlPort
+from appliance.ports.sysctl import SysctlError, SysctlPort, SysctlUnansweredError
 from appliance.proto.helper.messages import (
     MAX_MESSAGE_BYTES,
     AnyRequest,
@@ -26,13 +26,15 @@ from appliance.proto.helper.messages import (
 )
 from appliance.types.errors import DecodeError, PrivilegeError
 
-CALL_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 20.0
+"""The first call starts the helper, which takes its time on a small board that boots."""
 _RELAY_DESCRIPTORS = 3
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class HelperError(PrivilegeError):
-    """The helper refused, failed, or cannot be reached (`code` is then `helper-away`)."""
+    """The helper refused, failed, cannot be reached (`code` is then `helper-away`), or did not answer in time
+    (`helper-silent`): then it may still do what it was asked for."""
 
     code = "helper"
 
@@ -94,6 +96,9 @@ class HelperClient:
                 answer, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, _RELAY_DESCRIPTORS)
                 for descriptor in descriptors:
                     os.set_inheritable(descriptor, False)
+        except TimeoutError as error:
+            text = f"the helper on {self._path} did not answer within {CALL_TIMEOUT_S:g} s"
+            raise HelperError(text, mend="see its log: journalctl -u waypost-helper", code="helper-silent") from error
         except OSError as error:
             text = f"the helper does not answer on {self._path}: {error.strerror or error}"
             mend = "start it: systemctl start waypost-helper.socket"
@@ -135,7 +140,8 @@ class HelpedSysctl:
         try:
             await self._helper.set_sysctl(key, value)
         except HelperError as error:
-            raise SysctlError(f"{direct.text}; {error.text}", mend=error.mend or direct.mend) from error
+            kind = SysctlUnansweredError if error.code == "helper-silent" else SysctlError
+            raise kind(f"{direct.text}; {error.text}", mend=error.mend or direct.mend) from error
 
 
 def _refused(error: SysctlError) -> bool:

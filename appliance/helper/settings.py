@@ -19,6 +19,8 @@ _ALLOWED: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
         (rf"net/ipv4/conf/{_INTERFACE}/forwarding", "0 1"),
         (rf"net/ipv6/conf/{_INTERFACE}/forwarding", "0 1 2"),
         (r"net/ipv4/conf/all/accept_redirects", "0 1"),
+        # Turned off by the kernel when a WireGuard device goes up, and given back.
+        (r"net/ipv4/conf/all/send_redirects", "1"),
         (rf"net/ipv6/conf/{_INTERFACE}/accept_ra", "0 1 2"),
         (rf"net/ipv4/conf/{_INTERFACE}/src_valid_mark", "0 1"),
         (rf"net/ipv4/conf/(?!all/|default/){_INTERFACE}/rp_filter", "0 1 2"),

@@ -18,6 +18,10 @@ class SysctlError(PrivilegeError):
     code = "sysctl"
 
 
+class SysctlUnansweredError(SysctlError):
+    """Nobody said whether it was written: it may be, or will be."""
+
+
 class SysctlPort(Protocol):
     async def read(self, key: str) -> str | None:
         """The value without surrounding space; None where the kernel has no such setting."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.ports.netlink import Route, RouteKind
-from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
+from appliance.ports.sysctl import Journal, SysctlError, SysctlPort, SysctlUnansweredError
 from appliance.router.model import RouterModel
 from appliance.types.errors import ApplianceError
 from appliance.types.ordered_prefixes import prefix_set
 
 FORWARD_KEYS = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+DEVICE_KEY = "net/ipv4/conf/all/send_redirects"
+"""The kernel turns it off for the whole host whenever a WireGuard device goes up, and never on again."""
 _CONF = {4: "net/ipv4/conf", 6: "net/ipv6/conf"}
 
 
@@ -86,7 +88,7 @@ class SysctlKeeper:
         kept = {wish.key for wish in wish_list}
         problems: list[str] = []
         try:
-            await self._give_back([key for key in self._entries if key not in kept])
+            await self._give_back([key for key in self._entries if key not in kept and key != DEVICE_KEY])
         except ApplianceError as error:
             problems.append(error.line())
         for wish in wish_list:
@@ -95,6 +97,13 @@ class SysctlKeeper:
             except ApplianceError as error:
                 problems.append(error.line())
         return problems
+
+    async def note_device(self, before: str | None) -> None:
+        """`before` is the value of `DEVICE_KEY` before the device went up: it is given back at the end."""
+        turned_off = before not in (None, "0") and await self._sysctl.read(DEVICE_KEY) == "0"
+        if turned_off and DEVICE_KEY not in self._entries:
+            self._entries[DEVICE_KEY] = {"before": before, "ours": "0"}
+            self._save()
 
     async def restore(self) -> list[str]:
         """Give back everything, last change first. Returns the keys."""
@@ -123,6 +132,8 @@ class SysctlKeeper:
         self._save()
         try:
             await self._sysctl.write(wish.key, wish.value)
+        except SysctlUnansweredError:
+            raise  # the entry stays: what is written later shall be given back, too
         except SysctlError:
             del self._entries[wish.key]
             self._save()
@@ -150,11 +161,12 @@ class SysctlKeeper:
             self._save()
 
     async def _write_quietly(self, key: str, value: str) -> None:
-        """An interface may go between reading and writing; then there is nothing to give back."""
+        """An interface may go between reading and writing; then there is nothing to give back. The kernel's own change
+        stays where nobody may write settings."""
         try:
             await self._sysctl.write(key, value)
         except SysctlError:
-            if await self._sysctl.read(key) is not None:
+            if key != DEVICE_KEY and await self._sysctl.read(key) is not None:
                 raise
 
     def _save(self) -> None:

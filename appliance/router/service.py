@@ -19,7 +19,7 @@ from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.compile import CompiledFilter, FilterCompiler
 from appliance.router.flows import Openings, ended_flows
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
-from appliance.router.forwarding import SysctlKeeper, reaches_outside, sidelong, uplinks, wishes
+from appliance.router.forwarding import DEVICE_KEY, SysctlKeeper, reaches_outside, sidelong, uplinks, wishes
 from appliance.router.guard_keeper import GuardKeeper
 from appliance.router.model import (
     GUARD_NAME,
@@ -166,6 +166,14 @@ class Router:
             if failures:
                 raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
 
+    async def device_setting(self) -> str | None:
+        """To be read before the engine makes the device, and told to `note_device` when the device is up."""
+        return await self._sysctl.read(DEVICE_KEY)
+
+    async def note_device(self, before: str | None) -> None:
+        """What the kernel changes when the device goes up is given back at the end. After `adopt` or `clean_stale`."""
+        await self._keeper.note_device(before)
+
     def adopt(self) -> None:
         """Before the first `apply`: a run that crashed left the host forwarding, and this run goes on with it."""
         self._keeper.adopt()
@@ -298,7 +306,9 @@ class Router:
             with contextlib.suppress(SysctlError):  # no link-local address: there are no neighbours to discover
                 await self._sysctl.write(quiet, "1")
         if mtu is not None or not link.up:
+            before = await self.device_setting()
             await self._netlink.set_link(link.name, up=True, mtu=mtu)
+            await self._keeper.note_device(before)
 
     async def _find_link(self, interface: str) -> Link:
         for link in await self._netlink.links():

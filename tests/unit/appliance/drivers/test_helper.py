@@ -1,11 +1,13 @@
 """The helper's help with kernel settings is asked for only where the kernel refuses the daemon itself."""
 
 import errno
+import socket
 
 import pytest
 
-from appliance.drivers.helper import HelpedSysctl, HelperError
-from appliance.ports.sysctl import MemorySysctl, SysctlError
+from appliance.drivers import helper as helper_module
+from appliance.drivers.helper import HelpedSysctl, HelperClient, HelperError
+from appliance.ports.sysctl import MemorySysctl, SysctlError, SysctlUnansweredError
 
 
 class Helper:
@@ -55,6 +57,19 @@ async def test_fail__no_such_setting_is_not_the_helpers_business():
     with pytest.raises(SysctlError):
         await HelpedSysctl(MemorySysctl(), helper).write("net/none", "1")
     assert helper.asked == []
+
+
+async def test_fail__helper_that_does_not_answer_may_still_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(helper_module, "CALL_TIMEOUT_S", 0.05)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(tmp_path / "helper.sock"))
+        listening.listen()
+        helped = HelpedSysctl(Refusing(), HelperClient(str(tmp_path / "helper.sock")))
+        with pytest.raises(SysctlUnansweredError, match="did not answer within"):
+            await helped.write("net/ipv4/ip_forward", "1")
+    with pytest.raises(SysctlError, match="does not answer") as caught:
+        await helped.write("net/ipv4/ip_forward", "1")
+    assert not isinstance(caught.value, SysctlUnansweredError)
 
 
 async def test_fail__both_reasons_are_told():

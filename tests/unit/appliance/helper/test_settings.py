@@ -4,7 +4,7 @@ import pytest
 
 from appliance.helper.settings import may_set
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
-from appliance.router.forwarding import SysctlKeeper, Wish
+from appliance.router.forwarding import DEVICE_KEY, SysctlKeeper, Wish
 
 
 async def test_ok__everything_that_the_router_writes_and_gives_back():
@@ -13,7 +13,7 @@ async def test_ok__everything_that_the_router_writes_and_gives_back():
     values |= {f"net/ipv{version}/conf/{name}/forwarding": "0" for version in (4, 6) for name in names}
     values |= {f"net/ipv6/conf/{name}/accept_ra": "1" for name in names}
     values |= {f"net/ipv4/conf/{name}/src_valid_mark": "0" for name in names}
-    values["net/ipv4/conf/eth0/rp_filter"] = "1"
+    values |= {"net/ipv4/conf/eth0/rp_filter": "1", DEVICE_KEY: "1"}
     before = dict(values)
     sysctl = MemorySysctl(values)
     keeper = SysctlKeeper(sysctl, MemoryJournal())
@@ -25,6 +25,8 @@ async def test_ok__everything_that_the_router_writes_and_gives_back():
         Wish("net/ipv4/conf/eth0/rp_filter", "2", frozenset({"0", "2"})),
     ]
     assert await keeper.ensure(wishes) == []
+    sysctl.values[DEVICE_KEY] = "0"  # as the kernel does when the device goes up
+    await keeper.note_device("1")
     sysctl.values["net/ipv4/conf/br-lan_1/forwarding"] = "0"  # so that giving back has one to skip
     await keeper.restore()
     assert sysctl.values == before
@@ -39,6 +41,7 @@ async def test_ok__everything_that_the_router_writes_and_gives_back():
         ("kernel/core_pattern", "1"),
         ("net/core/bpf_jit_enable", "0"),
         ("net/ipv4/conf/all/rp_filter", "0"),
+        ("net/ipv4/conf/all/send_redirects", "0"),
         ("net/ipv4/conf/eth0/accept_redirects", "1"),
         ("net/ipv4/ip_forward", "3"),
         ("net/ipv4/ip_forward", "1\n"),

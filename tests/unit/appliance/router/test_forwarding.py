@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from appliance.ports.sysctl import MemoryJournal, MemorySysctl
-from appliance.router.forwarding import SysctlKeeper, Wish, wishes
+from appliance.ports.sysctl import MemoryJournal, MemorySysctl, SysctlUnansweredError
+from appliance.router.forwarding import DEVICE_KEY, SysctlKeeper, Wish, wishes
 from appliance.router.model import ExitUplink, Guard, RouterModel
 
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
@@ -124,6 +124,50 @@ async def test_fail__read_only(sysctl):
     (problem,) = await SysctlKeeper(sysctl, journal).ensure([Wish(FORWARD4, "1", frozenset("1"))])
     assert "ip_forward" in problem
     assert journal.text == ""
+
+
+class LateSysctl(MemorySysctl):
+    """Writes, and says nothing."""
+
+    async def write(self, key, value):
+        await super().write(key, value)
+        raise SysctlUnansweredError("no answer")
+
+
+async def test_ok__what_was_written_without_an_answer_is_given_back(sysctl):
+    before, journal = dict(sysctl.values), MemoryJournal()
+    late = LateSysctl(sysctl.values)
+    keeper = SysctlKeeper(late, journal)
+    wish = Wish(FORWARD4, "1", frozenset("1"))
+    assert len(await keeper.ensure([wish])) == 1
+    assert await keeper.ensure([wish]) == []
+    assert sysctl.values[FORWARD4] == "1"
+    assert await SysctlKeeper(sysctl, journal).recover() == [FORWARD4]
+    assert sysctl.values == before
+
+
+async def test_ok__what_the_kernel_turned_off_for_the_device_is_given_back_at_the_end(sysctl):
+    journal = MemoryJournal()
+    keeper = SysctlKeeper(sysctl, journal)
+    sysctl.values[DEVICE_KEY] = "1"
+    await keeper.note_device("1")
+    assert journal.text == ""
+    sysctl.values[DEVICE_KEY] = "0"
+    await keeper.note_device("0")
+    assert journal.text == ""
+    await keeper.note_device("1")
+    await keeper.ensure([])
+    assert sysctl.values[DEVICE_KEY] == "0"
+    assert await SysctlKeeper(sysctl, journal).recover() == [DEVICE_KEY]
+    assert sysctl.values[DEVICE_KEY] == "1"
+
+
+async def test_ok__where_nobody_may_write_settings_the_kernel_s_change_stays(sysctl):
+    keeper = SysctlKeeper(sysctl, MemoryJournal())
+    sysctl.values[DEVICE_KEY] = "0"
+    await keeper.note_device("1")
+    sysctl.read_only = True
+    assert await keeper.restore() == [DEVICE_KEY]
 
 
 async def test_ok__a_damaged_journal_is_no_obstacle(sysctl):

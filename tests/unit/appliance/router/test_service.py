@@ -11,6 +11,7 @@ from appliance.ports.conntrack import Flow, MemoryConntrack
 from appliance.ports.firewall import FirewallError, MemoryFirewall
 from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, PolicyRule, Route
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
+from appliance.router.forwarding import DEVICE_KEY
 from appliance.router.model import ForeignMode, RouterModel, Shape, SideDevice
 from appliance.router.service import REPAIR_BURST, Router, RouterError
 from appliance.types.errors import Severity
@@ -105,6 +106,27 @@ async def test_ok__the_filter_stands_before_the_device_is_up(host):
     await router.close()
     assert seen
     assert all(seen)
+
+
+async def test_ok__what_the_kernel_turns_off_with_the_device_comes_back_each_time(host):
+    host.sysctl.values[DEVICE_KEY] = "1"
+    original = host.netlink.set_link
+
+    async def set_link(interface, *, up=None, mtu=None):
+        if up:  # as WireGuard's devices do
+            host.sysctl.values[DEVICE_KEY] = "0"
+        await original(interface, up=up, mtu=mtu)
+
+    host.netlink.set_link = set_link
+    router = host.router()
+    before = await router.device_setting()
+    await set_link("waypost0", up=True)
+    await router.note_device(before)
+    for _ in range(2):
+        await router.apply(MODEL)
+        assert host.sysctl.values[DEVICE_KEY] == "0"
+        await router.close()
+        assert host.sysctl.values[DEVICE_KEY] == "1"
 
 
 async def test_ok__only_differences(host):
