@@ -83,12 +83,6 @@ class HealthTracker:
         if self._visible.pop(code, None) is not None:
             self._bus.publish(HealthChanged(code, broken=False))
 
-    def clear_source(self, source: str) -> None:
-        """Clear everything that one service or plugin said (it stopped)."""
-        for code, item in [*self._visible.items(), *((code, item) for code, (_, item) in self._waiting.items())]:
-            if item.source == source:
-                self.clear(code)
-
     def poll(self) -> None:
         """Show items whose time has come; called about once a second."""
         now = self._clock.now()

@@ -9,7 +9,7 @@ All calls are made in the event loop's thread, are quick and never block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -135,6 +135,3 @@ class MemoryUnderlay:
 
     def rebind(self, port: int = 0) -> None:
         self.rebinds.append(port)
-
-    def path_map(self) -> Mapping[NodePublicKey, PeerPath]:
-        return dict(self.paths)

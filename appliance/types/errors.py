@@ -83,10 +83,8 @@ class DecodeReason(StrEnum):
     BAD_KEY = "bad_key"
     BAD_TEXT = "bad_text"
     BAD_JSON = "bad_json"
-    BAD_MAC = "bad_mac"
     BAD_CIPHERTEXT = "bad_ciphertext"
     BAD_CHECKSUM = "bad_checksum"
-    REPLAY = "replay"
     UNEXPECTED = "unexpected"
 
 

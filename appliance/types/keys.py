@@ -11,15 +11,17 @@ from typing import ClassVar, Self
 
 from appliance.types.errors import DecodeError, DecodeReason
 
+SIZE = 32
+"""Of every kind, in bytes."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
-def _parse_hex(text: str, prefix: str, size: int) -> bytes:
+def _parse_hex(text: str, prefix: str) -> bytes:
     if not text.startswith(prefix):
         raise DecodeError(DecodeReason.BAD_KEY, f"expected a key that starts with {prefix!r}")
     digits = text[len(prefix) :]
-    if len(digits) != 2 * size or not _HEX.issuperset(digits):
-        raise DecodeError(DecodeReason.BAD_KEY, f"expected {2 * size} hex digits after {prefix!r}")
+    if len(digits) != 2 * SIZE or not _HEX.issuperset(digits):
+        raise DecodeError(DecodeReason.BAD_KEY, f"expected {2 * SIZE} hex digits after {prefix!r}")
     return bytes.fromhex(digits)
 
 
@@ -27,14 +29,12 @@ class PublicKey:
     """Base of 32-byte public keys: hashable, ordered bytewise, shown by prefix and hex."""
 
     PREFIX: ClassVar[str] = ""
-    ALIASES: ClassVar[tuple[str, ...]] = ()
-    SIZE: ClassVar[int] = 32
     __slots__ = ("_hash", "raw")
     raw: bytes
 
     def __init__(self, raw: bytes) -> None:
-        if len(raw) != self.SIZE:
-            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {self.SIZE} bytes, not {len(raw)}")
+        if len(raw) != SIZE:
+            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {SIZE} bytes, not {len(raw)}")
         object.__setattr__(self, "raw", bytes(raw))
         object.__setattr__(self, "_hash", hash((type(self), self.raw)))
 
@@ -47,15 +47,12 @@ class PublicKey:
     @classmethod
     def zero(cls) -> Self:
         """The zero key, which means 'none' on the wire."""
-        return cls(bytes(cls.SIZE))
+        return cls(bytes(SIZE))
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse prefix plus hex (either case). Raises `DecodeError` (BAD_KEY)."""
-        for prefix in (cls.PREFIX, *cls.ALIASES):
-            if text.startswith(prefix):
-                return cls(_parse_hex(text, prefix, cls.SIZE))
-        raise DecodeError(DecodeReason.BAD_KEY, f"expected a key that starts with {cls.PREFIX!r}")
+        return cls(_parse_hex(text, cls.PREFIX))
 
     @property
     def is_zero(self) -> bool:
@@ -102,24 +99,11 @@ class DiscoPublicKey(PublicKey):
     PREFIX = "discokey:"
     __slots__ = ()
 
-    @property
-    def log_form(self) -> str:
-        """`d:` and 16 hex digits (magicsock-disco spec 1.1)."""
-        return "d:" + self.raw[:8].hex()
-
 
 class ChallengePublicKey(PublicKey):
     """Sent by control servers in the early payload; per Noise connection."""
 
     PREFIX = "chalpub:"
-    __slots__ = ()
-
-
-class TailnetLockPublicKey(PublicKey):
-    """Ed25519 key of tailnet lock."""
-
-    PREFIX = "nlpub:"
-    ALIASES = ("tlpub:",)
     __slots__ = ()
 
 
@@ -133,13 +117,12 @@ class SecretKey:
     """Base of secrets: never shown, compared in constant time, bytes only by `reveal()`."""
 
     PREFIX: ClassVar[str] = "privkey:"
-    SIZE: ClassVar[int] = 32
     __slots__ = ("_raw",)
     _raw: bytes
 
     def __init__(self, raw: bytes) -> None:
-        if len(raw) != self.SIZE:
-            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {self.SIZE} bytes, not {len(raw)}")
+        if len(raw) != SIZE:
+            raise DecodeError(DecodeReason.BAD_KEY, f"{type(self).__name__} is {SIZE} bytes, not {len(raw)}")
         object.__setattr__(self, "_raw", bytes(raw))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -151,7 +134,7 @@ class SecretKey:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse the private text form (state files only). The error never repeats the text."""
-        return cls(_parse_hex(text, cls.PREFIX, cls.SIZE))
+        return cls(_parse_hex(text, cls.PREFIX))
 
     def reveal(self) -> bytes:
         """The raw bytes; for `appliance.crypto`, state files and kernel configuration only."""
@@ -215,14 +198,6 @@ class ChallengePrivateKey(X25519SecretKey):
 
 
 class DerpPrivateKey(X25519SecretKey):
-    __slots__ = ()
-
-
-class TailnetLockPrivateKey(SecretKey):
-    """Ed25519 seed followed by the public key."""
-
-    PREFIX = "nlpriv:"
-    SIZE = 64
     __slots__ = ()
 
 

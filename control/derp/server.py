@@ -219,9 +219,6 @@ class DerpServer:
             cast(DerpConnection, connection).abort("closed_by_operator")
         return len(connections)
 
-    def connected_keys(self) -> list[NodePublicKey]:
-        return self.relay.keys()
-
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name (derp spec 3.11)."""
         gauges = {

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
-MAX_NOTICE_BYTES = 7900
-"""PostgreSQL refuses a payload of 8000 bytes."""
 MAX_WAITING = 4096
 RETRY_S = 0.5
 MAX_RETRY_S = 3.0

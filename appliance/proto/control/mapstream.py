@@ -17,7 +17,6 @@ MAX_FRAME_SIZE = 32 * 2**20
 """Largest frame that we accept on the wire; senders stay below 4 MiB."""
 MAX_MESSAGE_SIZE = 128 * 2**20
 """Largest decompressed message that we accept."""
-SEND_FRAME_SIZE = 4 * 2**20
 
 _LENGTH = struct.Struct("<I")
 _STEP = 1 << 18

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -397,11 +397,3 @@ class Tunnel:
 
     def next_event(self) -> Event | None:
         return self._context.events.popleft() if self._context.events else None
-
-
-def drain_events(tunnel: Tunnel) -> Sequence[Event]:
-    """All events that wait."""
-    events: list[Event] = []
-    while (event := tunnel.next_event()) is not None:
-        events.append(event)
-    return events

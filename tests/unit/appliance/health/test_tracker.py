@@ -72,15 +72,6 @@ def test_ok__order_is_by_severity() -> None:
     assert [item.code for item in tracker.items()] == ["b", "tun", "a"]
 
 
-def test_ok__clear_source_leaves_the_others() -> None:
-    tracker, _, _ = made()
-    tracker.set("a", "t", source="plugin:x")
-    tracker.set("b", "t", source="plugin:x", after_s=5)
-    tracker.set("c", "t")
-    tracker.clear_source("plugin:x")
-    assert [item.code for item in tracker.items()] == ["c"]
-
-
 def test_ok__items_that_services_publish_are_observed() -> None:
     bus, clock = EventBus(), VirtualClock()
     tracker = HealthTracker(bus, clock)

@@ -14,8 +14,6 @@ from appliance.types.keys import (
     MachinePublicKey,
     NodePrivateKey,
     NodePublicKey,
-    TailnetLockPrivateKey,
-    TailnetLockPublicKey,
 )
 
 RAW = bytes(range(32))
@@ -44,11 +42,6 @@ def test_ok__zero_and_short_forms() -> None:
     assert NodePublicKey.zero().is_zero
     assert not NodePublicKey(RAW).is_zero
     assert NodePublicKey(RAW).short == HEX[:8]
-    assert DiscoPublicKey(RAW).log_form == "d:" + HEX[:16]
-
-
-def test_ok__tailnet_lock_key_has_two_prefixes() -> None:
-    assert TailnetLockPublicKey.parse("tlpub:" + HEX) == TailnetLockPublicKey.parse("nlpub:" + HEX)
 
 
 @given(st.text(max_size=90))
@@ -69,7 +62,7 @@ def test_fail__wrong_size() -> None:
     with pytest.raises(DecodeError):
         NodePublicKey(b"short")
     with pytest.raises(DecodeError):
-        TailnetLockPrivateKey(RAW)
+        NodePrivateKey(RAW + RAW)
 
 
 def test_fail__keys_do_not_change() -> None:

@@ -54,4 +54,4 @@ def test_ok__error_line_has_the_mend() -> None:
 
 def test_ok__decode_error_keeps_its_reason() -> None:
     assert DecodeError(DecodeReason.TOO_SHORT, "ping").reason is DecodeReason.TOO_SHORT
-    assert str(DecodeError(DecodeReason.REPLAY)) == "replay"
+    assert str(DecodeError(DecodeReason.BAD_KEY)) == "bad_key"

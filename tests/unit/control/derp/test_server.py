@@ -178,7 +178,7 @@ async def test_ok__close_peer(relaying: Any) -> None:
     assert relaying.server.close_peer(one.key) == 1
     assert await one.ended()
     await other.settle()
-    assert relaying.server.connected_keys() == [other.key]
+    assert relaying.server.relay.keys() == [other.key]
     assert relaying.server.close_peer(one.key) == 0
 
 

@@ -51,7 +51,7 @@ async def test_ok__a_browser_and_a_gateway_meet(relaying: Any, session: aiohttp.
         assert socket.protocol == "derp"
         browser, gateway = Browser(socket), await relaying.connect(1)
         assert isinstance(await browser.event(), Connected)
-        key = relaying.server.connected_keys()
+        key = relaying.server.relay.keys()
         own = next(each for each in key if each != gateway.key)
         large = bytes(range(256)) * 250
         await gateway.send(own, large)
@@ -98,6 +98,6 @@ async def test_ok__a_rate_holds_for_browsers_too(start: Any, session: aiohttp.Cl
     async with session.ws_connect(url(relaying), protocols=("derp",)) as socket:
         browser = Browser(socket)
         assert isinstance(await browser.event(), Connected)
-        browser.machine.send_packets(relaying.server.connected_keys()[0], (bytes(60_000), bytes(60_000)), 0.0)
+        browser.machine.send_packets(relaying.server.relay.keys()[0], (bytes(60_000), bytes(60_000)), 0.0)
         await browser.event()
         assert relaying.server.metrics()["reads_delayed"] >= 1
