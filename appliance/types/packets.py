@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
+GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 = 1, 4, 5
+GSO_ECN = 0x80
+"""Kinds of super-packets, and a flag beside them (virtio 1.2, 5.1.6)."""
 
 
 class TunPacket(NamedTuple):

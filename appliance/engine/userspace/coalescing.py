@@ -10,9 +10,8 @@ import struct
 from collections.abc import Sequence
 
 from appliance.engine.userspace.inner import TCP, V4_HEADER, V6_HEADER, pseudo_sum
-from appliance.engine.userspace.segmentation import GSO_TCPV4, GSO_TCPV6
 from appliance.types.checksums import checksum, ones_sum
-from appliance.types.packets import TunPacket
+from appliance.types.packets import GSO_TCPV4, GSO_TCPV6, TunPacket
 
 _MAX_SUPER = 65535
 _ACK = 0x10

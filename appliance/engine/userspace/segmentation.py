@@ -14,13 +14,8 @@ from appliance.engine.userspace.inner import TCP, UDP, V4_HEADER, V6_HEADER, pse
 from appliance.ports.packets import Segments
 from appliance.proto.wireguard.messages import TRANSPORT_HEADER_SIZE, TRANSPORT_OVERHEAD, padded_size
 from appliance.types.checksums import checksum, ones_sum
-from appliance.types.packets import Buffer, TunPacket
+from appliance.types.packets import GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Buffer, TunPacket
 
-GSO_NONE = 0
-GSO_TCPV4 = 1
-GSO_TCPV6 = 4
-GSO_UDP_L4 = 5
-_GSO_ECN = 0x80
 _FIN_PSH = 0x09
 _CWR = 0x80
 _MAX_SEGMENTS = 2048
@@ -47,7 +42,7 @@ class _Cut:
 
 def _understand(packet: TunPacket) -> _Cut:
     data = memoryview(packet.data)
-    kind = packet.gso_type & ~_GSO_ECN
+    kind = packet.gso_type & ~GSO_ECN
     protocol = {GSO_TCPV4: TCP, GSO_TCPV6: TCP, GSO_UDP_L4: UDP}.get(kind)
     if protocol is None or not V4_HEADER <= len(data) <= _MAX_PACKET:
         raise BadPacket

@@ -16,8 +16,6 @@ from appliance.types.packets import Buffer
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 V4_HEADER, V6_HEADER, FRAGMENT_HEADER = 20, 40, 8
-GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_ECN = 1, 4, 5, 0x80
-"""Kinds of super-packets (virtio 1.2, 5.1.6); the last is a flag."""
 _V4 = struct.Struct(">BBHHHBBH4s4s")
 _V6 = struct.Struct(">IHBB16s16s")
 _FRAGMENT = struct.Struct(">BBHI")

@@ -15,9 +15,6 @@ from ipaddress import IPv4Network, IPv6Network
 from appliance.proto.siit.bindings import Bindings
 from appliance.proto.siit.datagram import (
     FRAGMENT_HEADER,
-    GSO_ECN,
-    GSO_TCPV4,
-    GSO_TCPV6,
     ICMP,
     ICMP6,
     TCP,
@@ -36,7 +33,7 @@ from appliance.proto.siit.transport import FIELD_AT, adjust, fill, has_checksum,
 from appliance.types.addresses import VIA_V6
 from appliance.types.checksums import ones_sum
 from appliance.types.errors import DecodeError, DecodeReason
-from appliance.types.packets import TunPacket
+from appliance.types.packets import GSO_ECN, GSO_TCPV4, GSO_TCPV6, TunPacket
 from appliance.types.token_bucket import TokenBucket
 from appliance.types.via import NOT_IN_SITES
 
