@@ -5,18 +5,16 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 waypostd does not answ
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import Any
 
 import click
 
 from appliance.cli.client import DaemonUnreachableError
 from appliance.cli.session import Session
+from appliance.console.program import LazyGroup, run_program
 from appliance.localapi.places import found_socket, user_socket
 from appliance.localapi.schema import DEFAULT_SOCKET
-from appliance.types.errors import ApplianceError
 
 COMMANDS = {
     "up": ("appliance.cli.login:up", "Start the gateway; log in where needed."),
@@ -45,41 +43,11 @@ COMMANDS = {
     "page": ("appliance.cli.page:page", "Print where the status page is and a code to sign in."),
     "metrics": ("appliance.cli.metrics:metrics", "Print metrics for Prometheus."),
     "debug": ("appliance.cli.debug:debug", "Look inside: netmap, events."),
-    "completion": ("appliance.cli.completion:completion", "Print the shell completion script."),
+    "completion": ("appliance.console.completion:completion", "Print the shell completion script."),
 }
 
 
-class LazyGroup(click.Group):
-    """Knows names and one-line help of its commands without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        known = COMMANDS.get(cmd_name)
-        if known is None:
-            return None
-        module, _, attribute = known[0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib  # only on the way to an error
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, known=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--socket",
     envvar="WAYPOST_SOCKET",
@@ -100,28 +68,7 @@ def cli(ctx: click.Context, socket: str | None, rootless: bool) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
-    try:
-        result: Any = cli.main(args=arguments, prog_name="waypost", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.Abort:
-        click.echo("interrupted", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ApplianceError as error:
-        show_error(error)
-        return 3 if isinstance(error, DaemonUnreachableError) else 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away; nothing is left to say
-        return 1
-    return result if isinstance(result, int) else 0
-
-
-def show_error(error: ApplianceError) -> None:
-    """One line: what is wrong, and the mend."""
-    click.echo(f"waypost: {error.text}" + (f" → {error.mend}" if error.mend else ""), err=True)
+    return run_program(cli, "waypost", arguments, {DaemonUnreachableError: 3})
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ import uvloop
 
 from appliance.config.loader import load_config
 from appliance.config.schema import Config
+from appliance.console.program import run_program
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.logs import configure_logs
 from appliance.daemon.notify import SystemdManager
 from appliance.daemon.startup import stop_on_signals
 from appliance.daemon.wiring import clean_up_only, run_gateway
 from appliance.localapi.places import user_config, user_socket, user_state
-from appliance.types.errors import ApplianceError, ConfigError
+from appliance.types.errors import ConfigError
 
 DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
 
@@ -100,13 +101,4 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main() -> None:
-    try:
-        waypostd.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except ApplianceError as error:
-        click.echo(f"waypostd: {error.text}" + (f" → {error.mend}" if error.mend else ""), err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    sys.exit(run_program(waypostd, "waypostd", exit_codes={ConfigError: 2}))

@@ -14,10 +14,11 @@ from typing import Any
 
 import click
 
+from appliance.console.program import run_program
 from appliance.crypto.x25519 import clamp
 from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
-from appliance.types.errors import ApplianceError, DecodeError, StateError, UnderlayError
+from appliance.types.errors import DecodeError, StateError, UnderlayError
 from appliance.types.keys import DerpPrivateKey
 from control.derp.operation import Admissions, Operation, load_mesh_key
 from control.derp.server import DerpServer
@@ -178,20 +179,7 @@ def cli(config: Path | None, **flags: Any) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    try:
-        cli.main(args=arguments, prog_name="waypost-derp", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ApplianceError as error:
-        click.echo(f"waypost-derp: {error.text}" + (f" → {error.mend}" if error.mend else ""), err=True)
-        return 1
-    return 0
+    return run_program(cli, "waypost-derp", arguments)
 
 
 def main() -> None:

@@ -4,8 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from appliance.config.schema import Config
 from appliance.daemon.main import rootless_config, with_options
+
+pytestmark = pytest.mark.timeout(60)
+"""A process imports the whole daemon."""
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

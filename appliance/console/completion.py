@@ -1,4 +1,4 @@
-"""`completion`."""
+"""The command `completion` of every program."""
 
 from __future__ import annotations
 
@@ -13,4 +13,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL; source it in the shell's start-up file."""
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "waypost", "_WAYPOST_COMPLETE").source())
+    root = ctx.find_root()
+    name = root.info_name or ""
+    variable = f"_{name}_COMPLETE".replace("-", "_").upper()
+    click.echo(kind(root.command, {}, name, variable).source())
