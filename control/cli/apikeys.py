@@ -6,9 +6,10 @@ import click
 
 from control.cli.client import AdminClient
 from control.cli.options import (
-    NEVER,
     duration,
     json_option,
+    life_s,
+    public_part,
     show_json,
     show_result,
     show_table,
@@ -38,7 +39,7 @@ def create(
     """Create a key. Its text is shown now and never again."""
     body = {
         "scopes": split_list(scopes),
-        "life_s": None if expiration == NEVER else expiration,
+        "life_s": life_s(expiration),
         "description": description,
         "user": user,
     }
@@ -77,6 +78,5 @@ def list_keys(client: AdminClient, as_json: bool) -> None:
 @socket_option
 def revoke(client: AdminClient, key: str, as_json: bool) -> None:
     """Revoke KEY, given by its id or the first part of its text."""
-    public = key.strip().removeprefix("wpkey-api-").partition("-")[0] or key
-    revoked = client.call("POST", "apikeys", public, "revoke")
+    revoked = client.call("POST", "apikeys", public_part(key, "wpkey-api-"), "revoke")
     show_result(as_json, revoked, f"API key {revoked['prefix']} revoked")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import NEVER, duration, json_option, show_json, show_result, show_table, socket_option, when
+from control.cli.options import duration, json_option, life_s, show_json, show_result, show_table, socket_option, when
 
 
 @click.command()
@@ -41,7 +41,7 @@ def set_attributes(client: AdminClient, name: str, values: tuple[str, ...], expi
     VALUE is true, false, a number, or text; text that looks otherwise stands in double quotes.
     """
     wanted = parse_values(values)
-    body = {"values": wanted, "life_s": None if expires == NEVER else expires}
+    body = {"values": wanted, "life_s": life_s(expires)}
     node = client.call("PUT", "nodes", name, "attributes", body=body)
     show_result(as_json, node, f"node {node['name']}: {', '.join(sorted(wanted))} set")
 

@@ -12,10 +12,10 @@ from control.cli.node_exit import node_exit
 from control.cli.node_requests import c2n, ping
 from control.cli.node_settings import confirm_settings, set_settings
 from control.cli.options import (
-    NEVER,
     confirm,
     duration,
     json_option,
+    life_s,
     show_json,
     show_result,
     show_table,
@@ -150,7 +150,7 @@ def expire(client: AdminClient, name: str, yes: bool, as_json: bool) -> None:
 @socket_option
 def set_expiry(client: AdminClient, name: str, life: float, as_json: bool) -> None:
     """Let the login of the node NAME end after TIME (12h, 30d or never), whether it has ended already or not."""
-    node = client.call("PUT", "nodes", name, "expiry", body={"life_s": None if life == NEVER else life})
+    node = client.call("PUT", "nodes", name, "expiry", body={"life_s": life_s(life)})
     show_result(as_json, node, f"the login of node {node['name']} ends: {when(node['key_expiry'], 'never')}")
 
 

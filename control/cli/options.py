@@ -60,6 +60,16 @@ def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(str(error)) from None
 
 
+def life_s(seconds: float) -> float | None:
+    """As the server takes it: None for `NEVER`."""
+    return None if seconds == NEVER else seconds
+
+
+def public_part(key: str, prefix: str) -> str:
+    """Id or public part of a key: a secret that was pasted with it does not travel further."""
+    return key.strip().removeprefix(prefix).partition("-")[0] or key
+
+
 def split_list(values: Sequence[str]) -> list[str]:
     """Repeated and comma-joined values as one list."""
     return [part.strip() for value in values for part in value.split(",") if part.strip()]

@@ -6,9 +6,10 @@ import click
 
 from control.cli.client import AdminClient
 from control.cli.options import (
-    NEVER,
     duration,
     json_option,
+    life_s,
+    public_part,
     show_json,
     show_result,
     show_table,
@@ -48,7 +49,7 @@ def create(
         "tags": split_list(tags),
         "reusable": reusable,
         "ephemeral": ephemeral,
-        "life_s": None if expiration == NEVER else expiration,
+        "life_s": life_s(expiration),
         "description": description,
     }
     made = client.call("POST", "preauthkeys", body=body)
@@ -86,10 +87,5 @@ def list_keys(client: AdminClient, as_json: bool) -> None:
 @socket_option
 def revoke(client: AdminClient, key: str, as_json: bool) -> None:
     """Revoke KEY, given by its id or the first part of its text. Nodes that joined with it stay."""
-    revoked = client.call("POST", "preauthkeys", _public_part(key), "revoke")
+    revoked = client.call("POST", "preauthkeys", public_part(key, "wpkey-auth-"), "revoke")
     show_result(as_json, revoked, f"pre-auth key {revoked['prefix']} revoked")
-
-
-def _public_part(key: str) -> str:
-    """Id or public part: a secret that was pasted with it does not travel further."""
-    return key.strip().removeprefix("wpkey-auth-").partition("-")[0] or key
