@@ -14,7 +14,11 @@ solicitations), what `lan_access` allows, destinations that are excepted, and ho
 | pass | forward, -140 | the same for what hosts behind this one send |
 | hide | postrouting, 100 | an exit knows the node's address only |
 
-The first three are left out where the exit is for hosts behind this one alone.
+Where the exit is for hosts behind this one alone, instead of the first three:
+
+| chain | hook, priority | does |
+|---|---|---|
+| stray | output, -140 | drops the host's answers on hosts' flows that it forgot: they have its address of the mesh |
 """
 
 from __future__ import annotations
@@ -67,7 +71,9 @@ def _sets(guard: Guard) -> Iterator[NftSet]:
 
 
 def _chains(interface: str, guard: Guard) -> Iterator[NftChain]:
-    if not guard.gateway_direct:
+    if guard.gateway_direct:
+        yield _stray(interface)
+    else:
         yield from _own_chains(interface, guard)
     if guard.split is not None:
         yield from split_chains(interface, guard.split)
@@ -79,6 +85,14 @@ def _chains(interface: str, guard: Guard) -> Iterator[NftChain]:
         f'oifname "{interface}" {word} daddr != @inside{version} masquerade' for version, word in _WORD.items()
     )
     yield NftChain("hide", hide, "type nat hook postrouting priority 100; policy accept;")
+
+
+def _stray(interface: str) -> NftChain:
+    rules = [f'oifname {{ "lo", "{interface}" }} return']
+    rules += [
+        f"{word} saddr @inside{version} fib saddr . oif type != local counter drop" for version, word in _WORD.items()
+    ]
+    return NftChain("stray", tuple(rules), "type filter hook output priority -140; policy accept;")
 
 
 def _own_chains(interface: str, guard: Guard) -> Iterator[NftChain]:

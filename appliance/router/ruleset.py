@@ -106,7 +106,9 @@ def _base(kind: str, hook: str, priority: int) -> str:
 
 def _hooks(model: RouterModel) -> Iterator[NftChain]:
     came, goes = f'iifname "{model.interface}"', f'oifname "{model.interface}"'
-    kept = f"ct state new {_marked(MARK_BYPASS)} {_set_mark(MARK_BYPASS, 'ct mark')}"
+    # Also of flows that are older than this table, such as the one to control at the start.
+    fresh = f"ct mark & {MARK_MASK:#010x} != {MARK_BYPASS:#010x}"
+    kept = f"{_marked(MARK_BYPASS)} {fresh} {_set_mark(MARK_BYPASS, 'ct mark')}"
     # Answers that the guard sends back the way their question came are told by their direction: the device that the
     # kernel shows here is the one of before the mark.
     loop = f"{goes} {_marked(MARK_BYPASS)} ct direction original counter drop"

@@ -65,5 +65,6 @@ def test_ok__hosts_behind_this_one_alone():
     alone = replace(MODEL, guard=replace(GUARD, gateway_direct=True))
     table = render_guard(alone)
     assert table is not None
-    assert [chain.name for chain in table.chains] == ["pass", "hide"]
+    assert [chain.name for chain in table.chains] == ["stray", "pass", "hide"]
+    assert rules(alone, "stray")[1] == "ip saddr @inside4 fib saddr . oif type != local counter drop"
     assert rules(alone, "pass") == rules(MODEL, "pass")
