@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
-from appliance.types.addresses import Prefix, parse_prefix
+from appliance.types.addresses import Address, Prefix, parse_prefix
 from appliance.types.errors import DecodeError, DecodeReason
 
 Interval = tuple[int, int]
@@ -23,17 +23,23 @@ def parse_addresses(text: str) -> list[tuple[int, Interval]]:
     """IP, CIDR (host bits zero), `a-b` or `*` as (version, interval). Raises `DecodeError` (BAD_VALUE)."""
     if text == "*":
         return [(4, (0, LAST[4])), (6, (0, LAST[6]))]
-    if "-" not in text:
+    if "/" in text:
         prefix = parse_prefix(text)
         return [(prefix.version, prefix_interval(prefix))]
-    first_text, _, last_text = text.partition("-")
+    first_text, dash, last_text = text.partition("-")
     try:
-        first, last = ip_address(first_text), ip_address(last_text)
+        first = _address(first_text)
+        last = _address(last_text) if dash else first
     except ValueError:
-        raise DecodeError(DecodeReason.BAD_VALUE, f"not an address range: {text[:100]!r}") from None
+        raise DecodeError(DecodeReason.BAD_VALUE, f"not an address or range: {text[:100]!r}") from None
     if first.version != last.version or int(first) > int(last):
         raise DecodeError(DecodeReason.BAD_VALUE, f"not an address range: {text[:100]!r}")
     return [(first.version, (int(first), int(last)))]
+
+
+def _address(text: str) -> Address:
+    """Raises ValueError."""
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
 def prefix_interval(prefix: Prefix) -> Interval:
@@ -43,8 +49,11 @@ def prefix_interval(prefix: Prefix) -> Interval:
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """Sorted, disjoint and not even adjacent."""
+    found = sorted(intervals)
+    if len(found) < 2:
+        return found
     merged: list[Interval] = []
-    for first, last in sorted(intervals):
+    for first, last in found:
         if merged and first <= merged[-1][1] + 1:
             if last > merged[-1][1]:
                 merged[-1] = (merged[-1][0], last)
@@ -76,6 +85,8 @@ def intersect(intervals: Sequence[Interval], windows: Sequence[Interval]) -> lis
     """What of merged intervals lies within merged windows; costs little where the windows are few."""
     found: list[Interval] = []
     for first, last in windows:
+        if intervals and first <= intervals[0][0] and intervals[-1][1] <= last:
+            return list(intervals)
         at = max(bisect_right(intervals, (first, LAST[6])) - 1, 0)
         while at < len(intervals) and intervals[at][0] <= last:
             low, high = max(intervals[at][0], first), min(intervals[at][1], last)
