@@ -9,7 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import chain
+from operator import is_not
 from typing import Any, Protocol, TypeVar
+
+from appliance.types.sequences import common_ends
 
 
 class Ordered(Protocol):
@@ -110,9 +113,13 @@ class Edition(Mapping[K, V]):
 
     def difference(self, former: Edition[K, V]) -> tuple[dict[K, V], dict[K, V]]:
         """What of the former edition is gone, and what is fresh here; a key whose value changed is in both."""
-        mine, theirs = set(map(id, self._blocks)), set(map(id, former._blocks))
-        before = _entries(block for block in former._blocks if id(block) not in mine)
-        now = _entries(block for block in self._blocks if id(block) not in theirs)
+        if self is former:
+            return {}, {}
+        head, tail = common_ends(former._blocks, self._blocks, is_not)
+        old, new = former._blocks[head : len(former._blocks) - tail], self._blocks[head : len(self._blocks) - tail]
+        mine, theirs = set(map(id, new)), set(map(id, old))
+        before = _entries(block for block in old if id(block) not in mine)
+        now = _entries(block for block in new if id(block) not in theirs)
         return _without(before, now), _without(now, before)
 
 
