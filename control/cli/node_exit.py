@@ -14,6 +14,7 @@ from control.cli.options import duration, json_option, show_json, socket_option
 @click.argument("name")
 @click.argument("use", required=False, metavar="[EXIT|auto|off]")
 @click.option("--site/--no-site", default=None, help="Hosts behind the gateway use the exit too.")
+@click.option("--gateway-direct/--gateway-too", default=None, help="With --site: leave the gateway itself out.")
 @click.option("--lan-access/--no-lan-access", default=None, help="Let the gateway reach its attached networks.")
 @click.option("--region", "regions", multiple=True, metavar="CODE", help="With auto: only exits of these regions.")
 @click.option(
@@ -32,6 +33,7 @@ def node_exit(
     name: str,
     use: str | None,
     site: bool | None,
+    gateway_direct: bool | None,
     lan_access: bool | None,
     regions: tuple[str, ...],
     within_s: float,
@@ -41,8 +43,9 @@ def node_exit(
     if use is None:
         _show(client.call("GET", "nodes", name, "exit"), as_json)
         return
-    wish = {"use": use, "site": site, "lan_access": lan_access, "confirm_within_s": within_s}
-    answer = client.call("PUT", "nodes", name, "exit", body={**wish, "regions": list(regions) or None})
+    who = {"use": use, "site": site, "gateway_direct": gateway_direct, "lan_access": lan_access}
+    trial = {"regions": list(regions) or None, "confirm_within_s": within_s}
+    answer = client.call("PUT", "nodes", name, "exit", body={**who, **trial})
     if as_json:
         show_json(answer)
         return

@@ -20,6 +20,7 @@ class NewExit(msgspec.Struct, forbid_unknown_fields=True):
 
     use: str
     site: bool | None = None
+    gateway_direct: bool | None = None
     lan_access: bool | None = None
     regions: list[str] | None = None
     confirm_within_s: float = 60.0
@@ -32,7 +33,8 @@ def exit_routes(service: ControlService) -> list[web.RouteDef]:
     async def switch(request: web.Request) -> web.Response:
         body = await read_body(request, NewExit)
         regions = None if body.regions is None else tuple(body.regions)
-        wish = ExitWish(body.use, body.site, body.lan_access, regions, body.confirm_within_s)
+        who = body.site, body.gateway_direct
+        wish = ExitWish(body.use, *who, body.lan_access, regions, body.confirm_within_s)
         before = await service.exits.switch(actor_of(request), path_name(request), wish)
         return json_reply(
             {"before": present.exit_json(before), "use": body.use, "confirm_within_s": wish.confirm_within_s}

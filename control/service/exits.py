@@ -41,6 +41,7 @@ class ExitWish:
 
     use: str
     site: bool | None = None
+    gateway_direct: bool | None = None
     lan_access: bool | None = None
     regions: tuple[str, ...] | None = None
     confirm_within_s: float = 60.0
@@ -91,7 +92,7 @@ class ExitOperations:
         if wish.use == OFF:
             return dict(_NOTHING)
         settings: dict[str, Any] = {"use": AUTO if wish.use == AUTO else self._exit(node, wish.use).stable_id}
-        given = {"site": wish.site, "lan_access": wish.lan_access, "regions": wish.regions}
+        given = {name: getattr(wish, name) for name in ("site", "gateway_direct", "lan_access", "regions")}
         return settings | {name: value for name, value in given.items() if value is not None}
 
     def _exit(self, node: NodeRecord, name: str) -> NodeRecord:

@@ -96,4 +96,7 @@ def _actions(state: ExitState) -> list[PanelAction]:
         "Close attached networks to this gateway" if config.lan_access else "Let this gateway reach attached networks",
         {"lan_access": not config.lan_access},
     )
-    return [none, *found, *([] if config.gateway_direct else [lan])]
+    own = PanelAction("Let this gateway itself leave directly", {"gateway_direct": True})
+    if config.gateway_direct:
+        return [none, *found, PanelAction("Have this gateway itself use the exit too", {"gateway_direct": False})]
+    return [none, *found, *([own] if config.site else []), lan]

@@ -122,6 +122,7 @@ def test_ok__buttons_set_what_they_say() -> None:
         "hosts": [],
         "not_hosts": [],
     }
+    assert panel.actions[1].settings == {"gateway_direct": True}
     for action in panel.actions:
         ExitNodeConfig(**{"use": "n1", "site": True, **action.settings})
 
@@ -159,7 +160,7 @@ def test_ok__an_exit_for_hosts_alone_is_shown() -> None:
     panel = check("appliance_status_panel", plugin)
     rows = {row.label: row.value for row in panel.rows}
     assert (rows["Protected"], rows["This gateway itself"]) == ("hosts behind this gateway", "leaves directly")
-    assert not [action for action in panel.actions if "attached networks" in action.label]
+    assert [action.settings for action in panel.actions][1:] == [{"gateway_direct": False}]
 
 
 def test_ok__what_a_proxy_does_with_udp_is_said() -> None:

@@ -26,7 +26,7 @@ async def test_ok__seen_and_switched(shell: Shell):
     _, error = await shell.run("nodes", "exit", "gw1", "gw2", code=1)
     assert "routes approve gw2 exit" in error
     await shell.run("routes", "approve", "gw2", "exit")
-    text, _ = await shell.run("nodes", "exit", "gw1", "gw2", "--site", "--confirm-within", "2m")
+    text, _ = await shell.run("nodes", "exit", "gw1", "gw2", "--site", "--gateway-direct", "--confirm-within", "2m")
     assert "gw1 leaves by gw2 now, on trial: it goes back in 120 s." in text
     assert "nodes confirm gw1" in text
     assert "gw1 leaves directly" in (await shell.run("nodes", "exit", "gw1"))[0]

@@ -51,6 +51,8 @@ async def test_ok__the_best_one_and_none(rig, gateway):
     channel = connect(rig, SETTINGS)
     await rig.service.exits.switch(ADMIN, "gw1", ExitWish("auto", lan_access=False, regions=("fra",)))
     assert sent(channel)["plugins"] == {"exit_node": {"use": "auto", "lan_access": False, "regions": ["fra"]}}
+    await rig.service.exits.switch(ADMIN, "gw1", ExitWish("auto", site=True, gateway_direct=True))
+    assert sent(channel)["plugins"] == {"exit_node": {"use": "auto", "site": True, "gateway_direct": True}}
     await rig.service.exits.switch(ADMIN, "gw1", ExitWish("off"))
     assert sent(channel)["plugins"]["exit_node"]["use"] == ""
     assert sent(channel)["plugins"]["exit_node"]["site"] is False
