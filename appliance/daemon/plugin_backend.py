@@ -60,7 +60,7 @@ from appliance.ports.netlink import MIN_IPV6_MTU
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.proto.peerapi.location import NAMES_PATH, peer_endpoint
-from appliance.types.addresses import Address
+from appliance.types.addresses import Address, literal
 from appliance.types.errors import ApplianceError, ConfigError
 from appliance.types.ids import StableNodeId
 
@@ -160,12 +160,8 @@ class PluginBackend:
         return snapshots.node_info(node, view.users) if node is not None else None
 
     def whois(self, address: str) -> NodeInfo | None:
-        view = self._situation.view
-        try:
-            wanted = ip_address(address)
-        except ValueError:
-            return None
-        if view is None:
+        view, wanted = self._situation.view, literal(address)
+        if view is None or wanted is None:
             return None
         node = view.self_node if wanted in self._own_addresses() else view.peer_by_address(wanted)
         return snapshots.node_info(node, view.users) if node is not None else None
@@ -371,11 +367,8 @@ def _starting() -> ApplianceError:
 
 
 def _is_local_group(text: str) -> bool:
-    try:
-        group = ip_address(text)
-    except ValueError:
-        return False
-    return any(group in groups for groups in LOCAL_GROUPS)
+    group = literal(text)
+    return group is not None and any(group in groups for groups in LOCAL_GROUPS)
 
 
 def _is_on(setting: Path) -> bool | None:

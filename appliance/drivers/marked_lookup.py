@@ -10,7 +10,6 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from pathlib import Path
 
 from appliance.ports.randomness import Randomness
@@ -18,7 +17,7 @@ from appliance.proto.dns.build import build_query
 from appliance.proto.dns.names import encode_name
 from appliance.proto.dns.numbers import AAAA, IN, A
 from appliance.proto.dns.reply import parse_reply
-from appliance.types.addresses import SERVICE_V4, Address, is_overlay
+from appliance.types.addresses import SERVICE_V4, Address, is_overlay, literal
 from appliance.types.errors import DecodeError
 
 FILES = tuple(map(Path, ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf.before-waypost", "/etc/resolv.conf")))
@@ -49,9 +48,8 @@ def nameservers(files: Iterable[Path] = FILES) -> tuple[Address, ...]:
 
 
 def _server(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
+    address = literal(text)
+    if address is None:
         return None
     outside = not (address.is_loopback or is_overlay(address) or address == SERVICE_V4 or address.is_link_local)
     return address if outside else None

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any
 
@@ -24,7 +23,7 @@ from appliance.drivers.sockets import BYPASS_MARK as BYPASS_MARK
 from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.ports.resolver import Resolver
 from appliance.ports.streams import TlsPolicy
-from appliance.types.addresses import Address
+from appliance.types.addresses import Address, literal
 from appliance.types.errors import DecodeError
 
 ATTEMPT_DELAY_S = 0.25
@@ -196,7 +195,7 @@ def check_pin(chain: Sequence[bytes], pin_sha256: str, host: str, wall_now: date
         raise ssl.SSLCertVerificationError("the certificate is not the pinned one")
     if not fields.not_before <= wall_now <= fields.not_after:
         raise ssl.SSLCertVerificationError("the pinned certificate is outside its dates; check the clock")
-    if not _is_address(host) and not fields.is_for(host):
+    if not literal(host) and not fields.is_for(host):
         raise ssl.SSLCertVerificationError(f"the pinned certificate is not for {host}")
 
 
@@ -205,14 +204,6 @@ def _fields(der: bytes) -> CertificateFields:
         return parse_certificate(der)
     except DecodeError as error:
         raise ssl.SSLCertVerificationError(f"unreadable certificate: {error.text}") from error
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _context(tls: TlsPolicy) -> ssl.SSLContext:

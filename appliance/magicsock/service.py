@@ -12,7 +12,6 @@ from math import inf
 from typing import Any
 
 from appliance.crypto.x25519 import clamp, public_key
-from appliance.magicsock.derp.dialling import is_literal
 from appliance.magicsock.derp.interface import DerpPool, DerpSink
 from appliance.magicsock.driver import Driver
 from appliance.magicsock.errors import PingTimeoutError, UnknownPeerError
@@ -28,7 +27,7 @@ from appliance.ports.side_ports import SidePorts
 from appliance.ports.underlay import Underlay
 from appliance.proto.disco import DiscoKeys, RelayEndpoint
 from appliance.proto.stun import TX_ID_SIZE, encode_request
-from appliance.types.addresses import Address, AddrPort, unmap
+from appliance.types.addresses import Address, AddrPort, literal, unmap
 from appliance.types.events import PathKind
 from appliance.types.ids import RegionId
 from appliance.types.keys import DiscoPrivateKey, DiscoPublicKey, NodePrivateKey, NodePublicKey
@@ -332,7 +331,8 @@ class MagicsockService:
         node = known.nodes[0] if known is not None and known.nodes else None
         if node is None or node.stun_port < 0 or self._echo is None:
             return None
-        found = [ip_address(node.ipv4)] if is_literal(node.ipv4) else await self._resolver(node.host_name)
+        address = literal(node.ipv4)
+        found = [address] if address is not None else await self._resolver(node.host_name)
         address = next((each for each in found if each.version == 4), None)
         if address is None:
             return None

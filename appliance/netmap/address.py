@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from appliance.netmap.errors import BadControlUrl
+from appliance.types.addresses import literal
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
@@ -48,7 +48,7 @@ class ControlAddress:
     @property
     def sni(self) -> str:
         """Name for TLS; empty for an IP literal."""
-        return "" if is_literal(self.host) else self.host
+        return "" if literal(self.host) else self.host
 
 
 def parse_control_url(text: str) -> ControlAddress:
@@ -62,7 +62,7 @@ def parse_control_url(text: str) -> ControlAddress:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        if host and not is_literal(host):
+        if host and not literal(host):
             host = host.encode("idna").decode("ascii")
     except (ValueError, UnicodeError):
         raise BadControlUrl(f"control server {url!r} is not a URL", mend=mend) from None
@@ -73,20 +73,9 @@ def parse_control_url(text: str) -> ControlAddress:
     return ControlAddress(parts.scheme, host.lower(), port)
 
 
-def is_literal(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def is_private(host: str) -> bool:
     """Private or loopback address, or `localhost`: such servers are not tried by TLS unless the URL says so."""
     if host == "localhost":
         return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_private or address.is_loopback
+    address = literal(host)
+    return address is not None and (address.is_private or address.is_loopback)

@@ -66,6 +66,14 @@ def addr_port_from(address: Address, port: int) -> AddrPort:
     return AddrPort(str(unmap(address)), port)
 
 
+def literal(text: str) -> Address | None:
+    """The address that the text is; None for a name, and for anything else."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
 def encode_mapped(endpoint: AddrPort) -> bytes:
     """18 bytes: the address, IPv4 in its mapped form (RFC 4291 2.5.5.2), and the port, big-endian."""
     address = endpoint.address

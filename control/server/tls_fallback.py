@@ -8,11 +8,12 @@ private and loopback addresses.
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import structlog
 
+from appliance.types.addresses import literal
 from appliance.types.errors import ApplianceError
 from control.derp.server import limit_tls_buffers
 from control.tls.identity import ServerTls
@@ -40,11 +41,8 @@ def is_needed(settings: ServerSettings, host: str) -> bool:
 
 
 def _is_close(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return any(address in network for network in _CLOSE_NETWORKS if network.version == address.version)
+    address = literal(host)
+    return host == "localhost" if address is None else any(address in network for network in _CLOSE_NETWORKS)
 
 
 async def open_tls_fallback(

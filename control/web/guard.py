@@ -5,9 +5,8 @@ A name that an attacker points here (DNS rebinding) is neither.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from appliance.pages.browser import split_host
+from appliance.types.addresses import literal
 
 
 def is_own_host(header: str | None, names: frozenset[str]) -> bool:
@@ -16,10 +15,4 @@ def is_own_host(header: str | None, names: frozenset[str]) -> bool:
     if split is None:
         return False
     host = split[0]
-    if host in names or host == "localhost":
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return host in names or host == "localhost" or literal(host) is not None

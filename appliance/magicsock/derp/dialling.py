@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from appliance.ports.clock import Clock
 from appliance.ports.streams import ByteStream, StreamDialer, TlsPolicy
+from appliance.types.addresses import literal
 from appliance.types.netmap import DerpNode, DerpRegion
 
 PIN_PREFIX = "sha256-raw:"
@@ -28,15 +28,6 @@ class Reached:
     is_first: bool
 
 
-def is_literal(host: str) -> bool:
-    """Whether a host is an IP address."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def host_header(node: DerpNode) -> str:
     """Value of `Host`: the port only when it is not 443."""
     port = "" if node.derp_port in (0, DEFAULT_PORT) else f":{node.derp_port}"
@@ -46,9 +37,9 @@ def host_header(node: DerpNode) -> str:
 def tls_policy(node: DerpNode, host: str, ca_file: str = "") -> TlsPolicy:
     """TLS rules of a node when it is dialled at `host` (5.3)."""
     name, cert_name = node.host_name or node.cert_name, node.cert_name
-    server_name = "" if is_literal(name) else name
+    server_name = "" if literal(name) else name
     if cert_name.startswith(PIN_PREFIX):
-        server_name = "" if is_literal(node.host_name) else node.host_name
+        server_name = "" if literal(node.host_name) else node.host_name
         return TlsPolicy(server_name, pin_sha256=cert_name.removeprefix(PIN_PREFIX))
     if node.insecure_for_tests:
         return TlsPolicy(server_name, verify=False)
@@ -61,7 +52,7 @@ def tls_policy(node: DerpNode, host: str, ca_file: str = "") -> TlsPolicy:
 def hosts_of(node: DerpNode) -> list[str]:
     """Where to dial a node: its literal addresses, and its name where an address is left to DNS."""
     given = (node.ipv4, node.ipv6)
-    hosts = [address for address in given if is_literal(address)]
+    hosts = [address for address in given if literal(address)]
     if "" in given and node.host_name:
         hosts.append(node.host_name)
     return list(dict.fromkeys(hosts))

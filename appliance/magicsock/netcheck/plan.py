@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from appliance.magicsock.netcheck.report import Report
+from appliance.types.addresses import literal
 from appliance.types.ids import RegionId
 from appliance.types.netmap import DerpMap, DerpNode, DerpRegion
 
@@ -40,13 +40,9 @@ class ProbeSet:
 
 def node_speaks(node: DerpNode, v6: bool) -> bool:
     """Whether the node may have the family: a literal of it, or an empty field (DNS)."""
-    literal = node.ipv6 if v6 else node.ipv4
-    if not literal:
-        return True
-    try:
-        return ip_address(literal).version == (6 if v6 else 4)
-    except ValueError:
-        return False
+    text = node.ipv6 if v6 else node.ipv4
+    address = literal(text)
+    return not text or (address is not None and address.version == (6 if v6 else 4))
 
 
 def measurable(region: DerpRegion) -> bool:

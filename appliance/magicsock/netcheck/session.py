@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import zip_longest
 
 from appliance.magicsock.netcheck.captive import LIMIT_S as CAPTIVE_LIMIT_S
@@ -15,7 +14,7 @@ from appliance.magicsock.netcheck.run import NetcheckRun
 from appliance.magicsock.outbox import FindCaptivePortal, MeasureHttps, Outbox, ResolveNames, SendDatagram
 from appliance.magicsock.timing import NEVER
 from appliance.proto.stun import BindingResponse
-from appliance.types.addresses import Address, AddrPort
+from appliance.types.addresses import Address, AddrPort, literal
 from appliance.types.ids import NO_REGION, RegionId
 from appliance.types.netmap import DerpMap, DerpNode
 
@@ -141,9 +140,10 @@ class NetcheckSession:
         if node.stun_port < 0:
             return None
         port = node.stun_port or DEFAULT_STUN_PORT
-        literal = node.ipv6 if v6 else node.ipv4
-        if literal:
-            return AddrPort(literal, port) if _version_of(literal) == (6 if v6 else 4) else None
+        text = node.ipv6 if v6 else node.ipv4
+        if text:
+            address = literal(text)  # None for words such as `none`
+            return AddrPort(text, port) if address and address.version == (6 if v6 else 4) else None
         _, resolved = self._names.get(node.host_name, (0.0, ()))
         return next((AddrPort(str(a), port) for a in resolved if (a.version == 6) == v6), None)
 
@@ -238,11 +238,3 @@ class NetcheckSession:
     def take_finished(self) -> Report | None:
         report, self._finished = self._finished, None
         return report
-
-
-def _version_of(literal: str) -> int:
-    """4 or 6; 0 for words such as `none`."""
-    try:
-        return ip_address(literal).version
-    except ValueError:
-        return 0

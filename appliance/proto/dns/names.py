@@ -5,9 +5,7 @@ Text is lower case without a dot at the end; "" is the root. Bytes that a host n
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
-
-from appliance.types.addresses import Address
+from appliance.types.addresses import Address, literal
 from appliance.types.errors import DecodeError, DecodeReason
 
 MAX_WIRE = 255
@@ -133,17 +131,10 @@ def from_reverse(name: str) -> Address | None:
     if name.endswith(_V4_ZONE):
         octets = name[: -len(_V4_ZONE)].split(".")
         if len(octets) == 4:
-            return _address(".".join(reversed(octets)))
+            return literal(".".join(reversed(octets)))
     elif name.endswith(_V6_ZONE):
         digits = name[: -len(_V6_ZONE)].split(".")
         if len(digits) == 32 and all(len(digit) == 1 for digit in digits):
             text = "".join(reversed(digits))
-            return _address(":".join(text[at : at + 4] for at in range(0, 32, 4)))
+            return literal(":".join(text[at : at + 4] for at in range(0, 32, 4)))
     return None
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None

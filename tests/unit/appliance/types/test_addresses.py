@@ -15,6 +15,7 @@ from appliance.types.addresses import (
     in_overlay,
     is_overlay,
     is_single,
+    literal,
     parse_addr_port,
     parse_mapped,
     parse_prefix,
@@ -105,3 +106,9 @@ def test_ok__prefixes_that_touch_the_overlay(text: str, inside: bool) -> None:
 def test_ok__endpoints_in_18_bytes(endpoint: AddrPort, data: str) -> None:
     assert encode_mapped(endpoint).hex() == data
     assert parse_mapped(b"head" + bytes.fromhex(data), 4) == endpoint
+
+
+def test_ok__literals() -> None:
+    assert literal("192.0.2.1") == ip_address("192.0.2.1")
+    assert literal("fd7a::1") == ip_address("fd7a::1")
+    assert [literal(text) for text in ("", "none", "gateway-b", "192.0.2.0/24", "[fd7a::1]")] == [None] * 5
