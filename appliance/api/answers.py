@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
 from appliance.api.dns import DnsAnswer, DnsAnswers
+from appliance.api.numbered import Numbered
 
 KEPT = 512
 """Answers that wait for a slow reader; older ones are lost."""
 
 
-class AnswerFeed:
-    """One per process. Belongs to one event loop."""
-
+class AnswerFeed(Numbered):
     def __init__(self) -> None:
+        super().__init__()
         self._answers: deque[tuple[int, DnsAnswer]] = deque(maxlen=KEPT)
-        self._number = 0
-        self._waiters: set[asyncio.Future[None]] = set()
 
     def note(self, answer: DnsAnswer) -> None:
-        self._number += 1
-        self._answers.append((self._number, answer))
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._answers.append((self._count(), answer))
 
     async def wait(self, after: int) -> DnsAnswers:
         """Those later than number `after`, at once where there are any; -1: from now on. One from the future is 0."""
         after = self._number if after < 0 else after if after <= self._number else 0
-        while after == self._number:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+        await self._later_than(after)
         return DnsAnswers(self._number, tuple(answer for number, answer in self._answers if number > after))

@@ -5,47 +5,29 @@ The feed keeps one number per kind, never a queue: a reader that is slow gets ma
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from appliance.api.numbered import Numbered
 from appliance.api.values import StatusChange
 
 PAUSE_S = 0.25
 """Least time between two items of `follow`."""
 
 
-class ChangeFeed:
-    """One per process. Belongs to one event loop."""
-
+class ChangeFeed(Numbered):
     def __init__(self) -> None:
-        self._number = 0
+        super().__init__()
         self._kinds: dict[str, int] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
-
-    @property
-    def number(self) -> int:
-        """Number of the last change, 0 before the first."""
-        return self._number
 
     def note(self, kind: str) -> None:
-        self._number += 1
-        self._kinds[kind] = self._number
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._kinds[kind] = self._count()
 
     async def wait(self, after: int) -> StatusChange:
         """The next change after number `after`; at once where there is one. A number from the future counts as 0."""
         if after > self._number:
             after = 0
-        while after == self._number:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+        await self._later_than(after)
         kinds = tuple(sorted(kind for kind, number in self._kinds.items() if number > max(after, 0)))
         return StatusChange(self._number, kinds)
 
