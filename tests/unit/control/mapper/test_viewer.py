@@ -22,51 +22,10 @@ from control.mapper.viewer import PEERS_PER_MESSAGE, Viewer
 from control.state.changes import Change, NodeChange
 from control.state.mesh import MeshModel
 from control.state.records import NodeRecord, UserRecord
+from tests.unit.control.open_policy import OpenPolicy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SUBNET = ip_network("192.168.10.0/24")
-
-
-class Hidden:
-    """`PolicyView` of a test: everybody sees everybody but the named pairs."""
-
-    def __init__(self, model: dict[NodeId, NodeRecord] | None = None) -> None:
-        self.pairs: set[frozenset[NodeId]] = set()
-        self.rules = (FilterRule(src_ips=("*",), dst_ports=(PortRange("*"),)),)
-        self.nodes: Any = model or {}
-
-    def filter_rules(self, node_id: NodeId) -> tuple[FilterRule, ...]:
-        return self.rules
-
-    def visible_peers(self, node_id: NodeId) -> frozenset[NodeId]:
-        return frozenset(other for other in self.nodes if self.are_peers(node_id, other))
-
-    def are_peers(self, one: NodeId, other: NodeId) -> bool:
-        return one != other and frozenset((one, other)) not in self.pairs
-
-    def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
-        return True
-
-    def may_look_up(self, viewer: NodeId, connector: NodeId) -> bool:
-        return True
-
-    def disables_ipv4(self, node_id: NodeId) -> bool:
-        return False
-
-    def steered(self, viewer: NodeId, peer: NodeId) -> tuple[frozenset[Prefix], frozenset[Prefix]]:
-        return frozenset(), frozenset()
-
-    def ssh_policy(self, node_id: NodeId) -> wire.SshPolicy:
-        return wire.SshPolicy()
-
-    def node_attributes(self, node_id: NodeId) -> dict[str, Any]:
-        return {}
-
-    def peer_attributes(self, node_id: NodeId) -> dict[str, Any]:
-        return {}
-
-    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> dict[str, Any]:
-        return {}
 
 
 def key(number: int) -> bytes:
@@ -94,7 +53,7 @@ class Mesh:
     """A mesh and the stream of node 1, told of every change."""
 
     def __init__(self, *numbers: int, version: int = 130) -> None:
-        self.policy = Hidden()
+        self.policy = OpenPolicy(rules=(FilterRule(src_ips=("*",), dst_ports=(PortRange("*"),)),))
         self.model = MeshModel(domain="mesh.test", derp_map=DerpMap(), policy=self.policy)
         self.policy.nodes = self.model.nodes
         self.model.put_user(UserRecord(UserId(1), "alice", NOW, email="alice@example.org"))

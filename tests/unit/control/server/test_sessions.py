@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 import pytest
 
@@ -16,63 +15,24 @@ from appliance.ports.randomness import SeededRandomness
 from appliance.proto.control import messages as wire
 from appliance.proto.control.delta import MapSessionMark, WireNetmap
 from appliance.proto.control.mapstream import KEEP_ALIVE_RAW, MapStreamReader
-from appliance.types.addresses import AddrPort, Prefix
+from appliance.types.addresses import AddrPort
 from appliance.types.ids import NodeId, StableNodeId, UserId
 from appliance.types.keys import MachinePublicKey, NodePublicKey
-from appliance.types.netmap import DerpMap, FilterRule
+from appliance.types.netmap import DerpMap
 from control.server.sessions import RESUME_S, STALLED_S, MapSession, SessionHub
 from control.state.changes import Change, ChangeBus, NodeChange
 from control.state.mesh import MeshModel
 from control.state.records import NodeRecord, UserRecord
+from tests.unit.control.open_policy import OpenPolicy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Everybody:
-    """`PolicyView` without limits."""
-
-    def __init__(self) -> None:
-        self.nodes: Any = {}
-
-    def filter_rules(self, node_id: NodeId) -> tuple[FilterRule, ...]:
-        return ()
-
-    def visible_peers(self, node_id: NodeId) -> frozenset[NodeId]:
-        return frozenset(self.nodes) - {node_id}
-
-    def are_peers(self, one: NodeId, other: NodeId) -> bool:
-        return one != other
-
-    def may_use(self, viewer: NodeId, peer: NodeId, route: Prefix) -> bool:
-        return True
-
-    def may_look_up(self, viewer: NodeId, connector: NodeId) -> bool:
-        return True
-
-    def disables_ipv4(self, node_id: NodeId) -> bool:
-        return False
-
-    def steered(self, viewer: NodeId, peer: NodeId) -> tuple[frozenset[Prefix], frozenset[Prefix]]:
-        return frozenset(), frozenset()
-
-    def ssh_policy(self, node_id: NodeId) -> wire.SshPolicy:
-        return wire.SshPolicy()
-
-    def node_attributes(self, node_id: NodeId) -> dict[str, Any]:
-        return {}
-
-    def peer_attributes(self, node_id: NodeId) -> dict[str, Any]:
-        return {}
-
-    def shown_attributes(self, viewer: NodeId, peer: NodeId) -> dict[str, Any]:
-        return {}
 
 
 class Service:
     """What the hub asks of `NodeFacing`, over a real read model."""
 
     def __init__(self) -> None:
-        policy = Everybody()
+        policy = OpenPolicy()
         self.model = MeshModel(domain="mesh.test", derp_map=DerpMap(), policy=policy)
         policy.nodes = self.model.nodes
         self.model.put_user(UserRecord(UserId(1), "alice", NOW))
