@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from operator import is_not
 
 from appliance.router.destinations import FilterError, Opened
 from appliance.router.pieces import Bundle, Piece, Pieces, SourceClass, everything
-from appliance.router.ranges import REMEMBERED, Interval, merge, parse_addresses, prefix_interval, subtract
+from appliance.router.ranges import REMEMBERED, Interval, lost, merge, parse_addresses, prefix_interval, subtract
 from appliance.types.addresses import Address, Prefix
 from appliance.types.editions import Edition
 from appliance.types.errors import DecodeError
@@ -56,7 +57,7 @@ class _Read:
 
     words: _Words
     opened: Opened
-    sources: tuple[tuple[int, Interval], ...]
+    sources: dict[int, list[Interval]]
     capabilities: frozenset[str]
     problems: tuple[str, ...]
     times: int = 0
@@ -118,7 +119,7 @@ class FilterCompiler:
         for name, reads in self._by_capability.items():
             if former.get(name, ()) != cap_sources.get(name, ()):
                 for read in reads:
-                    read.sources = tuple(source_entries(read.words[0], cap_sources, []))
+                    read.sources = _sources(read.words[0], cap_sources, [])
                     changed.append(read.opened)
         return changed
 
@@ -160,7 +161,7 @@ class FilterCompiler:
         if read is None:
             problems: list[str] = []
             opened = tuple(destination_entries(rule, problems)), rule_protocols(rule)
-            sources = tuple(source_entries(rule.src_ips, self._cap_sources, problems))
+            sources = _sources(rule.src_ips, self._cap_sources, problems)
             names = frozenset(text.removeprefix(_CAP) for text in rule.src_ips if text.startswith(_CAP))
             read = self._by_words[words] = _Read(words, opened, sources, names, tuple(problems))
         return read
@@ -170,9 +171,9 @@ class FilterCompiler:
         windows: dict[int, list[Interval]] = {version: [] for version in VERSIONS}
         for bundle, members in bundles.values():
             for version in bundle.versions:
-                own = (item for read in members for family, item in read.sources if family == version)
+                own = chain.from_iterable(read.sources[version] for read in members)
                 held, now = bundle.sources.get(version, []), subtract(own, self._shut[version])
-                windows[version] += (*subtract(held, now), *subtract(now, held)) if held else now
+                windows[version] += (*lost(held, now), *lost(now, held))
                 bundle.sources[version] = now
         for version, pieces in self._pieces.items():
             found = merge(windows[version])
@@ -199,6 +200,17 @@ def compile_rules(
 ) -> CompiledFilter:
     """One filter from nothing. Raises as `FilterCompiler.compile`."""
     return FilterCompiler().compile(rules, cap_sources, jailed)
+
+
+def _sources(
+    texts: tuple[str, ...], cap_sources: Mapping[str, tuple[Address, ...]], problems: list[str]
+) -> dict[int, list[Interval]]:
+    """Those of a rule by IP version; plain addresses, which may be many, in one go."""
+    try:
+        entries = list(chain.from_iterable(map(_addresses, texts)))
+    except DecodeError:
+        entries = list(source_entries(texts, cap_sources, problems))
+    return {version: [item for family, item in entries if family == version] for version in VERSIONS}
 
 
 def source_entries(

@@ -17,7 +17,7 @@ from appliance.router.destinations import ICMP, PORT_PROTOCOLS, Destinations, El
 from appliance.router.explain import ICMP_OPEN_TYPES
 from appliance.router.locals import local_destinations
 from appliance.router.model import RouterModel
-from appliance.router.ranges import LAST, Interval, merge, prefix_interval, subtract
+from appliance.router.ranges import LAST, Interval, lost, merge, prefix_interval, subtract
 from appliance.types.ordered_prefixes import prefix_set
 
 TCP = 6
@@ -99,9 +99,7 @@ def _lost(former: _Family, now: _Family) -> list[Interval]:
         return [(0, LAST[now.filtered.version])]
     gone, fresh = now.filtered.classes.difference(former.filtered.classes)
     held = dict(fresh.values())
-    return [
-        item for destinations, intervals in gone.values() for item in subtract(intervals, held.get(destinations, ()))
-    ]
+    return [item for destinations, intervals in gone.values() for item in lost(intervals, held.get(destinations, ()))]
 
 
 def _within(intervals: Sequence[Interval], value: int) -> bool:

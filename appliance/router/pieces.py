@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.router.destinations import Destinations, Opened, destinations_of
-from appliance.router.ranges import LAST, Interval, intersect, merge, subtract
+from appliance.router.ranges import LAST, Interval, intersect, merge, replaced, subtract
 from appliance.types.editions import Edition
 
 SourceClass = tuple[Destinations, tuple[Interval, ...]]
@@ -94,7 +94,7 @@ class Pieces:
         changed: dict[int, SourceClass] = {}
         for opens in touched:
             before = self._by_opened.get(opens, (opens, ()))[1]
-            intervals = tuple(merge((*subtract(before, windows), *fresh.get(opens, ()))))
+            intervals = replaced(before, windows, merge(fresh.get(opens, ())))
             if intervals == before:
                 continue
             if before:

@@ -64,10 +64,12 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 def subtract(intervals: Iterable[Interval], holes: Iterable[Interval]) -> list[Interval]:
     """`intervals` without `holes`, merged."""
-    cut = merge(holes)
+    cut, whole = merge(holes), merge(intervals)
+    if not cut:
+        return whole
     left: list[Interval] = []
     at = 0
-    for first, last in merge(intervals):
+    for first, last in whole:
         while at < len(cut) and cut[at][1] < first:
             at += 1
         start, hole = first, at
@@ -79,6 +81,28 @@ def subtract(intervals: Iterable[Interval], holes: Iterable[Interval]) -> list[I
         if start <= last:
             left.append((start, last))
     return left
+
+
+def lost(former: Sequence[Interval], now: Sequence[Interval]) -> list[Interval]:
+    """What of the former intervals is in none of now, both merged; costs little where most of them are the same."""
+    gone = set(former).difference(now)
+    return subtract(gone, set(now).difference(former)) if gone else []
+
+
+def replaced(
+    intervals: Sequence[Interval], windows: Sequence[Interval], within: Sequence[Interval]
+) -> tuple[Interval, ...]:
+    """Merged intervals, with what lies in the windows (merged too) given anew; costs little where these are few."""
+    if len(windows) * 8 > len(intervals):
+        return tuple(merge((*subtract(intervals, windows), *within)))
+    left = list(intervals)
+    for window in reversed(windows):
+        # All that the window touches, and what may join it at its ends.
+        start = max(bisect_right(left, (window[0], -1)) - 1, 0)
+        stop = bisect_right(left, (window[1] + 1, LAST[6]))
+        fresh = intersect(within, [window])
+        left[start:stop] = merge((*subtract(left[start:stop], [window]), *fresh))
+    return tuple(left)
 
 
 def intersect(intervals: Sequence[Interval], windows: Sequence[Interval]) -> list[Interval]:

@@ -176,13 +176,21 @@ def voids_filter(rule: wire.FilterRule) -> bool:
 
 def filter_rule(rule: wire.FilterRule) -> netmap.FilterRule:
     """Bad entries are left out. Raises `DecodeError` (BAD_VALUE) when nothing is left that it could match."""
-    sources = _good(_source, rule.src_ips, MAX_FILTER_ENTRIES)
+    sources = _sources(rule.src_ips[:MAX_FILTER_ENTRIES])
     targets = _good(_port_range, rule.dst_ports, MAX_FILTER_ENTRIES)
     protocols = tuple(number for number in rule.ip_proto[:256] if 0 <= number <= 255)
     grants = _good(_cap_grant, rule.cap_grant, MAX_FILTER_ENTRIES)
     if not sources or not (targets or grants) or (rule.ip_proto and not protocols):
         raise DecodeError(DecodeReason.BAD_VALUE, "filter rule that matches nothing")
     return netmap.FilterRule(sources, targets, protocols, grants)
+
+
+def _sources(texts: list[str]) -> tuple[str, ...]:
+    """Plain addresses, which may be many, in one go."""
+    try:
+        return tuple(map(_filter_address, texts))
+    except DecodeError:
+        return _good(_source, texts, MAX_FILTER_ENTRIES)
 
 
 def _source(text: str) -> str:

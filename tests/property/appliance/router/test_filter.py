@@ -11,7 +11,7 @@ from appliance.router.compile import FilterCompiler, compile_rules
 from appliance.router.destinations import ICMP, PORT_PROTOCOLS
 from appliance.router.explain import Packet, explain
 from appliance.router.model import RouterModel
-from appliance.router.ranges import covers, intersect, merge, subtract
+from appliance.router.ranges import covers, intersect, lost, merge, replaced, subtract
 from appliance.router.ruleset import TableRenderer, render_table
 from appliance.types.netmap import FilterRule, PortRange
 
@@ -119,6 +119,15 @@ def test_ok__range_arithmetic_is_that_of_sets(one, other):
     left = subtract(one, other)
     assert members(left) == members(one) - members(other)
     assert left == merge(left)
+    assert lost(merge(one), merge(other)) == left
     both = intersect(merge(one), merge(other))
     assert members(both) == members(one) & members(other)
     assert both == sorted(both)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(small, max_size=30), st.lists(small, max_size=2), st.lists(small, max_size=8))
+def test_ok__what_lies_in_windows_is_given_anew(intervals, windows, within):
+    held, around = merge((first * 5, last * 5) for first, last in intervals), merge(windows)
+    given_anew = intersect(merge(within), around)
+    assert list(replaced(held, around, given_anew)) == merge((*subtract(held, around), *given_anew))
