@@ -19,6 +19,7 @@ class Belief:
         self.best: ProvenPath | None = None
         self.trust_until = NEVER
         self.proven_at = NEVER
+        self._carried_at = NEVER
         self.answer_due: float | None = None
         self.doubt = Doubt()
         self._moved_at = NEVER
@@ -32,6 +33,10 @@ class Belief:
     def sure(self, now: float) -> bool:
         """Trusted, and no probe of it is overdue."""
         return self.trusted(now) and not self.doubt.shaken(now)
+
+    def carries(self, now: float) -> bool:
+        """Whether the peer's packets came along `best` a moment ago. Its daemon may be dead though."""
+        return self.best is not None and now - self._carried_at < TRUST_DURATION
 
     def settled(self, now: float) -> bool:
         """Whether there is a direct path that is believed."""
@@ -48,6 +53,8 @@ class Belief:
         proven = self._context.proven
         if self.best is not None and proven.get(self.best.addr_port) == self._owner:
             del proven[self.best.addr_port]
+        if path is None or self.best is None or not path.same_address(self.best):
+            self._carried_at = NEVER
         self.best = path
         if path is None:
             self.distrust()
@@ -73,6 +80,11 @@ class Belief:
         if self.best is not None and not self.best.same_address(path):
             self._moved_at = now
         self.set(path)
+
+    def carried(self, source: AddrPort | None, now: float) -> None:
+        """Authenticated packets of the peer came by UDP, from `source` as far as that is known."""
+        if self.best is not None and source in (None, self.best.addr_port):
+            self._carried_at = now
 
     def distrust(self) -> None:
         """Packets need another way too until the path is proven anew."""

@@ -159,8 +159,10 @@ class PeerPaths:
         """Traffic of the last second. Sending while nothing comes back by UDP raises doubt."""
         if report.tx_bytes or report.rx_bytes:
             self._activate(now)
-        if report.source is not None and report.rx_direct:
-            self._saw_source(report.source, now)
+        if report.rx_direct:
+            self.belief.carried(report.source, now)
+            if report.source is not None:
+                self._saw_source(report.source, now)
         if report.tx_bytes and not report.rx_direct and self.trusted(now):
             self._raise_doubt(now)
         self._push(now)
@@ -375,10 +377,12 @@ class PeerPaths:
         self._push(now)
 
     def _expire_pings(self, now: float) -> None:
+        """What answers no ping is no path, unless the peer's packets still come along it: where a kernel forwards for a
+        daemon that is gone, copies of ours are its only traffic."""
         for ping in self._discovery.pings.expire(now):
             if ping.counted:
                 self.candidates.note_lost(ping.to)
-            if self.best is None or self.trusted(now) or ping.size:
+            if self.best is None or self.trusted(now) or ping.size or self.belief.carries(now):
                 continue
             if (ping.to, ping.vni) == (self.best.addr_port, self.best.vni):
                 self.belief.set(None)

@@ -207,7 +207,7 @@ def limited(world: World, mbit: int, megabytes: int) -> bool:
 
 def _leaves_are_fair(gateway: Gateway) -> bool:
     """Else the gateway says why not."""
-    fair = re.findall(r"qdisc fq_codel \S+ parent 5757:(\d)", queues(gateway.host))
+    fair = sorted(re.findall(r"qdisc fq_codel \S+ parent 5757:(\d)", queues(gateway.host)))
     plain = [item["text"] for item in gateway.status()["health"] if item["code"] == "limits-not-fair"]
     if fair:
         assert (fair, plain) == (["1", "2"], [])

@@ -73,10 +73,14 @@ def network(sites: TwoSites) -> dict[str, str]:
 def joined(sites: TwoSites) -> None:
     """Both gateways are on the kernel's WireGuard, with a direct path."""
     sites.join()
-    status = sites.a.status()
-    assert (status["engine"], status["engine_reason"]) == ("kernel", "the kernel has WireGuard")
+    on_kernel_engine(sites.a)
     wait_for_page(sites)
     wait_for_direct(sites)
+
+
+def on_kernel_engine(gateway: Gateway) -> None:
+    status = gateway.status()
+    assert (status["engine"], status["engine_reason"]) == ("kernel", "the kernel has WireGuard")
 
 
 def wait_for_direct(sites: TwoSites) -> None:

@@ -57,6 +57,22 @@ def test_ok__nothing_is_left_of_a_path_that_is_given_up(rig, belief):
     assert rig.context.proven == {}
 
 
+def test_ok__path_carries_while_packets_came_along_it_a_moment_ago(belief):
+    belief.prove(A, 10.0)
+    assert not belief.carries(10.0)
+    belief.carried(B.addr_port, 11.0)
+    assert not belief.carries(11.0)
+    for source in (A.addr_port, None):
+        belief.carried(source, 12.0)
+        assert belief.carries(12.0)
+        assert not belief.carries(12.0 + TRUST_DURATION)
+    belief.set(B)
+    assert not belief.carries(12.0), "said of the one before"
+    belief.set(None)
+    belief.carried(None, 13.0)
+    assert not belief.carries(13.0)
+
+
 def test_ok__missing_answer_is_said_once(belief):
     belief.prove(A, 10.0)
     belief.expect_answer(10.0)

@@ -169,6 +169,24 @@ def test_ok__dead_best_is_dropped_when_its_ping_times_out(rig, direct):
     assert rig.paths[-1] == PeerPath(relay=True)
 
 
+def test_ok__best_that_answers_no_ping_stays_while_the_peer_s_packets_come_along_it(rig, direct):
+    for _ in range(20):
+        rig.run_timers(direct, rig.now + 1)
+        busy(direct, rig)
+    assert rig.events[-1].kind == PathKind.DERP
+    assert rig.paths[-1] == PeerPath(direct=THEIRS, relay=True)
+    rig.run_timers(direct, rig.now + 14)
+    assert rig.paths[-1] == PeerPath(relay=True)
+
+
+@pytest.mark.parametrize("changes", [{"rx_direct": False, "source": None}, {"source": OTHER}])
+def test_fail__packets_that_came_another_way_keep_no_dead_path(rig, direct, changes):
+    for _ in range(20):
+        rig.run_timers(direct, rig.now + 1)
+        busy(direct, rig, **changes)
+    assert direct.best is None
+
+
 def test_ok__relayed_traffic_of_the_peer_raises_doubt(rig, direct):
     direct.relay_traffic(RegionId(1), rig.now)
     assert len(pings(rig.take(), THEIRS)) == 1
