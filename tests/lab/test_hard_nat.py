@@ -1,8 +1,9 @@
-"""A direct path through one hard NAT, on real packets.
+"""A direct path through hard NATs, on real packets.
 
-gateway-a -- NAT that gives every destination another random port -- Internet -- ordinary NAT -- gateway-b
+gateway-a -- NAT that gives every destination another port -- Internet -- ordinary NAT, or one like that -- gateway-b
 
-No address that the two know of each other works. One side opens sockets, the other tries ports until one meets.
+No address that the two know of each other works. Where one NAT draws ports by chance, one side opens sockets and the
+other tries ports until one meets; where both count, each foretells the other's next ports and pings them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import pytest
 
 from tests.lab.mesh import fetch_hash
 from tests.lab.processes import wait_until
-from tests.lab.sites import two_sites, wait_for_page
-from tests.lab.topology import NatKind
+from tests.lab.sites import TwoSites, two_sites, wait_for_page
+from tests.lab.topology import COUNTED, NatKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 
-def test_ok__symmetric_nat_and_ordinary_nat_meet_directly(lab: Lab, tmp_path: Path) -> None:
-    sites = two_sites(lab, tmp_path, NatKind.SYMMETRIC, NatKind.EASY, megabytes=8)
+def meet(lab: Lab, directory: Path, kind_a: NatKind, kind_b: NatKind) -> TwoSites:
+    """Two sites whose gateways have found the direct path, and carried a file by it."""
+    sites = two_sites(lab, directory, kind_a, kind_b, megabytes=8)
     sites.join()
     wait_for_page(sites)
     assert sites.a.path_to("gateway-b") == "derp"
@@ -37,5 +39,23 @@ def test_ok__symmetric_nat_and_ordinary_nat_meet_directly(lab: Lab, tmp_path: Pa
     digest, _ = fetch_hash(sites.site_a.host, f"{sites.url}/large.bin", 90)
     assert digest == sites.large_hash
     assert sites.a.path_to("gateway-b") == sites.b.path_to("gateway-a") == "direct"
+    return sites
+
+
+def endpoint_in_use(sites: TwoSites) -> tuple[str, int]:
+    """Where gateway-a sends what is for gateway-b."""
     reasons = sites.a.json("ping", "gateway-b", "--explain")["reasons"]
-    assert next(each for each in reasons["candidates"] if each["in_use"])["endpoint"].startswith("203.0.113.20:")
+    ip, _, port = next(each for each in reasons["candidates"] if each["in_use"])["endpoint"].rpartition(":")
+    return ip, int(port)
+
+
+def test_ok__symmetric_nat_and_ordinary_nat_meet_directly(lab: Lab, tmp_path: Path) -> None:
+    sites = meet(lab, tmp_path, NatKind.SYMMETRIC, NatKind.EASY)
+    assert endpoint_in_use(sites)[0] == "203.0.113.20"
+
+
+@pytest.mark.long
+def test_ok__two_counting_nats_meet_directly(lab: Lab, tmp_path: Path) -> None:
+    ip, port = endpoint_in_use(meet(lab, tmp_path, NatKind.COUNTING, NatKind.COUNTING))
+    assert ip == "203.0.113.20"
+    assert port in COUNTED

@@ -32,15 +32,21 @@ class NatKind(StrEnum):
     """Port-preserving masquerade: endpoint-independent mapping while ports are free, address-and-port filtering."""
     SYMMETRIC = "symmetric"
     """Another random port for each destination."""
+    COUNTING = "counting"
+    """The next port for each destination, one after the other."""
     UDP_BLOCKED = "udp-blocked"
     """Masquerade for TCP; UDP to the Internet is dropped."""
     IPV6_ONLY = "ipv6-only"
     """No IPv4 at all; global IPv6, stateful firewall that lets replies in."""
 
 
+COUNTED = range(20000, 24096)
+_NEXT_PORT = ", ".join(f"{number} : {port}" for number, port in enumerate(COUNTED))
 MASQUERADE = {
     NatKind.EASY: "masquerade",
     NatKind.SYMMETRIC: "masquerade random,fully-random",
+    NatKind.COUNTING: f"""meta l4proto udp masquerade to :numgen inc mod {len(COUNTED)} map {{ {_NEXT_PORT} }}
+            oifname "wan" masquerade""",
     NatKind.UDP_BLOCKED: "masquerade",
 }
 
