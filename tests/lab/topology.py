@@ -34,6 +34,8 @@ class NatKind(StrEnum):
     """Another random port for each destination."""
     COUNTING = "counting"
     """The next port for each destination, one after the other."""
+    BLOCK = "block"
+    """A random port of 512 for each destination."""
     UDP_BLOCKED = "udp-blocked"
     """Masquerade for TCP; UDP to the Internet is dropped."""
     IPV6_ONLY = "ipv6-only"
@@ -46,6 +48,8 @@ MASQUERADE = {
     NatKind.EASY: "masquerade",
     NatKind.SYMMETRIC: "masquerade random,fully-random",
     NatKind.COUNTING: f"""meta l4proto udp masquerade to :numgen inc mod {len(COUNTED)} map {{ {_NEXT_PORT} }}
+            oifname "wan" masquerade""",
+    NatKind.BLOCK: """meta l4proto udp masquerade to :50000-50511 random,fully-random
             oifname "wan" masquerade""",
     NatKind.UDP_BLOCKED: "masquerade",
 }
