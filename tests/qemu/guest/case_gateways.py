@@ -10,7 +10,6 @@ import pytest
 
 from tests.lab.mesh import PROGRAMS, command
 from tests.lab.namespaces import Lab
-from tests.lab.processes import wait_until
 from tests.lab.sites import two_sites
 from tests.lab.topology import NatKind
 from tests.qemu.guest.gateways import (
@@ -20,6 +19,7 @@ from tests.qemu.guest.gateways import (
     joined,
     network,
     wait_for_direct,
+    wait_for_network,
     wait_for_page,
 )
 
@@ -46,7 +46,7 @@ def test_ok__direct_relayed_and_direct_again_under_a_download(lab: Lab, tmp_path
 
 def test_ok__killed_gateway_leaves_the_kernel_forwarding_and_takes_it_over(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path, megabytes=MEGABYTES)
-    before = network(sites)
+    before = network(sites.a.host)
     joined(sites)
     sites.a.kill()
     wait_for_page(sites, 5)
@@ -58,13 +58,13 @@ def test_ok__killed_gateway_leaves_the_kernel_forwarding_and_takes_it_over(lab: 
     places = ("--state-dir", str(sites.a.directory / "state"), "--socket", str(sites.a.socket))
     cleaned = command(sites.a.host, str(PROGRAMS / "waypostd"), "--clean-up", *places)
     assert cleaned.code == 0, cleaned.stderr
-    assert network(sites) == before
+    wait_for_network(sites.a.host, before, "the clean-up to leave nothing")
     sites.a.start()
     wait_for_page(sites)
     sites.a.must("down")
     assert sites.a.process is not None
     sites.a.process.stop()
-    wait_until(lambda: network(sites) == before, 30, "the host's network to be as before")
+    wait_for_network(sites.a.host, before, "the host's network to be as before")
 
 
 def test_ok__kernel_engine_and_userspace_engine_and_a_relay_only(lab: Lab, tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from appliance.cli.client import LocalClient
 from appliance.types.errors import ApplianceError
 from tests.lab.mesh import ControlServer, Gateway
-from tests.lab.namespaces import SEARCH_PATH
-from tests.lab.processes import wait_until
+from tests.lab.namespaces import SEARCH_PATH, Namespace
+from tests.lab.processes import TimeoutExceeded, wait_until
 from tests.lab.router_host import snapshot
 from tests.lab.sites import TwoSites
 from tests.lab.test_outages import TRANSFER
@@ -63,11 +65,39 @@ class Download:
         assert output.split()[-2:] == ["done", self._wanted], "the file came broken"
 
 
-def network(sites: TwoSites) -> dict[str, str]:
+def network(host: Namespace) -> dict[str, str]:
     """What a gateway changes on its host, with its devices."""
-    state = snapshot(sites.site_a.gateway)
-    state["sysctl"] = "\n".join(line for line in state["sysctl"].splitlines() if re.search("forward|rp_filter", line))
-    return state | {"links": sites.site_a.gateway.ip("-o link")}
+    state = snapshot(host)
+    settings = (line for line in state["sysctl"].splitlines() if re.match(r"net\.ipv[46]\.(ip_forward|conf\.)", line))
+    links = re.sub(r"^\d+: ", "", host.ip("-o link"), flags=re.MULTILINE)
+    return state | {"sysctl": "\n".join(settings), "links": links}
+
+
+def without_device(state: dict[str, str]) -> dict[str, str]:
+    """The same without the device and the rules at its port, which stay as long as `waypostd` runs."""
+    kept = {key: "\n".join(line for line in text.splitlines() if "waypost0" not in line) for key, text in state.items()}
+    return kept | {"nft": re.sub(r"table inet waypost_port \{\n(\t.*\n|\n)*\}\n", "", state["nft"])}
+
+
+def wait_for_network(
+    host: Namespace,
+    before: dict[str, str],
+    what: str,
+    part: Callable[[dict[str, str]], dict[str, str]] = lambda state: state,
+) -> None:
+    """Until the host is as it was then, `part` of it; fails with the difference."""
+    seen: dict[str, str] = {}
+
+    def same() -> bool:
+        seen.update(network(host))
+        return part(seen) == part(before)
+
+    try:
+        wait_until(same, 20, what)
+    except TimeoutExceeded as error:
+        was, now = ("\n".join(part(state).values()).splitlines() for state in (before, seen))
+        differences = difflib.unified_diff(was, now, "before", "now", n=1, lineterm="")
+        raise AssertionError("\n".join([str(error), *differences])) from None
 
 
 def joined(sites: TwoSites) -> None:
