@@ -11,6 +11,7 @@ from appliance.proto.control import convert
 from appliance.proto.control import messages as wire
 from appliance.proto.control.delta import WireNetmap
 from appliance.proto.control.mapstream import MapFramer, MapStreamReader
+from appliance.proto.control.packet_filter import PacketFilterReader
 from appliance.proto.control.tunnel import ClientTunnel, ServerTunnel
 from appliance.proto.control.upgrade import ACCEPTED, parse_handshake, parse_key_response, parse_upgrade
 from appliance.proto.http1.head import encode_request_head, parse_request_head, parse_response_head
@@ -113,8 +114,9 @@ def test_fail__values_of_any_type(names: list[str], data: st.DataObject) -> None
 @given(sequence=st.lists(responses, min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_ok__what_was_applied_is_what_differs(sequence: list[wire.MapResponse]) -> None:
-    """Model: the sets in `Applied` turn the former peer ids into the present ones, and values convert."""
-    netmap = WireNetmap()
+    """Model: the sets in `Applied` turn the former peer ids into the present ones, values convert, and who reads one
+    packet filter after the other reads what somebody new would."""
+    netmap, reader = WireNetmap(), PacketFilterReader()
     for response in sequence:
         before = set(netmap.peers)
         applied = netmap.apply(response, NOW)
@@ -122,7 +124,8 @@ def test_ok__what_was_applied_is_what_differs(sequence: list[wire.MapResponse]) 
         assert not applied.added & before
         assert applied.changed <= before & set(netmap.peers)
         convert.nodes(netmap.peers.values())
-        convert.filter_rules(netmap.packet_filter())
+        rules = tuple(netmap.packet_filter())
+        assert reader.read(rules) == PacketFilterReader().read(rules)
         convert.derp_map(netmap.derp_map)
         convert.dns_config(netmap.dns_config)
 
