@@ -21,11 +21,11 @@ from contextlib import closing, contextmanager
 
 from appliance.drivers.netlink_channel import BATCH, NetlinkChannel
 from appliance.drivers.netlink_messages import attribute, attributes, nested
+from appliance.drivers.socket_options import NETLINK_NETFILTER
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.conntrack import ConntrackError, Flow
 from appliance.types.errors import DecodeError
 
-_NETLINK_NETFILTER = 12
 _GET, _DELETE = 0x101, 0x102
 _TUPLE_ORIG, _MARK, _MARK_MASK = 1, 8, 21
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
@@ -58,8 +58,8 @@ class LinuxConntrack:
 def _opened(sockets: OpenSocket) -> Iterator[NetlinkChannel]:
     """Raises `ConntrackError`, for what is asked over it as well."""
     try:
-        opened = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        with closing(NetlinkChannel(_NETLINK_NETFILTER, opened)) as channel:
+        opened = sockets(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        with closing(NetlinkChannel(NETLINK_NETFILTER, opened)) as channel:
             yield channel
     except OSError as error:
         raise ConntrackError(f"cannot reach the kernel's flow table: {error.strerror or error}", mend=_MEND) from error

@@ -6,13 +6,14 @@ their source, whatever program of this host holds that port; the kernel cuts the
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.packet_filter import attach_filter
+from appliance.drivers.socket_options import IP_PKTINFO, IPV6_PKTINFO, MAX_DATAGRAM, PKTINFO
 from appliance.drivers.sockets import OpenSocket, open_socket, transparent
 from appliance.drivers.udp import enlarge_buffers
 from appliance.drivers.udp_packets import udp_datagram
@@ -20,14 +21,11 @@ from appliance.ports.exit_datagrams import TakenDatagram
 from appliance.types.addresses import AddrPort, addr_port_from
 from appliance.types.errors import UnderlayError
 
-_IP_PKTINFO, _IPV6_PKTINFO = 8, 50
 _IP_ORIGDSTADDR, _IPV6_ORIGDSTADDR = 20, 74
-_SO_ATTACH_FILTER = 26
 _REFUSE_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)
 """One BPF instruction: return 0, so that a raw socket gets no copies of what comes to this host."""
 _PORT = struct.Struct("=2xH")
-_MAX_DATAGRAM = 65535
-_MAX_PAYLOAD = _MAX_DATAGRAM - 8
+_MAX_PAYLOAD = MAX_DATAGRAM - 8
 _CONTROL_BYTES = socket.CMSG_SPACE(28)
 _TRIES = 8
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -46,7 +44,7 @@ class LinuxExitDatagrams:
                 self._raw[family == socket.AF_INET6] = raw = made(
                     family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP
                 )
-                _receive_nothing(raw)
+                attach_filter(raw, _REFUSE_ALL)
         except OSError as error:
             self.close()
             raise UnderlayError(f"cannot take UDP of an exit's users: {error.strerror}") from error
@@ -64,7 +62,7 @@ class LinuxExitDatagrams:
         for sock in self._taking:
             for _ in range(limit):
                 try:
-                    payload, control, _, source = sock.recvmsg(_MAX_DATAGRAM, _CONTROL_BYTES)
+                    payload, control, _, source = sock.recvmsg(MAX_DATAGRAM, _CONTROL_BYTES)
                 except (BlockingIOError, InterruptedError):
                     break
                 if (goal := _goal(control)) is not None:
@@ -76,9 +74,9 @@ class LinuxExitDatagrams:
             return False
         packed = ip_address(source.ip).packed
         if source.is_v6:
-            info = (socket.IPPROTO_IPV6, _IPV6_PKTINFO, packed + bytes(4))
+            info = (socket.IPPROTO_IPV6, IPV6_PKTINFO, packed + bytes(4))
         else:
-            info = (socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + packed + bytes(4))
+            info = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, packed, bytes(4)))
         try:
             self._raw[source.is_v6].sendmsg([udp_datagram(source, user, payload)], [info], 0, (user.ip, 0))
         except OSError:  # a full buffer, too long, a user who is gone: lost, as on any network
@@ -116,11 +114,6 @@ def _taking(made: OpenSocket) -> list[socket.socket]:
         else:
             return found
     raise AssertionError
-
-
-def _receive_nothing(raw: socket.socket) -> None:
-    held = ctypes.create_string_buffer(_REFUSE_ALL, len(_REFUSE_ALL))
-    raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(held)))
 
 
 def _goal(control: list[tuple[int, int, bytes]]) -> AddrPort | None:

@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
-from appliance.drivers.socket_options import FULL, IP_PKTINFO, MAX_DATAGRAM, MAX_SEGMENTS, PKTINFO, SOL_UDP, UDP_SEGMENT
+from appliance.drivers.socket_options import (
+    FULL,
+    IP_PKTINFO,
+    IPV6_PKTINFO,
+    MAX_DATAGRAM,
+    MAX_SEGMENTS,
+    PKTINFO,
+    SOL_UDP,
+    UDP_SEGMENT,
+)
 from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
 from appliance.drivers.udp import enlarge_buffers
@@ -30,7 +39,7 @@ from appliance.types.errors import UnderlayError
 FIRST = 0x7F400000
 """127.64.0.0, the address of index 0."""
 LAST_INDEX = (1 << 22) - 1
-_IPV6_RECVPKTINFO, _IPV6_PKTINFO, _IPV6_HDRINCL = 49, 50, 36
+_IPV6_RECVPKTINFO, _IPV6_HDRINCL = 49, 36
 _CONTROL_BYTES = socket.CMSG_SPACE(PKTINFO.size)
 _MAX_BATCH = 60_000
 _IPV6_LIST = Path("/proc/net/if_inet6")
@@ -210,7 +219,7 @@ class LinuxMeshPort:
 def _with_header(payload: bytes, control: list[tuple[int, int, bytes]], source: str) -> bytes:
     """Raw sockets of IPv6 give no header: make it again."""
     to = next(
-        (data[:16] for level, kind, data in control if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO)), bytes(16)
+        (data[:16] for level, kind, data in control if (level, kind) == (socket.IPPROTO_IPV6, IPV6_PKTINFO)), bytes(16)
     )
     origin = socket.inet_pton(socket.AF_INET6, source.partition("%")[0])
     return struct.pack(">IHBB", 0x60000000, len(payload), TSMP, 64) + origin + to + payload

@@ -32,8 +32,8 @@ from appliance.drivers.netlink_messages import (
     named,
     nested,
 )
+from appliance.drivers.socket_options import NETLINK_NETFILTER
 
-_NETLINK_NETFILTER = 12
 _FAMILIES = {"inet": 1}
 _BEGIN, _END, _SUBSYSTEM = 0x10, 0x11, 10
 _KINDS = {"add": (0xA0C, CREATE), "delete": (0xA0E, 0)}
@@ -123,7 +123,7 @@ def _transact(changes: list[tuple[int, int, bytes]]) -> None:
     for number, (kind, flags, body) in enumerate(changes, 1):
         parts.append(message(kind, REQUEST | flags | (ACK if number == last else 0), number, body))
     parts.append(message(_END, REQUEST, last + 1, bounds))
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as opened:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as opened:
         opened.settimeout(_LIMIT_S)
         opened.send(b"".join(parts))
         while True:

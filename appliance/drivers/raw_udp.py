@@ -6,13 +6,13 @@ send from that port. What the host's firewall drops on arrival comes to neither.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
+from appliance.drivers.packet_filter import attach_filter
 from appliance.drivers.socket_options import FULL, IP_PKTINFO, MAX_DATAGRAM, PKTINFO
 from appliance.drivers.sockets import OpenSocket, marking, open_socket
 from appliance.drivers.source_addresses import SourceAddresses
@@ -24,8 +24,6 @@ from appliance.types.addresses import AddrPort
 from appliance.types.errors import PrivilegeError, UnderlayError
 from appliance.types.packets import Buffer
 
-_SO_ATTACH_FILTER = 26
-_INSTRUCTION_BYTES = 8
 _IPV6_CHECKSUM = 7
 _CHECKSUM_AT = 6
 _DRAIN = 1024
@@ -52,10 +50,7 @@ class RawUdpPort:
         return AddrPort("::" if self._version == 6 else "0.0.0.0", self._port)  # noqa: S104  # an underlay port
 
     def move(self, port: int) -> None:
-        program = port_filter(self._version, port, self._ignored)
-        held = ctypes.create_string_buffer(program, len(program))
-        described = struct.pack("@HP", len(program) // _INSTRUCTION_BYTES, ctypes.addressof(held))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        attach_filter(self._socket, port_filter(self._version, port, self._ignored))
         self._port = port
         for _ in range(_DRAIN):  # what came before the filter
             try:

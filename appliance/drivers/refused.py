@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.netlink_messages import ACK, ERROR, REQUEST, attribute, attributes, check, message, messages
+from appliance.drivers.socket_options import NETLINK_NETFILTER
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.errors import DecodeError
 
-_NETLINK_NETFILTER = 12
 _PACKET, _CONFIG = 0x400, 0x401
 _COMMAND, _MODE, _THRESHOLD, _PAYLOAD = 1, 2, 5, 9
 _BIND, _COPY_PACKET = 1, 2
@@ -33,7 +33,7 @@ class LinuxRefusedPort:
     """In the network that `sockets` are of. Raises OSError where the kernel has no nflog, or the group is taken."""
 
     def __init__(self, group: int, sockets: OpenSocket = open_socket) -> None:
-        self._socket = sockets(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._socket = sockets(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self._reader = LoopReader(self._socket)
         try:
             self._socket.settimeout(_ANSWER_S)

@@ -8,21 +8,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from contextlib import closing
 from ipaddress import IPv4Address
 
 from appliance.drivers.interface_messages import DELETE_ADDRESS, NEW_ADDRESS
-from appliance.drivers.netlink_messages import (
-    ACK,
-    CREATE,
-    ERROR,
-    REPLACE,
-    REQUEST,
-    attribute,
-    check,
-    message,
-    messages,
-    named,
-)
+from appliance.drivers.netlink_channel import NetlinkChannel
+from appliance.drivers.netlink_messages import CREATE, REPLACE, attribute, named
 from appliance.types.errors import UnderlayError
 
 LABEL = ":wp"
@@ -31,6 +22,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO = 1, 2, 3, 6
 _IFADDR = struct.Struct("=BBBBI")
 _CACHEINFO = struct.Struct("=IIII")
 _ETH_ARP = 0x0806
+_TIMEOUT_S = 1.0
 _GONE = (None, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO)
 """Address or interface is not there; looking up a name that is none gives no number."""
 
@@ -74,29 +66,22 @@ def arp_packet(operation: int, mac: bytes, address: IPv4Address) -> bytes:
     return ethernet + body + mac + address.packed + target + address.packed
 
 
-def address_request(
-    kind: int, flags: int, address: IPv4Address, index: int, label: str, seconds: int, number: int
-) -> bytes:
-    """RTMNEW_ADDRESSADDR or RTMDELETE_ADDRESSADDR for a single address (rtnetlink.h, if_addr.h)."""
+def address_body(kind: int, address: IPv4Address, index: int, label: str, seconds: int) -> bytes:
+    """Payload of RTM_NEWADDR or RTM_DELADDR for a single address (rtnetlink.h, if_addr.h)."""
     body = _IFADDR.pack(socket.AF_INET, 32, 0, 0, index)
     body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
     if kind == NEW_ADDRESS:
         body += named(_IFA_LABEL, label)
         body += attribute(_IFA_CACHEINFO, _CACHEINFO.pack(seconds, seconds, 0, 0))
-    return message(kind, REQUEST | ACK | flags, number, body)
+    return body
 
 
 def _ask(kind: int, flags: int, address: IPv4Address, interface: str, seconds: int) -> None:
     try:
         index = socket.if_nametoindex(interface)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-            kernel.settimeout(1.0)
-            kernel.bind((0, 0))
-            label = interface[: 15 - len(LABEL)] + LABEL
-            kernel.send(address_request(kind, flags, address, index, label, seconds, 1))
-            for _, answer, payload in messages(kernel.recv(65536)):
-                if answer == ERROR:
-                    check(payload)
+        label = interface[: 15 - len(LABEL)] + LABEL
+        with closing(NetlinkChannel(socket.NETLINK_ROUTE, limit_s=_TIMEOUT_S)) as kernel:
+            kernel.request(kind, address_body(kind, address, index, label, seconds), flags)
     except OSError as error:
         if kind == DELETE_ADDRESS and error.errno in _GONE:
             return

@@ -1,16 +1,18 @@
-"""Numbers of the kernel that Python's `socket` does not know: ip(7), udp(7), socket(7)."""
+"""Numbers of the kernel that Python's `socket` does not know: ip(7), udp(7), socket(7), netlink(7)."""
 
 from __future__ import annotations
 
 import errno
 import struct
 
+SO_ATTACH_FILTER = 26
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+NETLINK_NETFILTER = 12
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 MAX_SEGMENTS = 64
 """In one call with UDP_SEGMENT."""
 MAX_DATAGRAM = 65535
-IP_PKTINFO = 8
+IP_PKTINFO, IPV6_PKTINFO = 8, 50
 PKTINFO = struct.Struct("=I4s4s")
 """Interface, source to send from, destination that it came to."""
 FULL = (errno.EAGAIN, errno.ENOBUFS)

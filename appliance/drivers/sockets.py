@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from appliance.drivers.privileges import may_mark_sockets
@@ -29,28 +30,29 @@ def open_socket(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
 def marking(mark: int, sockets: OpenSocket = open_socket) -> OpenSocket:
     """With SO_MARK set, 0 = without."""
 
-    def opened(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
-        made = sockets(family, kind, protocol)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        except OSError:
-            made.close()
-            raise
-        return made
+    def prepare(made: socket.socket) -> None:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
 
-    return opened if mark else sockets
+    return _prepared(sockets, prepare) if mark else sockets
 
 
 def transparent(sockets: OpenSocket) -> OpenSocket:
     """Sockets that take connections to any address which the firewall hands to them (tproxy). Raises OSError."""
 
+    def prepare(made: socket.socket) -> None:
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+
+    return _prepared(sockets, prepare)
+
+
+def _prepared(sockets: OpenSocket, prepare: Callable[[socket.socket], None]) -> OpenSocket:
     def opened(family: int, kind: int, protocol: int = 0, /) -> socket.socket:
         made = sockets(family, kind, protocol)
         try:
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
-            else:
-                made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+            prepare(made)
         except OSError:
             made.close()
             raise

@@ -8,7 +8,8 @@ import pytest
 
 from appliance.drivers import shared_address
 from appliance.drivers.netlink import LinuxNetlink
-from appliance.drivers.shared_address import SharedAddressError, address_request, announce, arp_packet, drop, hold
+from appliance.drivers.netlink_messages import message as netlink_message
+from appliance.drivers.shared_address import SharedAddressError, address_body, announce, arp_packet, drop, hold
 from appliance.ports.netlink import InterfaceAddress
 
 ADDRESS = IPv4Address("127.99.88.77")
@@ -26,12 +27,12 @@ def test_ok__gratuitous_arp(operation: int) -> None:
 
 
 def test_ok__message_is_as_long_as_it_says() -> None:
-    message = address_request(20, 0x500, IPv4Address("192.168.30.254"), 3, "eth1:wp", 12, 1)
+    message = netlink_message(20, 0x505, 1, address_body(20, IPv4Address("192.168.30.254"), 3, "eth1:wp", 12))
     assert int.from_bytes(message[:4], "little") == len(message)
     assert len(message) % 4 == 0
     assert b"eth1:wp\0" in message
     assert (12).to_bytes(4, "little") * 2 in message
-    assert b"eth1:wp" not in address_request(21, 0, IPv4Address("192.168.30.254"), 3, "eth1:wp", 0, 1)
+    assert b"eth1:wp" not in address_body(21, IPv4Address("192.168.30.254"), 3, "eth1:wp", 0)
 
 
 async def listed() -> bool:
