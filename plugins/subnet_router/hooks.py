@@ -42,6 +42,7 @@ class SubnetRouter:
         self._state = RouterState()
         self._named = NamedPeers()
         self._translation: TranslationService | None = None
+        self._watch: LanWatch | None = None
         self._offering: set[str] = set()
         """Stable ids of peers that offer subnets."""
 
@@ -53,8 +54,8 @@ class SubnetRouter:
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
         self._translation = TranslationService(host, lambda: self._state.translation_plan)
-        watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
-        return (watch, self._translation, PeerLookup(host, self._named, self._looked))
+        self._watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
+        return (self._watch, self._translation, PeerLookup(host, self._named, self._looked))
 
     def _looked(self) -> None:
         self._state = replace(self._state, limited=self._named.prefixes)
@@ -72,7 +73,9 @@ class SubnetRouter:
             self._named.note(peer)
         node = change.self_node
         if node is not None:
+            in_charge_before = self._state.primary
             self._state = replace(self._state, name=node.name, approved=node.routes, primary=node.primary)
+            self._look_soon(changed=node.primary != in_charge_before)
         self._state = replace(self._state, offering=len(self._offering), limited=self._named.prefixes)
 
     @hookimpl
@@ -90,6 +93,7 @@ class SubnetRouter:
         self, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
     ) -> RouteSelection:
         config = self._state.config
+        self._look_soon(changed=attached != self._state.attached)
         self._state = replace(self._state, attached=attached)
         usable = offered if config.accept_routes else ()
         chosen = select_routes(usable, attached, self._state.wanted, config.refuse_routes)
@@ -126,6 +130,11 @@ class SubnetRouter:
     def _now(self) -> RouterState:
         """The state with what the translator counts."""
         return replace(self._state, translation=self._translation.view if self._translation is not None else None)
+
+    def _look_soon(self, *, changed: bool) -> None:
+        """The other router of a pair is down, or a cable: hosts wait."""
+        if changed and self._watch is not None:
+            self._watch.nudge.give()
 
     def _saw(self, attached: tuple[AttachedPrefix, ...]) -> None:
         self._state = replace(self._state, attached=attached)
