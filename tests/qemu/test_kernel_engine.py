@@ -23,6 +23,7 @@ LIMIT_S = 1800
         "case_links.py",
         "case_sites.py::test_ok__equal_networks_meet_and_limits_hold",
         "case_features.py",
+        "case_relay.py",
     ],
 )
 def test_ok__cases_pass_in_the_guest(cases: str) -> None:
