@@ -314,7 +314,7 @@ class PluginBackend:
 
     async def reach(self, address: str, timeout_s: float) -> float | None:
         try:
-            return await self._pinger(ip_address(address), timeout_s, repeat_s=min(1.0, timeout_s / 2))
+            return await self._pinger(ip_address(address), timeout_s)
         except (ValueError, OSError):
             return None
 
