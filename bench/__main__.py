@@ -12,6 +12,7 @@ from tests.lab.namespaces import LabError, enter_user_namespace
 BENCHES = (
     "userspace_tcp",
     "udp_small",
+    "latency",
     "peer_relay",
     "derp",
     "proxy_tcp",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import tempfile
 import time
 from base64 import b64encode
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from appliance.ports.underlay import PeerPath
 from bench.report import line, middle
+from bench.round_trips import added, round_trips
 from tests.lab.namespaces import Lab, LabError
 from tests.qemu.guest.world import PORT, Node, World, ping, two_hosts, until
 
 PAIRS = 45
 RELAYED_RUNS = 5
+LATENCY_RUNS = 4
 SECONDS = 2
 
 
@@ -71,20 +74,30 @@ def lower_bound(ratios: Sequence[float]) -> float:
     return sorted(ratios)[rank - 1]
 
 
+def busy_s() -> float:
+    """Seconds for which the guest's processors have worked, whoever for."""
+    user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 async def compared(ours: World, plain: World, mtu: int) -> str:
     for world, device in ((ours, "waypost0"), (plain, "wg0")):
         for node in (world.a, world.b):
             node.host.ip(f"link set {device} mtu {mtu}")
     found: list[tuple[float, float]] = []
+    costs: list[float] = []
     spent = 0.0
     for turn in range(PAIRS):
         rates: dict[bool, float] = {}
+        busy: dict[bool, float] = {}
         for is_ours in (turn % 2 == 0, turn % 2 == 1):
-            before = time.process_time()
+            before, worked = time.process_time(), busy_s()
             world = ours if is_ours else plain
             rates[is_ours] = await iperf(world.a, world.b)
+            busy[is_ours] = busy_s() - worked
             spent += time.process_time() - before if is_ours else 0.0
         found.append((rates[True], rates[False]))
+        costs.append(busy[True] / rates[True] / (busy[False] / rates[False]))
     ratios = sorted(one / other for one, other in found)
     return line(
         "kernel_tcp",
@@ -98,6 +111,7 @@ async def compared(ours: World, plain: World, mtu: int) -> str:
         lower_95=round(lower_bound(ratios), 3),
         ratios=[round(ratio, 2) for ratio in ratios],
         engines_processor_s_per_run=round(spent / PAIRS, 2),
+        processor_time_per_gbit_to_peer=round(middle(costs), 3),
     )
 
 
@@ -141,6 +155,16 @@ async def relayed(ours: World, direct: float) -> str:
     )  # fmt: skip
 
 
+async def latency(ours: World, plain: World) -> str:
+    found: dict[str, list[float]] = {"kernel": [], "WireGuard configured by hand": [], "cable": []}
+    for _ in range(LATENCY_RUNS):
+        for kept, world, to in zip(
+            found.values(), (ours, plain, plain), (ours.b.v4, plain.b.v4, plain.b.addr.ip), strict=True
+        ):
+            kept += await asyncio.to_thread(round_trips, world.a.host, to)
+    return added("latency", "kernel", "WireGuard configured by hand", found)
+
+
 async def measure(directory: Path) -> None:
     with Lab(directory / "ours") as one, Lab(directory / "plain") as two:
         ours, plain = World(two_hosts(one)), World(two_hosts(two))
@@ -156,6 +180,7 @@ async def measure(directory: Path) -> None:
             assert await ping(plain.a, plain.b.v4)
             await until(lambda: bool(ours.a.sink.reports))
             print(await passing_the_process(ours), flush=True)
+            print(await latency(ours, plain), flush=True)
             print(await compared(ours, plain, 1420), flush=True)
             print(await compared(ours, plain, 1280), flush=True)
             print(await relayed(ours, middle([await iperf(ours.a, ours.b) for _ in range(RELAYED_RUNS)])), flush=True)

@@ -185,6 +185,8 @@ def compared(name: str, unit: str, variant: str, ours: list[Result], peer: list[
         ratios=sorted(round(one.rate / two.rate, 2) for one, two in zip(ours, peer, strict=True)),
         per_core=_per_core(ours),
         peer_per_core=_per_core(peer),
+        processor_s_per_unit=round(1 / _per_core(ours), 4),
+        peer_processor_s_per_unit=round(1 / _per_core(peer), 4),
     )
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from appliance.engine.userspace.native_step import NativeStep
 from appliance.engine.userspace.packet_step import PacketStep, PureStep
 from appliance.native import load, problem
+from tests.cargo import find_cargo
 
 
 def native_step() -> NativeStep:
-    """Skips the test without a module where there is no cargo; where there is, the missing module is a failure."""
+    """Skips the test without a module where no cargo can build it; where one can, the missing module is a failure."""
     native = load()
     if native is not None:
         return NativeStep(native)
-    if shutil.which("cargo") or (Path.home() / ".cargo/bin/cargo").exists():
+    if find_cargo() is not None:
         pytest.fail(f"{problem()} although cargo is here: run tools/build_native.sh")
-    pytest.skip(f"not tried in its native form: {problem()}, since there is no cargo")
+    pytest.skip(f"not tried in its native form: {problem()}, since there is no cargo, or one that is too old")
 
 
 @pytest.fixture(params=["pure", "native"])

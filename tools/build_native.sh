@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the native packet step (appliance/native/crate) into appliance/native, where Python finds it.
-# Nothing is done when the sources have not changed; without cargo it says so and the engine runs in pure Python.
+# Nothing is done when the sources have not changed. Without cargo, or with one that is too old for the crate, it says so
+# and the engine runs in pure Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,14 @@ if ! cargo=$(find_cargo); then
   exit 0
 fi
 PATH="$PATH:$(dirname "$cargo")"
+
+needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$crate/Cargo.toml")
+found=$(rustc --version 2>/dev/null | cut -d' ' -f2 || true)
+if [ "$(printf '%s\n' "$needed" "${found:-0}" | sort -V | head -n 1)" != "$needed" ]; then
+  say "Rust is too old here (${found:-no rustc}, $needed is needed): the native packet step is not built," \
+    "the userspace engine runs in pure Python"
+  exit 0
+fi
 
 # What the module is made of: sources, the lock file, this script, compiler, machine, C library.
 wanted=$({

@@ -74,7 +74,7 @@ class HostHandle(Protocol):
     async def reach(self, address: str, timeout_s: float) -> float | None:
         """Seconds until a host outside the mesh answered an ICMP echo, None when it did not in time (right `probe`).
 
-        Asked past the tunnel, by the host's own routes. `timeout_s` is at most 10.
+        Asked past the tunnel, by the host's own routes, twice or once a second. `timeout_s` is at most 10.
         """
         ...
 

@@ -139,6 +139,11 @@ def remove_left_device(tunnel: TunnelSection) -> bool:
     return True
 
 
+def ended_badly(environment: Mapping[str, str] = os.environ) -> bool:
+    """In the words of systemd, which tells it to what runs after the daemon; nothing is told by hand."""
+    return environment.get("SERVICE_RESULT", "success") != "success"
+
+
 def left_by_crash(tunnel: TunnelSection, environment: Mapping[str, str] = os.environ) -> bool:
     """systemd will start the gateway again after a crash: until then the kernel shall go on forwarding."""
     crashed = environment.get("SERVICE_RESULT", "") in _CRASHES

@@ -19,6 +19,7 @@ import uvloop
 from appliance.config.loader import load_config
 from appliance.config.schema import Config
 from appliance.console.program import run_program
+from appliance.daemon.boot_guard import restore_guard
 from appliance.daemon.hostinfo import VERSION
 from appliance.daemon.logs import configure_logs
 from appliance.daemon.notify import SystemdManager
@@ -42,13 +43,22 @@ DEFAULT_CONFIG = "/etc/waypost/waypost.toml"
 @click.option("--rootless", is_flag=True, default=None, help="Run as an ordinary user, in a network of its own.")
 @click.option("--lifeline", type=int, hidden=True, help="Descriptor; its end of file stops the daemon.")
 @click.option("--clean-up", is_flag=True, help="Remove what a killed run left on this machine, then exit.")
+@click.option("--restore-guard", "guard", is_flag=True, help="At boot: close what an exit in use closes, then exit.")
 @click.version_option(VERSION, prog_name="waypostd")
-def waypostd(config: str | None, clean_up: bool, lifeline: int | None, **options: Any) -> None:
+def waypostd(config: str | None, clean_up: bool, guard: bool, lifeline: int | None, **options: Any) -> None:
     """The Waypost gateway. Options go before the configuration file."""
     default = user_config(os.environ) if options["rootless"] else Path(DEFAULT_CONFIG)
-    loaded = load_config(Path(config) if config else default, must_exist=config is not None)
+    try:
+        loaded = load_config(Path(config) if config else default, must_exist=config is not None)
+    except ConfigError:
+        if not guard:
+            raise
+        loaded = Config()  # a mistake in the file opens nothing
     settings = with_options(loaded, options)
     configure_logs(settings.log.format, settings.log.level)
+    if guard:
+        restore_guard(settings)
+        return
     _run(clean_up_only(settings) if clean_up else _serve(settings, lifeline))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from appliance.config.schema import Config
+from appliance.daemon.boot_guard import keep_guard
 from appliance.daemon.netlink_thread import ThreadedNetlink
 from appliance.drivers.conntrack import LinuxConntrack
 from appliance.drivers.helper import HelpedSysctl, HelperClient
@@ -31,6 +32,7 @@ from appliance.ports.events import EventBus
 from appliance.ports.netlink import NetlinkPort
 from appliance.ports.sysctl import MemoryJournal
 from appliance.router.service import Router
+from appliance.state.files import FileStore
 from appliance.types.errors import ConfigError
 
 log = structlog.get_logger("waypostd")
@@ -99,10 +101,18 @@ def _rootless(host: NetlinkPort, network: InnerNetwork, stack: AsyncExitStack) -
 
 
 def host_router(config: Config, netlink: NetlinkPort, bus: EventBus) -> Router:
-    """The journal of kernel settings lies beside the socket, where a reboot empties it."""
+    """The journal of kernel settings lies beside the socket, where a reboot empties it; the guard, where none does."""
     journal = FileJournal(Path(config.daemon.socket).with_suffix(".settings.json"))
     sysctl = HelpedSysctl(ProcSysctl(), HelperClient(config.daemon.helper_socket))
-    return Router(netlink, NftFirewall(), sysctl, journal, conntrack=LinuxConntrack(), health=bus.publish)
+    return Router(
+        netlink,
+        NftFirewall(),
+        sysctl,
+        journal,
+        conntrack=LinuxConntrack(),
+        health=bus.publish,
+        keep_guard=partial(keep_guard, FileStore(config.daemon.state_dir)),
+    )
 
 
 class NetworkWatch:

@@ -314,7 +314,7 @@ class PluginBackend:
 
     async def reach(self, address: str, timeout_s: float) -> float | None:
         try:
-            return await self._pinger(ip_address(address), timeout_s)
+            return await self._pinger(ip_address(address), timeout_s, repeat_s=min(1.0, timeout_s / 2))
         except (ValueError, OSError):
             return None
 

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from appliance.c2n.settings import add_settings
 from appliance.config.lines import placed
 from appliance.config.schema import Config
 from appliance.daemon.applier import ChangeApplier, Situation
-from appliance.daemon.data_plane import Memory, left_by_crash, remove_left_device, start_engine
+from appliance.daemon.data_plane import Memory, ended_badly, left_by_crash, remove_left_device, start_engine
 from appliance.daemon.doctor_desk import DoctorDesk
 from appliance.daemon.firewall_desk import FirewallDesk
 from appliance.daemon.gateway import Gateway
@@ -146,7 +147,7 @@ async def start_core(
         # Not before device and port are ours: what is there could belong to a gateway that runs.
         await clean_up(router, config.tunnel.interface)
     await router.note_device(setting)
-    stack.push_async_callback(_close_router, router)
+    stack.push_async_exit(partial(_close_router, router))
     if not placement.rootless:
         remove_left_relay()
     links = MonitoredLinks(
@@ -341,7 +342,7 @@ async def clean_up(router: Router, interface: str, *, guard: bool = False) -> No
 
 
 async def clean_up_only(config: Config) -> None:
-    """`waypostd --clean-up`. Raises `ApplianceError`."""
+    """`waypostd --clean-up`. Raises `ApplianceError`. An exit's guard outlives a crash, for a start will follow."""
     refuse_if_served(config.daemon.socket)
     with suppress(HelperError):  # without a helper nothing was set; nobody answers names now, whatever forwards
         await HelperClient(config.daemon.helper_socket).set_resolver(())
@@ -354,7 +355,7 @@ async def clean_up_only(config: Config) -> None:
         log.info("removed what a run before left", items=[config.tunnel.interface])
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
-        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=True)
+        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=not ended_badly())
         await clean_steering(netlink)
     finally:
         await netlink.close()
@@ -373,9 +374,10 @@ def _report_state_error(health: HealthTracker) -> Callable[[StateError], None]:
     return lambda error: health.set_error(error, source="state")
 
 
-async def _close_router(router: Router) -> None:
+async def _close_router(router: Router, kind: type[BaseException] | None, *_: object) -> None:
+    """A failure is no end that anybody asked for: what keeps traffic in the tunnel stays."""
     try:
-        await router.close()
+        await router.close(guard=kind is None)
     except ApplianceError as error:
         log.error("not everything was removed from the host", error=error.text, mend=error.mend)
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.router.foreign_walk import Expression, Outcome, Walk
 from appliance.router.model import GUARD_NAME, TABLE_NAME, RouterModel
 
 COMMENT = "waypost"
 _FAMILIES = ("ip", "ip6", "inet")
-_HOOKS = ("input", "forward")
-_QUIET = ("counter", "log", "limit")
-_DROPS = ("drop", "reject")
+_SIDES = {"input": ("iifname",), "forward": ("iifname", "oifname")}
+"""By hook, where the tunnel's device stands in a packet of ours."""
 
 Chain = tuple[str, str, str]
 """Family, table, chain."""
@@ -25,7 +25,7 @@ Chain = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ForeignDrop:
-    """A chain of another table that ends in a drop."""
+    """A chain of another table in which packets of the tunnel end."""
 
     family: str
     table: str
@@ -41,19 +41,19 @@ class ForeignDrop:
 
 
 def find_drops(objects: Iterable[Mapping[str, Any]], interface: str) -> list[ForeignDrop]:
-    """Base chains in input and forward that drop by policy or by a last word, and do not let the tunnel pass before."""
+    """Base chains in input and forward that drop what the tunnel brings, or what the site sends into it."""
     listed = list(objects)
     rules = _rules(listed)
     found: list[ForeignDrop] = []
     for item in listed:
         chain = item.get("chain")
-        if not chain or chain.get("hook") not in _HOOKS or chain["family"] not in _FAMILIES:
+        if not chain or chain.get("hook") not in _SIDES or chain["family"] not in _FAMILIES:
             continue
         if chain["table"] in (TABLE_NAME, GUARD_NAME):
             continue
-        own = rules.get((chain["family"], chain["table"], chain["name"]), [])
-        ends = chain.get("policy") == "drop" or any(_drops_all(rule) for rule in own)
-        if ends and not any(_passes(rule, interface) for rule in own):
+        own = rules.get((chain["family"], chain["table"]), {})
+        ends = {Walk(own, side, interface).outcome(chain["name"]) for side in _SIDES[chain["hook"]]}
+        if Outcome.DROPPED in ends or (Outcome.OPEN in ends and chain.get("policy") == "drop"):
             found.append(ForeignDrop(chain["family"], chain["table"], chain["name"], chain["hook"]))
     return found
 
@@ -110,27 +110,11 @@ def _is_marked(item: Mapping[str, Any]) -> bool:
     return rule.get("table") != TABLE_NAME and str(rule.get("comment", "")).startswith(f"{COMMENT} ")
 
 
-def _rules(objects: Iterable[Mapping[str, Any]]) -> dict[Chain, list[list[Mapping[str, Any]]]]:
-    found: dict[Chain, list[list[Mapping[str, Any]]]] = {}
+def _rules(objects: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, list[Expression]]]:
+    """By table, then by chain."""
+    found: dict[tuple[str, str], dict[str, list[Expression]]] = {}
     for item in objects:
         if rule := item.get("rule"):
-            found.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule.get("expr", []))
+            chains = found.setdefault((rule["family"], rule["table"]), {})
+            chains.setdefault(rule["chain"], []).append(rule.get("expr", []))
     return found
-
-
-def _drops_all(expr: Iterable[Mapping[str, Any]]) -> bool:
-    words = [key for part in expr for key in part if key not in _QUIET]
-    return len(words) == 1 and words[0] in _DROPS
-
-
-def _passes(expr: Iterable[Mapping[str, Any]], interface: str) -> bool:
-    parts = [part for part in expr if not any(key in _QUIET for key in part)]
-    if not parts or "accept" not in parts[-1]:
-        return False
-    rest = [part.get("match", {}) for part in parts[:-1]]
-    return not rest or (
-        len(rest) == 1
-        and rest[0].get("op") == "=="
-        and rest[0].get("left") == {"meta": {"key": "iifname"}}
-        and rest[0].get("right") == interface
-    )

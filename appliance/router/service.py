@@ -61,13 +61,14 @@ class Router:
         conntrack: ConntrackPort | None = None,
         health: Callable[[HealthChanged], None] = lambda _event: None,
         clock: Clock | None = None,
+        keep_guard: Callable[[str], None] = lambda _document: None,
     ) -> None:
         self._netlink = netlink
         self._firewall = firewall
         self._sysctl = sysctl
         self._conntrack = conntrack
         self._keeper = SysctlKeeper(sysctl, journal)
-        self._guard = GuardKeeper(firewall)
+        self._guard = GuardKeeper(firewall, keep_guard)
         self._health = _HealthReporter(health)
         self._clock = clock or SystemClock()
         self._repairs = TokenBucket(1 / REPAIR_EVERY_S, REPAIR_BURST)
@@ -144,8 +145,11 @@ class Router:
         await self.repair()
         return True
 
-    async def close(self) -> None:
-        """Remove everything that `apply` made. Goes on past failures and raises the first one at the end."""
+    async def close(self, *, guard: bool = True) -> None:
+        """Remove everything that `apply` made. Goes on past failures and raises the first one at the end.
+
+        Without `guard` an exit's guard stays, for the next run to take over.
+        """
         async with self._lock:
             failures: list[ApplianceError] = []
             model, self._model = self._model, None
@@ -161,8 +165,9 @@ class Router:
                 if self._table is not None:
                     await self._firewall.apply(render_delete(TABLE_FAMILY, TABLE_NAME))
                     self._table = None
-            with _noting(failures):
-                await self._guard.remove()
+            if guard:
+                with _noting(failures):
+                    await self._guard.remove()
             if failures:
                 raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
 

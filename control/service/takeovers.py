@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from control.service.requests import NodeChannel
     from control.state.records import NodeRecord
 
-ANSWER_S = 1.5
+ANSWER_S = 1.0
 """A router that answers no ping for so long carries no traffic either."""
-AGAIN_S = 2.0
+AGAIN_S = 0.5
+"""Two questions are over within 3 s: TCP repeats then, and again only 6 s after the loss."""
 BLIND_S = 3.0
 """Without anybody who could be asked a router gets this long to come back."""
 STEADY_S = 5.0

@@ -71,7 +71,7 @@ class AppConnector:
     def appliance_run_command(self, command: str) -> CommandReply:
         if command != "routes":
             return CommandReply("usage: routes", ok=False)
-        domains: dict[str, list[str]] = {}
-        for address, learned in self._connector.learned.addresses.items():
-            domains.setdefault(learned.domain, []).append(str(address))
-        return CommandReply(json.dumps({"routes": list(self._connector.state.routes), "domains": domains}))
+        connector = self._connector
+        return CommandReply(
+            json.dumps({"routes": list(connector.state.routes), "domains": connector.learned.by_domain()})
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -15,16 +15,12 @@ from plugins.app_connector.apps import App, app_of
 MIN_LIFE_S = 24 * 3600.0
 TTL_FACTOR = 10
 MAX_ALIASES = 16
+MAX_SOURCES = 16
+"""Names remembered for one address."""
 VERSION = 1
 
-
-@dataclass(slots=True)
-class Learned:
-    """Which app and name an address was learned for, and until when it is kept."""
-
-    app: str
-    domain: str
-    until: float
+Source = tuple[str, str]
+"""Which app and name an address was learned for."""
 
 
 @dataclass
@@ -34,8 +30,8 @@ class LearnedRoutes:
     per_app: int = 1000
     life_s: float = MIN_LIFE_S
     only_v4: bool = False
-    addresses: dict[Address, Learned] = field(default_factory=dict)
-    """In the order in which they were last seen."""
+    addresses: dict[Address, dict[Source, float]] = field(default_factory=dict)
+    """In the order in which they were last seen, like the sources of each, with the time until which they count."""
     hits: dict[str, int] = field(default_factory=dict)
     """Addresses seen in answers, by app."""
 
@@ -51,10 +47,17 @@ class LearnedRoutes:
             app, domain = found
             self.hits[app.name] = self.hits.get(app.name, 0) + 1
             changed |= address not in self.addresses
-            self.addresses.pop(address, None)
-            self.addresses[address] = Learned(app.name, domain, now + max(self.life_s, TTL_FACTOR * ttl))
+            self._note(address, (app.name, domain), now + max(self.life_s, TTL_FACTOR * ttl))
             changed |= self._shorten(app.name)
         return changed
+
+    def _note(self, address: Address, source: Source, until: float) -> None:
+        sources = self.addresses.pop(address, {})
+        sources.pop(source, None)
+        sources[source] = until
+        if len(sources) > MAX_SOURCES:
+            del sources[next(iter(sources))]
+        self.addresses[address] = sources
 
     def _usable(self, address: Address, near: Iterable[Prefix]) -> bool:
         if self.only_v4 and address.version == 6:
@@ -64,29 +67,28 @@ class LearnedRoutes:
         return not any(address in prefix for prefix in (CGNAT_V4, ULA_V6, *near))
 
     def _shorten(self, app: str) -> bool:
-        mine = [address for address, learned in self.addresses.items() if learned.app == app]
-        for address in mine[: max(0, len(mine) - self.per_app)]:
-            del self.addresses[address]
-        return len(mine) > self.per_app
+        mine = [address for address, sources in self.addresses.items() if any(name == app for name, _ in sources)]
+        surplus = frozenset(mine[: max(0, len(mine) - self.per_app)])
+        return bool(surplus) and self._forget(lambda address, source, _: address in surplus and source[0] == app)
 
     def age(self, now: float) -> bool:
-        """Forget what was not seen for too long; whether the set changed."""
-        old = [address for address, learned in self.addresses.items() if learned.until <= now]
-        for address in old:
-            del self.addresses[address]
-        return bool(old)
+        """Forget what was not seen for too long; whether an address went."""
+        return self._forget(lambda _address, _source, until: until <= now)
 
     def keep_only(self, apps: Iterable[App]) -> bool:
-        """Forget what belongs to no app any more; whether the set changed."""
+        """Forget what belongs to no app any more; whether an address went."""
         known = {app.name: app for app in apps}
-        gone = [
-            address
-            for address, learned in self.addresses.items()
-            if learned.app not in known or not known[learned.app].has(learned.domain)
-        ]
-        for address in gone:
-            del self.addresses[address]
-        return bool(gone)
+        return self._forget(lambda _address, source, _: source[0] not in known or not known[source[0]].has(source[1]))
+
+    def _forget(self, is_gone: Callable[[Address, Source, float], bool]) -> bool:
+        """An address goes with its last source; whether one went."""
+        before = len(self.addresses)
+        for address, sources in list(self.addresses.items()):
+            for source in [each for each, until in sources.items() if is_gone(address, each, until)]:
+                del sources[source]
+            if not sources:
+                del self.addresses[address]
+        return len(self.addresses) < before
 
     def routes(self, apps: Iterable[App]) -> tuple[str, ...]:
         """Presets of the apps, and single addresses that no preset covers."""
@@ -97,26 +99,38 @@ class LearnedRoutes:
         return tuple(map(str, ordered))
 
     def by_app(self) -> Mapping[str, int]:
+        """Addresses of each app; one that two apps share counts for both."""
         counted: dict[str, int] = {}
-        for learned in self.addresses.values():
-            counted[learned.app] = counted.get(learned.app, 0) + 1
+        for sources in self.addresses.values():
+            for app in {name for name, _ in sources}:
+                counted[app] = counted.get(app, 0) + 1
         return counted
+
+    def by_domain(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for address, sources in self.addresses.items():
+            for domain in dict.fromkeys(domain for _, domain in sources):
+                found.setdefault(domain, []).append(str(address))
+        return found
 
     # what is kept over restarts
 
     def dump(self) -> bytes:
-        rows = [[str(address), each.app, each.domain, each.until] for address, each in self.addresses.items()]
+        rows = [
+            [str(address), app, domain, until]
+            for address, sources in self.addresses.items()
+            for (app, domain), until in sources.items()
+        ]
         return json.dumps({"version": VERSION, "addresses": rows}).encode()
 
     def load(self, data: bytes) -> None:
         """What cannot be read counts as nothing: it is learned again."""
+        self.addresses = {}
         try:
             stored: Any = json.loads(data)
             rows = stored["addresses"] if stored["version"] == VERSION else []
-            self.addresses = {
-                ip_address(address): Learned(str(app), str(domain), float(until))
-                for address, app, domain, until in rows
-            }
+            for address, app, domain, until in rows:
+                self._note(ip_address(address), (str(app), str(domain)), float(until))
         except (ValueError, KeyError, TypeError):
             self.addresses = {}
 

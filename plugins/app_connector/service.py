@@ -11,6 +11,8 @@ from plugins.app_connector.connector import Connector
 
 LOOK_S = 30.0
 STORE = "learned"
+STORE_S = 3600.0
+"""What was only seen again is kept this often, so that a restart does not take it for old."""
 
 
 class AnswerWatch:
@@ -19,8 +21,10 @@ class AnswerWatch:
     def __init__(self, host: HostHandle, connector: Connector) -> None:
         self._host = host
         self._connector = connector
+        self._stored_at = 0.0
 
     async def run(self) -> None:
+        self._stored_at = await self._host.now()
         stored = await self._host.store_get(STORE)
         if stored is not None and not self._connector.learned.addresses:
             self._connector.learned.load(stored)
@@ -49,12 +53,18 @@ class AnswerWatch:
             self._connector.learned.age((await self._host.wall_now()).timestamp())
             if self._connector.refresh() or changed:
                 await self._tell("apps or their routes changed")
+            elif self._connector.learned.addresses and await self._host.now() - self._stored_at >= STORE_S:
+                await self._store()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._connector.changed.wait()
 
-    async def _tell(self, reason: str) -> None:
+    async def _store(self) -> None:
+        self._stored_at = await self._host.now()
         await self._host.store_put(STORE, self._connector.learned.dump())
+
+    async def _tell(self, reason: str) -> None:
+        await self._store()
         routes = len(self._connector.state.routes)
         await self._host.log(LogLevel.INFO, "app_routes", {"reason": reason, "routes": routes})
         await self._host.request_refresh(RefreshKind.HOSTINFO, reason)

@@ -17,7 +17,7 @@ from appliance.api import (
     Metric,
     NetmapChange,
     NodeInfo,
-    OfferedRoutes,
+    OfferedRoute,
     Panel,
     RouteSelection,
     Service,
@@ -27,11 +27,10 @@ from appliance.types.translated import SERVICE
 from plugins.subnet_router.commands import run_command
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
-from plugins.subnet_router.judge import RouteJudge
 from plugins.subnet_router.metrics import metrics
 from plugins.subnet_router.panel import panel
 from plugins.subnet_router.peer_lookup import PeerLookup
-from plugins.subnet_router.rules import offers_subnets
+from plugins.subnet_router.rules import offers_subnets, select_routes
 from plugins.subnet_router.service import LanWatch
 from plugins.subnet_router.shaping import NamedPeers
 from plugins.subnet_router.state import RouterState
@@ -42,8 +41,8 @@ class SubnetRouter:
     def __init__(self) -> None:
         self._state = RouterState()
         self._named = NamedPeers()
-        self._judge = RouteJudge()
         self._translation: TranslationService | None = None
+        self._watch: LanWatch | None = None
         self._offering: set[str] = set()
         """Stable ids of peers that offer subnets."""
 
@@ -55,8 +54,8 @@ class SubnetRouter:
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
         self._translation = TranslationService(host, lambda: self._state.translation_plan)
-        watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
-        return (watch, self._translation, PeerLookup(host, self._named, self._looked))
+        self._watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
+        return (self._watch, self._translation, PeerLookup(host, self._named, self._looked))
 
     def _looked(self) -> None:
         self._state = replace(self._state, limited=self._named.prefixes)
@@ -74,7 +73,9 @@ class SubnetRouter:
             self._named.note(peer)
         node = change.self_node
         if node is not None:
+            in_charge_before = self._state.primary
             self._state = replace(self._state, name=node.name, approved=node.routes, primary=node.primary)
+            self._look_soon(changed=node.primary != in_charge_before)
         self._state = replace(self._state, offering=len(self._offering), limited=self._named.prefixes)
 
     @hookimpl
@@ -88,13 +89,16 @@ class SubnetRouter:
         return self._state.offered
 
     @hookimpl
-    def appliance_accept_routes(self, offered: OfferedRoutes, attached: tuple[AttachedPrefix, ...]) -> RouteSelection:
+    def appliance_accept_routes(
+        self, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
+    ) -> RouteSelection:
         config = self._state.config
+        self._look_soon(changed=attached != self._state.attached)
         self._state = replace(self._state, attached=attached)
-        usable = offered if config.accept_routes else OfferedRoutes()
-        judged = self._judge.judge(usable, attached, self._state.wanted, config.refuse_routes)
-        self._state = replace(self._state, judged=judged)
-        return judged.selection
+        usable = offered if config.accept_routes else ()
+        chosen = select_routes(usable, attached, self._state.wanted, config.refuse_routes)
+        self._state = replace(self._state, selection=chosen)
+        return chosen
 
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:
@@ -126,6 +130,11 @@ class SubnetRouter:
     def _now(self) -> RouterState:
         """The state with what the translator counts."""
         return replace(self._state, translation=self._translation.view if self._translation is not None else None)
+
+    def _look_soon(self, *, changed: bool) -> None:
+        """The other router of a pair is down, or a cable: hosts wait."""
+        if changed and self._watch is not None:
+            self._watch.nudge.give()
 
     def _saw(self, attached: tuple[AttachedPrefix, ...]) -> None:
         self._state = replace(self._state, attached=attached)

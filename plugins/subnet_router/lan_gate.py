@@ -1,16 +1,17 @@
 """Pure: whether this router serves a LAN now, from what is seen of it. It leaves fast and comes back slowly.
 
-A LAN is left when its port has no link at two looks in a row, so that an address may be replaced in between, and when
-its probes failed `MISSES` times in a row. It is served again
-when all was well for a while; the while doubles with every loss, so that a cable with a bad contact does not move the
-whole site's traffic back and forth, and shrinks again after `CALM_S` without a loss.
+A LAN is left when its port has no link or its probes are silent at `MISSES` looks in a row, which are not closer
+together than `SETTLED_S`: an address may be replaced meanwhile. It is served again when all was well for a while; the
+while doubles with every loss, so that a cable with a bad contact does not move the whole site's traffic back and forth,
+and shrinks again after `CALM_S` without a loss.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MISSES = 3
+MISSES = 2
+SETTLED_S = 0.25
 FIRST_HOLD_S = 10.0
 LONGEST_HOLD_S = 300.0
 CALM_S = 600.0
@@ -20,6 +21,7 @@ CALM_S = 600.0
 class _Lan:
     is_served: bool = True
     misses: int = 0
+    bad_since: float | None = None
     good_since: float | None = None
     lost_at: float | None = None
     hold_s: float = FIRST_HOLD_S
@@ -38,8 +40,9 @@ class LanGate:
         if not link and not probe:
             return self._good(lan, now)
         lan.good_since = None
-        lan.misses += MISSES - 1 if link else 1
-        if lan.misses < MISSES or not lan.is_served:
+        lan.bad_since = now if lan.bad_since is None else lan.bad_since
+        lan.misses += 1
+        if lan.misses < MISSES or now - lan.bad_since < SETTLED_S or not lan.is_served:
             lan.reason = lan.reason and (link or probe)
             return False
         self._lose(lan, now, link or probe)
@@ -55,7 +58,7 @@ class LanGate:
         return {prefix: lan.reason for prefix, lan in self._lans.items() if not lan.is_served}
 
     def _good(self, lan: _Lan, now: float) -> bool:
-        lan.misses = 0
+        lan.misses, lan.bad_since = 0, None
         lan.good_since = now if lan.good_since is None else lan.good_since
         if lan.is_served or now - lan.good_since < lan.hold_s:
             return False

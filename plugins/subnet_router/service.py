@@ -9,13 +9,15 @@ from typing import NoReturn
 from appliance.api import AttachedPrefix, HealthItem, HostHandle, LogLevel, RefreshKind
 from appliance.types.errors import ApplianceError
 from plugins.subnet_router.lan_gate import LanGate
+from plugins.subnet_router.nudge import Nudge
 from plugins.subnet_router.rules import link_problem, probes_in, share_place
 from plugins.subnet_router.state import RouterState
 
 INTERVAL_S = 1.0
 DOUBT_S = 0.3
 """Instead of it while a probe did not answer or a link is newly gone."""
-PROBE_LIMIT_S = 0.7
+PROBE_LIMIT_S = 0.6
+"""A LAN that fell silent is left within 2.5 s: TCP repeats 3 s after the loss, and again only 3 s later."""
 HOLD_S = 12
 SHARE_MEND = "look at the log of waypostd; hosts keep using the other router"
 RENEW_S = 3.0
@@ -23,7 +25,7 @@ RENEW_S = 3.0
 
 
 class LanWatch:
-    """The core asks for routes at link events; this also catches what comes without one (an address added by hand).
+    """Looks at every nudge, and now and then: what is added by hand or breaks behind the cable comes without one.
 
     `saw` and `gate` change the plugin's state, which `state` gives.
     """
@@ -37,6 +39,7 @@ class LanWatch:
         saw: Callable[[tuple[AttachedPrefix, ...]], None],
         gate: Callable[[Mapping[str, str]], None],
     ) -> None:
+        self.nudge = Nudge(host.sleep)
         self._host = host
         self._state = state
         self._saw = saw
@@ -61,10 +64,11 @@ class LanWatch:
             attached = await self._host.attached_prefixes()
             if attached != self._known:
                 await self._changed(attached)
-            silent = await self._silent_probes()
-            doubtful = await self._judge(attached, silent)
+            unlinked = self._unlinked(attached)
+            silent = await self._silent_probes(unlinked)
+            doubtful = await self._judge(unlinked, silent)
             await self._share(attached)
-            await self._host.sleep(DOUBT_S if silent or doubtful else INTERVAL_S)
+            await self.nudge.rest(DOUBT_S if silent or doubtful else INTERVAL_S)
 
     async def _share(self, attached: tuple[AttachedPrefix, ...]) -> None:
         """Hold the shared address while the LAN goes through here, and no longer."""
@@ -100,19 +104,20 @@ class LanWatch:
             await self._host.request_router_refresh("own networks changed")
             await self._host.log(LogLevel.INFO, "own_networks_changed", {"prefixes": [lan.prefix for lan in attached]})
 
-    async def _judge(self, attached: tuple[AttachedPrefix, ...], silent: frozenset[str]) -> bool:
+    def _unlinked(self, attached: tuple[AttachedPrefix, ...]) -> dict[str, str]:
+        """Routes whose LAN has no link here, with the reason."""
+        state = self._state()
+        found = ((each, link_problem(state.lan_of(each), attached, self._were_attached)) for each in state.wanted)
+        return {route: problem for route, problem in found if problem}
+
+    async def _judge(self, unlinked: Mapping[str, str], silent: frozenset[str]) -> bool:
         """Look at every LAN that is to be offered; tell control when what is offered changes. Whether to look soon."""
         wanted = self._state().wanted
         now = await self._host.now()
-        unlinked = set()
         for route in wanted:
-            lan = self._state().lan_of(route)
-            link = link_problem(lan, attached, self._were_attached)
-            probes = probes_in(lan, self._state().config.probes)
+            probes = self._probes_of(route)
             probe = f"{', '.join(probes)} does not answer" if probes and silent.issuperset(probes) else ""
-            self._gate.observe(route, now, link=link, probe=probe)
-            if link:
-                unlinked.add(route)
+            self._gate.observe(route, now, link=unlinked.get(route, ""), probe=probe)
         self._gate.keep(frozenset(wanted))
         lost = self._gate.lost()
         if lost.keys() != self._state().lost.keys():
@@ -120,11 +125,15 @@ class LanWatch:
             await self._host.log(LogLevel.WARNING, "served_networks_changed", {"lost": dict(lost)})
             for kind in (RefreshKind.HOSTINFO, RefreshKind.STATUS):
                 await self._host.request_refresh(kind, "a network was lost or is back")
-        return not unlinked <= lost.keys()
+        return not unlinked.keys() <= lost.keys()
 
-    async def _silent_probes(self) -> frozenset[str]:
-        """All are asked at once."""
-        probes = self._state().config.probes
+    def _probes_of(self, route: str) -> tuple[str, ...]:
+        return probes_in(self._state().lan_of(route), self._state().config.probes)
+
+    async def _silent_probes(self, unlinked: Mapping[str, str]) -> frozenset[str]:
+        """All are asked at once, except those of LANs that have no link: nothing is to be waited for there."""
+        cut_off = {probe for route in unlinked for probe in self._probes_of(route)}
+        probes = [each for each in self._state().config.probes if each not in cut_off]
         async with asyncio.TaskGroup() as group:
             asked = {each: group.create_task(self._host.reach(each, PROBE_LIMIT_S)) for each in probes}
         return frozenset(each for each, task in asked.items() if task.result() is None)

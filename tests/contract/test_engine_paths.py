@@ -407,7 +407,28 @@ async def test_ok__loss_and_reordering(seed: int, step: PacketStep) -> None:
         assert len(got) > len(sent[source]) // 2
 
 
-async def test_fail__hostile_datagrams_never_raise(world: World) -> None:
+def lying(packet: bytes, length: int) -> bytes:
+    """The packet with another total length (IPv4) or payload length (IPv6) in its header."""
+    at = 2 if packet[0] >> 4 == 4 else 4
+    return packet[:at] + length.to_bytes(2, "big") + packet[at + 2 :]
+
+
+async def test_fail__inner_packets_that_lie_about_their_length(world: World) -> None:
+    a, b = await world.pair()
+    honest = (udp(a.v4, b.v4, bytes(100)), udp(a.v6, b.v6, bytes(100)))
+    a.push(honest[0])
+    bad = [lying(packet, len(packet) + more) for packet in honest for more in (16, 2000, 65535 - len(packet))]
+    bad.append(lying(honest[0], 19))
+    for packet in bad:
+        a.push(packet)
+    for packet in bad * 3:
+        a.tun._waiting.append(TunPacket(packet))
+    a.push(honest[1])
+    assert b.got() == list(honest)
+    assert b.engine.counters()["bad_inner_packet"] == 4 * len(bad)
+
+
+async def test_fail__hostile_datagrams_never_raise_nor_reach_the_host(world: World) -> None:
     a, b = await world.pair()
     a.push(ping(a, b))
     a.push(tcp(a.v4, b.v4, b"x" * 100))
@@ -426,6 +447,7 @@ async def test_fail__hostile_datagrams_never_raise(world: World) -> None:
         else:
             node.engine.inject(a.key if node is b else b.key, [bytes(broken)])
         world.carry()
+    assert a.got() == b.got() == []
     a.push(ping(a, b, b"still here"))
     assert ping(a, b, b"still here") in b.got()
 

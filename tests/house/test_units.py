@@ -29,6 +29,7 @@ HARDENED = (
     "User=",
 )
 CAPABILITIES = {
+    "waypost-guard.service": {"CAP_NET_ADMIN"},
     "waypostd.service": {"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"},
     "waypost-apps.service": set(),
     "waypost-control.service": {"CAP_NET_BIND_SERVICE"},
@@ -104,6 +105,16 @@ def test_ok__units_expose_little(installed: list[str]) -> None:
     command = ["systemd-analyze", "security", "--offline=true", limit, "--no-pager", *services]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, [line for line in done.stdout.splitlines() if "Overall" in line] or done.stderr
+
+
+def test_ok__the_guard_comes_with_the_gateway_and_before_the_network() -> None:
+    guard, gateway = ROOT / "systemd/waypost-guard.service", ROOT / "systemd/waypostd.service"
+    assert any("network-pre.target" in line for line in values(guard, "Before"))
+    assert any("nftables.service" in line for line in values(guard, "After")), "that one empties the rule set"
+    for key in ("Wants", "After"):
+        assert any(guard.name in line for line in values(gateway, key))
+    assert values(guard, "StateDirectory") == values(gateway, "StateDirectory")
+    assert "[Install]" not in guard.read_text(), "where the gateway is not enabled nothing is closed"
 
 
 def test_ok__plugins_unit_holds_nothing() -> None:

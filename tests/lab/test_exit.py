@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.mesh import fetch, page, web_server
+from tests.lab.mesh import PROGRAMS, fetch, page, web_server
 from tests.lab.namespaces import Lab, Namespace
 from tests.lab.processes import wait_until
 from tests.lab.raw_packets import addresses
@@ -162,10 +162,15 @@ def codes(sites: TwoSites) -> set[str]:
 
 def check_silence(world: ExitWorld, watch: UplinkWatch, what: str) -> None:
     """While the programs chatter on, and the box answers the LAN; the watch sees those packets at least."""
-    packets = watch.packets
-    for _ in range(3):
+    enough = watch.packets + 20
+
+    def seen_enough() -> bool:
         assert world.box_is_reachable(), what
-    wait_until(lambda: watch.packets > packets + 20, 20, f"packets on the uplink ({what})")
+        return watch.packets > enough
+
+    for _ in range(2):
+        assert world.box_is_reachable(), what
+    wait_until(seen_enough, 20, f"packets on the uplink ({what})")
     leaked = watch.take()
     assert not leaked, f"{what}: {len(leaked)} packets left outside the tunnel, the first: {leaked[:5]}"
 
@@ -202,6 +207,21 @@ def check_gateway_direct(world: ExitWorld, watch: UplinkWatch, spared: set[str])
     wait_for_exit(world, gateway, sites.site_b)
     watch.take()
     spared -= GATEWAY
+
+
+def check_crash_and_boot(world: ExitWorld, watch: UplinkWatch) -> None:
+    """What systemd runs after a crash takes routes and settings back and leaves the guard; a boot makes it anew."""
+    gateway, a = world.sites.site_a.gateway, world.sites.a
+    own = ("--state-dir", str(a.directory / "state"), "--socket", str(a.socket), *a.options)
+    program = str(PROGRAMS / "waypostd")
+    gateway.run("env", "SERVICE_RESULT=signal", program, *own, "--clean-up")
+    assert not gateway.ip("route show table 52")
+    check_silence(world, watch, "cleaned up after a crash")
+    gateway.run("nft", "delete", "table", "inet", "waypost_guard")
+    wait_until(lambda: watch.seen, 10, "traffic to leave where a boot begins")
+    gateway.run(program, *own, "--restore-guard")
+    watch.take()
+    check_silence(world, watch, "booted, the daemon not started")
 
 
 def roam(site: Site) -> None:
@@ -247,6 +267,7 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         sites.a.kill()
         check_silence(world, watch, "the own daemon killed as well")
         assert world.leaves_past_the_exit()
+        check_crash_and_boot(world, watch)
         sites.a.start()
         wait_until(lambda: sites.a.status()["control"]["connected"], 30, "control to be reached without an exit")
         check_silence(world, watch, "the own daemon started while the exit is gone")

@@ -26,7 +26,9 @@ GREETING = "page of the LAN"
 CUT = 'table inet cut { chain arriving { type filter hook prerouting priority -400; iifname "eth0" drop; }; }'
 """Nothing comes in by the uplink any more, though its link is good."""
 REFERENCE_S = 15.0
-"""The reference's worst case; ours is printed."""
+"""The reference's worst case."""
+HELD_S = 5.0
+"""Ours. On a busy machine the way may be ready just after a repeat of TCP; the next one comes twice as late."""
 
 
 @dataclass
@@ -176,4 +178,11 @@ def test_ok__a_running_transfer_goes_on(lab: Lab, tmp_path: Path) -> None:
     wait_until(lambda: LAN in world.routers[first].status()["self_node"]["advertised_routes"], 60, "the LAN to be back")
     transfer(world, tmp_path, "killed", world.routers[second].kill)
     assert world.primary() == first
+    world.routers[second].start()
+    wait_until(lambda: world.well() == set(world.routers), 60, "the dead one to be back")
+    transfer(world, tmp_path, "LAN lost", lambda: world.switch.ip(f"link set {port[first]} nomaster"))
+    assert world.primary() == second
     print({event: round(gap, 1) for event, gap in world.gaps.items()})
+    _, middle, longest = sorted(world.gaps.values())
+    assert middle < HELD_S
+    assert longest < REFERENCE_S

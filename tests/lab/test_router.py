@@ -106,7 +106,24 @@ FIREWALLD = """table inet firewalld {
     chain filter_IN_public { tcp dport 22 ct state new accept; meta l4proto { icmp, ipv6-icmp } accept; }
 }
 """
-PEER, HOST = "100.64.0.2", "192.168.10.5"
+TRUSTED = """table inet firewalld {
+    chain filter_INPUT { type filter hook input priority 10; policy accept;
+        ct state { established, related } accept
+        jump filter_ZONES
+        reject with icmpx admin-prohibited
+    }
+    chain filter_FORWARD { type filter hook forward priority 10; policy accept;
+        ct state { established, related } accept
+        jump filter_ZONES
+        oifname "waypost0" accept
+        reject with icmpx admin-prohibited
+    }
+    chain filter_ZONES { iifname "lan0" goto filter_IN_public; iifname "waypost0" goto filter_IN_trusted; }
+    chain filter_IN_public { tcp dport 22 ct state new accept; }
+    chain filter_IN_trusted { counter accept; }
+}
+"""
+PEER, HOST, HOST6 = "100.64.0.2", "192.168.10.5", "fd10::5"
 
 
 @dataclass
@@ -303,24 +320,32 @@ async def test_ok__subnet_routing_with_and_without_snat(site, tunnel, gateway, s
         assert upper(reply)[1][8:] == b"back"
 
 
-async def test_ok__mss_is_clamped_in_both_directions(site, tunnel, gateway):
+@pytest.mark.parametrize(
+    ("host", "peer", "kind", "family", "mss"),
+    [(HOST, PEER, 0x0800, socket.AF_INET, 1240), (HOST6, "fd7a:115c:a1e0::2", 0x86DD, socket.AF_INET6, 1220)],
+    ids=["ipv4", "ipv6"],
+)
+async def test_ok__mss_is_clamped_in_both_directions(site, tunnel, gateway, host, peer, kind, family, mss):
+    site.gateway.ip("addr add fd10::2/64 dev lan0 nodad")
+    site.host.ip(f"addr add {HOST6}/64 dev eth0 nodad")
+    site.host.ip("-6 route add default via fd10::2")
     await gateway.router.apply(MODEL)
     with inside(site.host):
-        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-        connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(kind))
+        connecting = socket.socket(family, socket.SOCK_STREAM)
         connecting.setblocking(False)
     with sniffer, connecting:
         sniffer.settimeout(5)
-        tunnel.put(tcp(PEER, HOST, 4000, 80, mss=1460))
-        while addresses(seen := sniffer.recv(2048))[1] != HOST or upper(seen)[0] != TCP:
+        tunnel.put(tcp(peer, host, 4000, 80, mss=1460))
+        while addresses(seen := sniffer.recv(2048))[1] != host or upper(seen)[0] != TCP:
             pass
-        assert mss_of(upper(seen)[1]) == 1240
-        assert connecting.connect_ex((PEER, 80)) != 0
+        assert mss_of(upper(seen)[1]) == mss
+        assert connecting.connect_ex((peer, 80)) != 0
         syn = tunnel.take(
-            lambda packet: upper(packet)[0] == TCP and addresses(packet)[1] == PEER and upper(packet)[1][13] == SYN
+            lambda packet: upper(packet)[0] == TCP and addresses(packet)[1] == peer and upper(packet)[1][13] == SYN
         )
         assert syn is not None
-        assert mss_of(upper(syn)[1]) == 1240
+        assert mss_of(upper(syn)[1]) == mss
 
 
 async def test_ok__overlay_sources_beside_the_tunnel_are_dropped(site, tunnel, gateway):
@@ -377,6 +402,14 @@ async def test_ok__foreign_drops_are_told_and_opened(site, tunnel, gateway, fore
         assert gateway.events[-1].broken
     await gateway.router.close()
     assert snapshot(site.gateway) == before
+
+
+async def test_ok__a_zone_that_trusts_the_tunnel_is_no_drop(site, tunnel, gateway):
+    site.gateway.nft(TRUSTED)
+    await gateway.router.apply(replace(MODEL, foreign=ForeignMode.DETECT))
+    assert "foreign-firewall-drop" not in {event.code for event in gateway.events if event.broken}
+    with listen(site.host, 7000) as sock:
+        await passes(site, tunnel, sock, 4001)
 
 
 async def passes(site: Site, tunnel: Tunnel, sock: socket.socket, port: int) -> None:

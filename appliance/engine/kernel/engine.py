@@ -78,6 +78,7 @@ class KernelEngine:
         self._tsmp: TsmpHandler | None = None
         self._last_handshake = 0.0
         self._alarm: Alarm | None = None
+        self._alarm_at = 0.0
         self._closed = False
         self.adopted = False
         """Whether the device of a run before was taken over with its sessions."""
@@ -283,7 +284,7 @@ class KernelEngine:
             self._move_to_wish(record)
         self._proxy.flush(record)
         if path != old:
-            self._set_alarm(1.0)
+            self._set_alarm(self._watch.soon(self._clock.now()))
 
     def _expect(self, place: tuple[AddrPort, int], record: KernelPeer) -> None:
         """Take the peer's packets from this relay, and a while yet from those before."""
@@ -391,13 +392,17 @@ class KernelEngine:
     # Reading the device
 
     def _set_alarm(self, delay: float) -> None:
-        if self._loop is None or self._closed:
+        """A sooner one stays: paths that change all the time never put a reading off."""
+        at = self._clock.now() + delay
+        if self._loop is None or self._closed or (self._alarm is not None and self._alarm_at <= at):
             return
         if self._alarm is not None:
             self._alarm.cancel()
+        self._alarm_at = at
         self._alarm = self._loop.call_later(delay, self._alarmed)
 
     def _alarmed(self) -> None:
+        self._alarm = None
         self._watch.begin(self._clock.now())
         self._set_alarm(60.0)  # should an answer be lost
         self._device.read_peers(self._observed)

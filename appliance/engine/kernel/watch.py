@@ -35,6 +35,7 @@ class DeviceWatch:
     def __init__(self, peers: PeerTable) -> None:
         self._peers = peers
         self._started = 0.0
+        self._rest_until = 0.0
         self._busy = False
 
     def begin(self, now: float) -> None:
@@ -43,11 +44,15 @@ class DeviceWatch:
 
     def pause(self, now: float) -> float:
         """Seconds until the next reading."""
-        return max(BUSY_S if self._busy else IDLE_S, SHARE * (now - self._started))
+        return max(BUSY_S if self._busy else IDLE_S, self._rest_until - now)
+
+    def soon(self, now: float) -> float:
+        """Seconds until a reading that something new asks for."""
+        return max(BUSY_S, self._rest_until - now)
 
     def observe(self, seen: Iterable[DevicePeer], now: float) -> Observation:
         result = Observation()
-        self._busy = False
+        self._busy, self._rest_until = False, now + SHARE * (now - self._started)
         for peer in seen:
             record = self._peers.get(peer.key)
             if record is not None:

@@ -14,6 +14,7 @@ from appliance.api.testing import HOOK_CONTRACTS, FakeHost, PluginContract, sett
 from plugins.app_connector.apps import CAPABILITY
 from plugins.app_connector.config import AppConnectorConfig
 from plugins.app_connector.hooks import AppConnector
+from plugins.app_connector.service import STORE_S
 
 CONFIG = AppConnectorConfig(True, {"shop": ("shop.example",)}, {"shop": ("198.51.100.0/24",)})
 SELF = NodeInfo("n1", "gw", ("100.64.0.1",), ("198.51.100.0/24",), tags=("tag:c",))
@@ -65,6 +66,19 @@ async def test_ok__learns_offers_keeps_and_forwards(running: tuple[AppConnector,
         await settle()
         assert again.appliance_contribute_routes() == routes, "kept over a restart"
         task.cancel()
+
+
+async def test_ok__what_was_seen_again_is_kept_too(running: tuple[AppConnector, FakeHost]) -> None:
+    plugin, host = running
+    host.answers.note(ANSWER)
+    await settle()
+    first = host.store["learned"]
+    host.time.advance(STORE_S)
+    host.answers.note(ANSWER)
+    await settle()
+    plugin.appliance_configure(CONFIG)  # has the service look
+    await settle()
+    assert host.store["learned"] != first, "with the later time, else a restart would forget a name in daily use"
 
 
 async def test_ok__apps_of_the_policy_come_and_go(running: tuple[AppConnector, FakeHost]) -> None:

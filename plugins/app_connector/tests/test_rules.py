@@ -8,7 +8,7 @@ import pytest
 
 from appliance.api import DnsAnswer
 from plugins.app_connector.apps import make_app
-from plugins.app_connector.rules import MIN_LIFE_S, LearnedRoutes
+from plugins.app_connector.rules import MAX_SOURCES, MIN_LIFE_S, LearnedRoutes
 
 SHOP = make_app("shop", ("shop.example", "*.wild.example"), ())
 PRESET = make_app("preset", ("p.example",), ("198.51.100.0/24",))
@@ -91,6 +91,38 @@ def test_ok__apps_that_are_gone_take_their_addresses_along() -> None:
     assert routes.keep_only((make_app("shop", ("shop.example",), ()),))
     assert [str(each) for each in routes.addresses] == ["203.0.113.1"]
     assert routes.keep_only(())
+
+
+def test_ok__an_address_that_names_share_stays_with_the_last_of_them() -> None:
+    """Two apps, and two names of one of them, lead to one address."""
+    other = make_app("other", ("other.example",), ())
+    routes, shop = LearnedRoutes(), make_app("shop", ("shop.example", "pay.example"), ())
+    for at, name in ((0.0, "shop.example"), (10.0, "pay.example"), (20.0, "other.example")):
+        routes.observe(answer(name, "203.0.113.1"), (shop, other), (), at)
+    assert routes.by_app() == {"shop": 1, "other": 1}
+    assert routes.by_domain() == {each: ["203.0.113.1"] for each in ("shop.example", "pay.example", "other.example")}
+    again = LearnedRoutes()
+    again.load(routes.dump())
+    assert again.addresses == routes.addresses
+    assert not routes.keep_only((shop,)), "the other app is gone, the address is not"
+    assert not routes.age(MIN_LIFE_S + 5)
+    assert routes.by_domain() == {"pay.example": ["203.0.113.1"]}
+    assert routes.age(MIN_LIFE_S + 10)
+    assert not routes.addresses
+
+
+def test_ok__an_app_that_is_full_leaves_others_their_addresses() -> None:
+    other, routes = make_app("other", ("other.example",), ()), LearnedRoutes(per_app=1)
+    for name, address in (("shop.example", "203.0.113.1"), ("other.example", "203.0.113.1")):
+        routes.observe(answer(name, address), (SHOP, other), (), 0.0)
+    routes.observe(answer("shop.example", "203.0.113.2"), (SHOP, other), (), 0.0)
+    assert routes.by_domain() == {"other.example": ["203.0.113.1"], "shop.example": ["203.0.113.2"]}
+
+
+def test_ok__many_names_of_one_address_are_bounded() -> None:
+    names = [f"n{number}.wild.example" for number in range(MAX_SOURCES + 3)]
+    routes = learned(*(answer(name, "203.0.113.1") for name in names))
+    assert list(routes.by_domain()) == names[3:]
 
 
 def test_ok__kept_over_restarts() -> None:

@@ -43,6 +43,13 @@ def test_ok__a_gateway_before_its_login_has_a_page() -> None:
     assert "Sign out" in page
 
 
+def test_ok__the_tunnel_s_engine_and_why() -> None:
+    status = replace(EMPTY, interface="waypost0", engine="kernel", engine_reason="the kernel has WireGuard", port=41641)
+    node = frame(status)["node"]
+    assert "waypost0 · kernel · UDP 41641" in node
+    assert "the kernel has WireGuard" in node
+
+
 def test_ok__every_word_is_in_the_catalogue() -> None:
     assert set(STATES) == set(BackendState)
     assert set(PATHS) == set(PathKind)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.subnet_router.lan_gate import CALM_S, FIRST_HOLD_S, LONGEST_HOLD_S, MISSES, LanGate
+from plugins.subnet_router.lan_gate import CALM_S, FIRST_HOLD_S, LONGEST_HOLD_S, MISSES, SETTLED_S, LanGate
 
 LAN = "192.168.10.0/24"
 
@@ -18,19 +18,20 @@ def until_served(gate: LanGate, now: float) -> float:
 
 
 def unplug(gate: LanGate, now: float) -> None:
-    for _ in range(2):
-        gate.observe(LAN, now, link="no link")
+    for look in range(MISSES):
+        gate.observe(LAN, now + look * SETTLED_S, link="no link")
 
 
 def test_ok__never_heard_of_is_served() -> None:
     assert LanGate().lost() == {}
 
 
-def test_ok__a_link_counts_at_the_second_look_and_a_probe_after_some() -> None:
+def test_ok__some_looks_in_a_row_and_not_at_once() -> None:
     gate = LanGate()
-    assert not gate.observe(LAN, 0.0, link="eth1 has no link")
+    for moment in (0.0, SETTLED_S / 3, SETTLED_S / 2):
+        assert not gate.observe(LAN, moment, link="eth1 has no link")
     assert gate.lost() == {}
-    assert gate.observe(LAN, 0.3, link="eth1 has no link")
+    assert gate.observe(LAN, SETTLED_S, link="eth1 has no link")
     assert gate.lost() == {LAN: "eth1 has no link"}
     other = LanGate()
     changes = [other.observe(LAN, float(second), probe="silent") for second in range(MISSES)]

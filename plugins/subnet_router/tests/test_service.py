@@ -132,6 +132,36 @@ async def test_ok__silent_probes_withdraw(run: Run) -> None:
     assert len(run.offered) == 2
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.01, 0.5, 0.99])
+async def test_ok__a_silent_lan_is_left_before_tcp_repeats_rarely(run: Run, phase: float) -> None:
+    probe = "192.168.10.5"
+    await run.start(SubnetRouterConfig(("192.168.10.0/24",), probes=(probe,)), LAN)
+    await run.host.time.pass_time(phase)
+    run.host.silent = {probe}
+    await run.host.time.pass_time(2.6)
+    assert run.offered == ()
+
+
+async def test_ok__news_of_a_dead_port_do_not_wait_for_the_next_look(run: Run) -> None:
+    probe = "192.168.10.5"
+    await run.start(SubnetRouterConfig(("192.168.10.0/24",), probes=(probe,)), WAN, LAN)
+    await run.host.time.pass_time(INTERVAL_S / 4)
+    run.host.attached, run.host.silent = (WAN, DEAD), {probe}
+    run.plugin.appliance_accept_routes((), run.host.attached)
+    await run.host.time.pass_time(DOUBT_S)
+    assert run.offered == ()
+
+
+async def test_ok__the_shared_address_is_taken_when_control_says_so(run: Run) -> None:
+    shared, lan = "192.168.10.254", "192.168.10.0/24"
+    await run.start(SubnetRouterConfig((lan,), shared_address=shared), LAN)
+    await run.host.time.pass_time(INTERVAL_S / 4)
+    here = NodeInfo("n1", "a", routes=(lan,), primary=(lan,))
+    run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=here))
+    await run.host.time.pass_time(0.0)
+    assert run.host.held == {shared: "eth1"}
+
+
 async def test_ok__the_one_in_charge_holds_the_shared_address(run: Run) -> None:
     shared, lan = "192.168.10.254", "192.168.10.0/24"
     await run.start(SubnetRouterConfig((lan,), shared_address=shared), LAN)

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.config.schema import TunnelSection
 from appliance.daemon import data_plane
-from appliance.daemon.data_plane import Memory, StartedEngine, left_by_crash, start_engine
+from appliance.daemon.data_plane import Memory, StartedEngine, ended_badly, left_by_crash, start_engine
 from appliance.daemon.placement import Placement
 from appliance.drivers.sockets import open_socket
 from appliance.drivers.wireguard_device import DeviceInUseError, KernelLacksWireGuardError
@@ -108,3 +108,10 @@ def test_ok__only_a_crash_leaves_the_kernel_forwarding(
 ) -> None:
     monkeypatch.setattr(data_plane.NetlinkWireGuardDevice, "exists", lambda self: there)
     assert left_by_crash(TunnelSection(), {"SERVICE_RESULT": result}) is left
+
+
+@pytest.mark.parametrize(
+    ("result", "badly"), [("signal", True), ("exit-code", True), ("watchdog", True), ("success", False), (None, False)]
+)
+def test_ok__how_the_daemon_ended(result: str | None, badly: bool) -> None:
+    assert ended_badly({"SERVICE_RESULT": result} if result else {}) is badly

@@ -12,7 +12,7 @@ from appliance.drivers import icmp
 from appliance.drivers.icmp import IcmpPinger
 from appliance.ports.clock import SystemClock
 from appliance.ports.randomness import SystemRandomness
-from appliance.proto.icmp import Echo
+from appliance.proto.icmp import Echo, parse_reply
 
 
 def may_ping() -> bool:
@@ -53,3 +53,15 @@ async def test_fail__echo_of_another_does_not_count(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(icmp, "parse_reply", lambda _version, _packet: Echo(1, 1, b"another"))
     with pytest.raises(TimeoutError):
         await PING(ip_address("127.0.0.1"), 0.02)
+
+
+async def test_ok__late_reply_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[Echo] = []
+
+    def later(version: int, packet: bytes) -> Echo:
+        held.append(parse_reply(version, packet))
+        return held[0] if len(held) == 2 else Echo(1, 1, b"another")
+
+    monkeypatch.setattr(icmp, "parse_reply", later)
+    assert 0.05 <= await PING(ip_address("127.0.0.1"), 5, repeat_s=0.05) < 1
+    assert [echo.sequence for echo in held] == [1, 2]

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[4]
-CRATE = ROOT / "appliance/native/crate"
+from tests.cargo import CRATE, ROOT, find_cargo
+
 BOARD = "aarch64-unknown-linux-gnu"
 
 
 def cargo(*arguments: str) -> str:
-    """Output of a cargo command on the crate; skips where there is no cargo."""
-    home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin"
-    path = f"{os.environ['PATH']}:{home}"
-    program = shutil.which("cargo", path=path)
+    """Output of a cargo command on the crate; skips where there is no cargo that can build it."""
+    program = find_cargo()
     if program is None:
-        pytest.skip("the crate's own tests did not run: there is no cargo")
+        pytest.skip("the crate's own tests did not run: there is no cargo, or one that is too old")
+    path = f"{os.environ['PATH']}:{program.parent}"
     environment = {**os.environ, "PATH": path, "CARGO_TARGET_DIR": str(ROOT / "build/native/target")}
     result = subprocess.run(
         [program, *arguments], cwd=CRATE, env=environment, capture_output=True, text=True, timeout=500, check=False

@@ -23,6 +23,13 @@ add chain ip other out { type filter hook output priority 0; policy drop; }
 LETS_US_PASS = """add table ip mine
 add chain ip mine fwd { type filter hook forward priority 0; policy drop; }
 add rule ip mine fwd iifname "waypost0" accept
+add rule ip mine fwd oifname "waypost0" accept
+"""
+ONE_WAY = LETS_US_PASS.replace('add rule ip mine fwd oifname "waypost0" accept\n', "")
+TOO_LATE = """add table ip mine
+add chain ip mine in { type filter hook input priority 0; policy accept; }
+add rule ip mine in counter drop
+add rule ip mine in iifname "waypost0" accept
 """
 
 
@@ -33,6 +40,8 @@ add rule ip mine fwd iifname "waypost0" accept
         (REJECT_AT_END, ["inet table firewalld chain filter_INPUT (input)"]),
         (HARMLESS, []),
         (LETS_US_PASS, []),
+        (ONE_WAY, ["ip table mine chain fwd (forward)"]),
+        (TOO_LATE, ["ip table mine chain in (input)"]),
     ],
 )
 async def test_ok__drops_are_found(document, places):

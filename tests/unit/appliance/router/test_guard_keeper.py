@@ -65,3 +65,23 @@ async def test_ok__put_back_when_others_removed_it():
     firewall.tables.clear()
     await keeper.close_in(replace(WITH, guard=replace(WITH.guard, lan_access=True)))
     assert PLACE in firewall.tables
+
+
+async def test_ok__a_boot_has_what_is_wanted_and_nothing_after_an_exit_is_given_up():
+    firewall, kept = MemoryFirewall(), []
+    keeper = GuardKeeper(firewall, kept.append)
+    for _ in range(2):
+        await keeper.close_in(WITH)
+        await keeper.open_up(WITH)
+    (document,) = kept
+    firewall.tables.clear()
+    await firewall.apply(document)
+    assert PLACE in firewall.tables, "it stands by itself"
+    await keeper.close_in(replace(WITH, guard=replace(WITH.guard, near=())))
+    assert "192.168.10.0/24" in document
+    assert "192.168.10.0/24" not in kept[-1]
+    await keeper.remove()
+    assert kept[-1], "the end of the daemon is none of the wish"
+    for _ in range(2):
+        await keeper.open_up(WITHOUT)
+    assert kept[2:] == [""]

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.proto.control import messages as wire
 from control.service.requests import NodeAwayError
-from control.service.takeovers import ANSWER_S, BLIND_S, STEADY_S, WITNESSES, Verdict
+from control.service.takeovers import ANSWER_S, BLIND_S, PINGS, STEADY_S, WITNESSES, Verdict
 
 from .conftest import ADMIN
 
@@ -222,3 +222,21 @@ async def test_ok__the_end_of_the_last_stream_is_enough(rig, channel, pair):
             while _primary(rig) != two.id:
                 await asyncio.sleep(0.001)
     assert {node_id for node_id, _ in channel.asked} == {two.id}
+
+
+async def test_ok__a_question_that_nobody_answered_is_asked_again_soon(rig, channel, pair):
+    """Before TCP's repeats become rare: 3 s after the loss."""
+    one, two = pair
+    channel.dead, channel.mute = {str(one.ipv4)}, {two.id}
+
+    def heard_once() -> None:
+        if len(channel.asked) > len(PINGS) + 1:
+            channel.mute = set()
+
+    channel.during = heard_once
+    async with _running(rig):
+        rig.service.session_ended(one.id)
+        async with asyncio.timeout(3 - 2 * ANSWER_S):
+            while _primary(rig) != two.id:
+                await asyncio.sleep(0.001)
+    assert len(channel.asked) == 2 * (len(PINGS) + 1)

@@ -103,5 +103,15 @@ def test_ok__pause_follows_work_and_cost() -> None:
     assert watch.pause(0.0) == IDLE_S
     record.path = PeerPath(FAR)
     watch.observe([DevicePeer(KEY, FAR)], 0.0)
-    assert watch.pause(0.0) == BUSY_S
-    assert watch.pause(0.5) == 10.0
+    assert watch.pause(0.0) == watch.soon(0.0) == BUSY_S
+    watch.observe([DevicePeer(KEY, FAR)], 0.5)
+    assert watch.pause(0.5) == watch.soon(0.5) == 10.0
+
+
+async def test_ok__paths_that_change_all_the_time_put_no_reading_off(bench: Bench) -> None:
+    bench.read()
+    bench.change(rx=1440)
+    for number in range(40):
+        bench.engine.set_path(KEY, PeerPath(AddrPort("192.0.2.9", 41641 + number % 2)))
+        bench.read(0.1)
+    assert [report.rx_bytes for _, report in bench.sink.reports] == [1440]
