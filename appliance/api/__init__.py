@@ -9,6 +9,7 @@ from appliance.api.dns import ResolverWish as ResolverWish
 from appliance.api.hookspecs import hookimpl as hookimpl
 from appliance.api.host import HostHandle as HostHandle
 from appliance.api.host import Service as Service
+from appliance.api.offered import OfferedRoutes as OfferedRoutes
 from appliance.api.settings import SettingError as SettingError
 from appliance.api.values import API_VERSION as API_VERSION
 from appliance.api.values import AttachedPrefix as AttachedPrefix

@@ -16,6 +16,7 @@ from typing import Any
 import pluggy
 
 from appliance.api.host import HostHandle, Service
+from appliance.api.offered import OfferedRoutes
 from appliance.api.values import (
     AttachedPrefix,
     CommandReply,
@@ -25,7 +26,6 @@ from appliance.api.values import (
     HostinfoPart,
     Metric,
     NetmapChange,
-    OfferedRoute,
     Panel,
     RelayOffer,
     RelayRequest,
@@ -133,13 +133,13 @@ def appliance_contribute_routes(host: HostHandle) -> Sequence[str] | None:
 
 @hookspec
 def appliance_accept_routes(
-    host: HostHandle, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
+    host: HostHandle, offered: OfferedRoutes, attached: tuple[AttachedPrefix, ...]
 ) -> RouteSelection | None:
     """Choose which of the peers' routes are installed.
 
     Fires: when peers' routes or the host's own prefixes changed, and after each refresh of kind `router`.
-    Arguments: `offered` are all routes that peers serve now, default routes included; `attached` are the prefixes of
-    the host's own interfaces; both immutable.
+    Arguments: `offered` are all routes that peers serve now, default routes included, and tells what differs from the
+    former ones (`difference`); `attached` are the prefixes of the host's own interfaces; both immutable.
     Return: a verdict on those routes that are this plugin's business, or None. Verdicts are joined; a prefix judged by
     two plugins is in conflict: the first verdict counts, both are named in a health item. What nobody accepts is not
     installed.

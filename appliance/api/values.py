@@ -7,6 +7,7 @@ border when a plugin runs in `waypost-apps`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -210,15 +211,24 @@ class RefusedRoute:
 
 @dataclass(frozen=True, slots=True)
 class RouteSelection:
-    """Verdict on offered routes. `throws`: attached prefixes inside accepted ones; they keep the host's own routes.
+    """`verdicts` on offered routes: by prefix "" = accepted, else why it is refused. `throws`: attached prefixes inside
+    accepted ones; they keep the host's own routes.
 
-    `via` names the peer to use for an accepted prefix that several peers serve, as exits do.
+    `via` names the peer to use for an accepted prefix that several peers serve, as exits do. Where `verdicts` is an
+    `appliance.types.editions.Edition`, a new selection costs what changed of them.
     """
 
-    accepted: tuple[str, ...] = ()
-    refused: tuple[RefusedRoute, ...] = ()
+    verdicts: Mapping[str, str] = field(default_factory=dict)
     throws: tuple[str, ...] = ()
     via: tuple[OfferedRoute, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        return tuple(prefix for prefix, reason in self.verdicts.items() if not reason)
+
+    @property
+    def refused(self) -> tuple[RefusedRoute, ...]:
+        return tuple(RefusedRoute(prefix, reason) for prefix, reason in self.verdicts.items() if reason)
 
 
 # --- hostinfo -------------------------------------------------------------------------------------------------------

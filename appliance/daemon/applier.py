@@ -26,7 +26,7 @@ from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
 from appliance.router.model import ExitUplink, ForeignMode, Guard, RouterModel, Shape, SideDevice, Split
 from appliance.state.profiles import Prefs
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, known_prefix, ordered
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
@@ -204,10 +204,8 @@ class ChangeApplier:
         if view is None or view.self_node is None:
             await self._guard_only()
             return
-        offered = snapshots.offered_routes(self._overlay.routers)
-        self._selection = self._plugins.hooks.accept_routes(offered, self.attached())
-        via = {ip_network(each.prefix): StableNodeId(each.stable_id) for each in self._selection.via}
-        engine_diff = self._overlay.accept(map(known_prefix, self._selection.accepted), via)
+        self._selection = self._plugins.hooks.accept_routes(self._overlay.offered(), self.attached())
+        engine_diff = self._overlay.accept(self._selection)
         if engine_diff.upsert:
             await self._core.engine.apply(engine_diff)
         if await self.mesh.listen(view.self_node):
@@ -340,7 +338,7 @@ class ChangeApplier:
 
     def serves(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
         """Whether that peer, not another one, is used for an installed route."""
-        return self._overlay.serves_by_id(stable_id, prefix)
+        return self._overlay.serves(stable_id, prefix)
 
     def is_installed(self, prefix: Prefix) -> bool:
         return prefix in self._overlay.accepted

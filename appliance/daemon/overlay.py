@@ -7,14 +7,19 @@ spoken with (expired, or neither a disco key nor plain WireGuard) are left out (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Set
+from operator import ne
 
+from appliance.api.offered import OfferedRoutes
+from appliance.api.values import OfferedRoute, RouteSelection
 from appliance.ports.engine import EngineDiff, EnginePeer
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_node_address, is_single
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Address, Prefix, is_node_address, is_single, known_prefix
+from appliance.types.editions import Edition, edition
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
 from appliance.types.ordered_prefixes import CountedPrefixes, PrefixSet
+from appliance.types.sequences import common_ends
 
 MAX_HOST_ROUTES = 10_000
 """More peers than this are reached by one route for the whole pool (node-os spec 1.2 step 3)."""
@@ -45,31 +50,39 @@ class OverlayPeers:
 
     def __init__(self, disco_key_of: DiscoKeyOf = lambda _key: None) -> None:
         self._disco_key_of = disco_key_of
-        self._accepted: frozenset[Prefix] = frozenset()
+        self._verdicts: Edition[str, str] = Edition()
+        self._accepted: set[Prefix] = set()
         self._via: dict[Prefix, StableNodeId] = {}
         self._start_over()
 
     def _start_over(self) -> None:
         self._nodes: dict[NodeId, Node] = {}
         self._own: dict[NodeId, tuple[Prefix, ...]] = {}
-        self._routers: dict[NodeId, Node] = {}
         self._v4_hosts = 0
         self._routes, self._sources, self._jailed = CountedPrefixes(), CountedPrefixes(), CountedPrefixes()
         self._holders: dict[str, CountedPrefixes] = defaultdict(CountedPrefixes)
-        self._served: frozenset[Prefix] = frozenset()
-        self._served_stale = False
+        self._pooled, self._pools = CountedPrefixes(), frozenset[Prefix]()
+        self._offers: dict[NodeId, tuple[Prefix, ...]] = {}
+        self._offered = OfferedRoutes()
+        self._offered_changes: dict[OfferedRoute, bool] = {}
+        self._routers: dict[Prefix, set[NodeId]] = defaultdict(set)
+        self._served: set[Prefix] = set()
+        self._unsure: set[Prefix] = set()
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     @property
-    def routers(self) -> Collection[Node]:
-        """Peers that serve routes."""
-        return self._routers.values()
-
-    @property
-    def accepted(self) -> frozenset[Prefix]:
+    def accepted(self) -> Set[Prefix]:
         return self._accepted
+
+    def offered(self) -> OfferedRoutes:
+        """What peers serve; the very same value until something changes."""
+        if self._offered_changes:
+            gone = [route for route, there in self._offered_changes.items() if not there]
+            self._offered = self._offered.changed(gone, self._offered_changes.keys() - gone)
+            self._offered_changes = {}
+        return self._offered
 
     def apply(self, diff: NetmapDiff) -> EngineDiff:
         """Take a netmap diff over; the engine's part of it."""
@@ -97,6 +110,7 @@ class OverlayPeers:
                 reset.append(node.key)
         for node_id, node in diff.removed.items():
             self._forget(node_id)
+            self._offer(node_id, node)
             remove.append(node.key)
         return EngineDiff(replace=diff.full, upsert=tuple(upsert), remove=tuple(remove), reset=tuple(reset))
 
@@ -107,19 +121,36 @@ class OverlayPeers:
             return False
         return before.disco_key != node.disco_key != self._disco_key_of(node.key)
 
-    def accept(self, accepted: Iterable[Prefix], via: Mapping[Prefix, StableNodeId] | None = None) -> EngineDiff:
-        """Take a new choice of routes over; the peers that it changes. `via`: the only peer to use for a prefix.
+    def accept(self, selection: RouteSelection) -> EngineDiff:
+        """Take a new choice of routes over; the peers that it changes.
 
         Peers that lose a prefix come first: no two may hold one at a time.
         """
-        before, self._accepted = self._accepted, frozenset(accepted)
-        formerly, self._via = self._via, dict(via or {})
-        changed = before ^ self._accepted
-        changed |= {prefix for prefix in {*formerly, *self._via} if formerly.get(prefix) != self._via.get(prefix)}
-        self._served_stale |= bool(changed)
-        touched = [node for node in self._routers.values() if changed.intersection(node.allowed_ips)]
-        touched.sort(key=lambda node: node.stable_id in self._via.values())
-        return EngineDiff(upsert=tuple(self._engine_peer(node) for node in touched))
+        formerly, self._via = (
+            self._via,
+            {known_prefix(each.prefix): StableNodeId(each.stable_id) for each in selection.via},
+        )
+        changed = {prefix for prefix in {*formerly, *self._via} if formerly.get(prefix) != self._via.get(prefix)}
+        changed |= self._take(edition(selection.verdicts))
+        self._unsure |= changed
+        touched = {node.id: node for prefix in changed for node in self._routers_of(prefix)}
+        preferred = frozenset(self._via.values())
+        ordered = sorted(touched.values(), key=lambda node: (node.stable_id in preferred, node.id))
+        return EngineDiff(upsert=tuple(self._engine_peer(node) for node in ordered))
+
+    def _routers_of(self, prefix: Prefix) -> list[Node]:
+        """The peers that serve a prefix."""
+        return [self._nodes[node_id] for node_id in self._routers.get(prefix, ())]
+
+    def _take(self, verdicts: Edition[str, str]) -> set[Prefix]:
+        """Which prefixes are accepted now and were not, or the other way round."""
+        gone, fresh = verdicts.difference(self._verdicts)
+        self._verdicts = verdicts
+        before = {known_prefix(text) for text, reason in gone.items() if not reason}
+        now = {known_prefix(text) for text, reason in fresh.items() if not reason}
+        self._accepted -= before
+        self._accepted |= now
+        return before ^ now
 
     def routes(self) -> PrefixSet:
         """All that goes into the tunnel, in order. The peers themselves: IPv4 one by one while they are few, IPv6 as
@@ -127,8 +158,12 @@ class OverlayPeers:
         self._find_served()
         if self._v4_hosts <= MAX_HOST_ROUTES:
             return self._routes.held()
-        pools = (CGNAT_V4, ULA_V6) if ULA_V6 in self._routes.held() else (CGNAT_V4,)
-        return PrefixSet((*pools, *self._served))
+        wanted: tuple[Prefix, ...] = (CGNAT_V4, ULA_V6) if ULA_V6 in self._routes.held() else (CGNAT_V4,)
+        pools = frozenset(wanted)
+        former, self._pools = self._pools, pools
+        self._pooled.remove(former - pools)
+        self._pooled.add(pools - former)
+        return self._pooled.held()
 
     def sources(self) -> PrefixSet:
         """All that packets from the tunnel may come from."""
@@ -137,20 +172,21 @@ class OverlayPeers:
 
     def _find_served(self) -> None:
         """What is reached through peers, after a change of these or of the choice."""
-        if self._served_stale:
-            before, self._served_stale = self._served, False
-            self._served = frozenset(
-                prefix for node in self._routers.values() for prefix in node.allowed_ips if self.serves(node, prefix)
-            )
-            for held in (self._routes, self._sources):
-                held.remove(before - self._served)
-                held.add(self._served - before)
+        served = {
+            prefix
+            for prefix in self._unsure
+            if any(self.serves(node.stable_id, prefix) for node in self._routers_of(prefix))
+        }
+        gone, fresh = (self._unsure - served) & self._served, served - self._served
+        for held in (self._routes, self._sources, self._pooled):
+            held.remove(gone)
+            held.add(fresh)
+        self._served -= gone
+        self._served |= fresh
+        self._unsure.clear()
 
-    def serves(self, node: Node, prefix: Prefix) -> bool:
-        """Whether the node is used for a route."""
-        return self.serves_by_id(node.stable_id, prefix)
-
-    def serves_by_id(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
+    def serves(self, stable_id: StableNodeId, prefix: Prefix) -> bool:
+        """Whether that peer is used for a route."""
         return prefix in self._accepted and self._via.get(prefix, stable_id) == stable_id
 
     def jailed(self) -> PrefixSet:
@@ -162,6 +198,10 @@ class OverlayPeers:
         return tuple(prefix.network_address for prefix in held.held()) if held is not None else ()
 
     def _put(self, node_id: NodeId, node: Node) -> None:
+        former = self._nodes.get(node_id)
+        if former is not None and _routing_view(former) == _routing_view(node):
+            self._nodes[node_id] = node
+            return
         self._forget(node_id)
         if is_usable(node):
             self._nodes[node_id] = node
@@ -171,9 +211,7 @@ class OverlayPeers:
             for held in self._lists(node):
                 held.add(node.addresses)
             self._v4_hosts += _v4_count(node)
-            if served_routes(node):
-                self._routers[node_id] = node
-                self._served_stale = True
+        self._offer(node_id, node)
 
     def _forget(self, node_id: NodeId) -> None:
         node = self._nodes.pop(node_id, None)
@@ -184,7 +222,25 @@ class OverlayPeers:
         for held in self._lists(node):
             held.remove(node.addresses)
         self._v4_hosts -= _v4_count(node)
-        self._served_stale |= self._routers.pop(node_id, None) is not None
+
+    def _offer(self, node_id: NodeId, node: Node) -> None:
+        """Note what a peer serves now, with `node` or, where it cannot be used, no more."""
+        before, now = self._offers.pop(node_id, ()), _offers(node) if node_id in self._nodes else ()
+        head, tail = common_ends(before, now, ne)
+        for prefix in before[head : len(before) - tail]:
+            self._routers[prefix].discard(node_id)
+            self._note_offer(node, prefix, there=False)
+        for prefix in now[head : len(now) - tail]:
+            self._routers[prefix].add(node_id)
+            self._note_offer(node, prefix, there=True)
+        if now:
+            self._offers[node_id] = now
+
+    def _note_offer(self, node: Node, prefix: Prefix, *, there: bool) -> None:
+        self._unsure.add(prefix)
+        self._offered_changes[OfferedRoute(str(prefix), node.stable_id)] = there
+        if not self._routers[prefix]:
+            del self._routers[prefix]
 
     def _lists(self, node: Node) -> list[CountedPrefixes]:
         """Where a peer's addresses are noted besides."""
@@ -192,8 +248,16 @@ class OverlayPeers:
         return [*lists, self._jailed] if node.jailed else lists
 
     def _engine_peer(self, node: Node) -> EnginePeer:
-        allowed = tuple(prefix for prefix in node.allowed_ips if is_own(node, prefix) or self.serves(node, prefix))
+        allowed = tuple(
+            prefix for prefix in node.allowed_ips if is_own(node, prefix) or self.serves(node.stable_id, prefix)
+        )
         return EnginePeer(node.key, allowed, keepalive_s=WIREGUARD_ONLY_KEEPALIVE_S if node.wireguard_only else 0)
+
+
+def _offers(node: Node) -> tuple[Prefix, ...]:
+    """What a router serves beyond its own addresses; nothing of one that serves no route."""
+    beyond = tuple(prefix for prefix in node.allowed_ips if prefix not in node.addresses)
+    return beyond if any(not is_own(node, prefix) for prefix in beyond) else ()
 
 
 def _host_routes(node: Node) -> list[Prefix]:

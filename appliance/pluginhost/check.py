@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.api.offered import OfferedRoutes
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost, round_trip
 from appliance.api.values import (
     AttachedPrefix,
@@ -44,7 +45,7 @@ PEER = NodeInfo("n2", "peer.net.example", ("100.64.0.2",), ("192.168.20.0/24",),
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "appliance_netmap_changed": {"change": NetmapChange(True, SELF, (PEER,))},
     "appliance_accept_routes": {
-        "offered": (OfferedRoute("192.168.20.0/24", "n2"), OfferedRoute("0.0.0.0/0", "n2")),
+        "offered": OfferedRoutes((OfferedRoute("192.168.20.0/24", "n2"), OfferedRoute("0.0.0.0/0", "n2"))),
         "attached": (AttachedPrefix("192.168.10.0/24", "eth0", "192.168.10.1"),),
     },
     "appliance_relay_request": {"request": RelayRequest("n2", ("discokey:" + "51" * 32, "discokey:" + "52" * 32))},

@@ -14,6 +14,7 @@ import pluggy
 
 from appliance.api import hookspecs
 from appliance.api.host import HostHandle, Service
+from appliance.api.offered import OfferedRoutes
 from appliance.api.values import (
     AttachedPrefix,
     CommandReply,
@@ -23,7 +24,6 @@ from appliance.api.values import (
     HostinfoPart,
     Metric,
     NetmapChange,
-    OfferedRoute,
     Panel,
     RelayOffer,
     RelayRequest,
@@ -37,10 +37,11 @@ from appliance.pluginhost.merging import (
     merge_hostinfo,
     merge_metrics,
     merge_routes,
-    merge_selections,
 )
+from appliance.pluginhost.selections import SelectionMerger
 from appliance.pluginhost.services import FaultSink
 from appliance.pluginhost.stall import Stalled, StallGuard
+from appliance.types.editions import Edition
 
 T = TypeVar("T")
 
@@ -78,6 +79,7 @@ class Hooks:
         self._handles: dict[str, HostHandle] = {}
         self._order: list[str] = []
         self._last_good: dict[tuple[str, str], Any] = {}
+        self._selections = SelectionMerger()
 
     # --- registration
 
@@ -148,11 +150,10 @@ class Hooks:
         """Advertised routes of all plugins, sorted by family and address."""
         return merge_routes(self._contributions("appliance_contribute_routes", _sequence_of(str)), self._faults)
 
-    def accept_routes(self, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]) -> RouteSelection:
+    def accept_routes(self, offered: OfferedRoutes, attached: tuple[AttachedPrefix, ...]) -> RouteSelection:
         """What to install of the peers' routes."""
-        found = self._contributions("appliance_accept_routes", _one(RouteSelection), offered=offered, attached=attached)
-        # A verdict of an earlier call may name what nobody offers any more.
-        return merge_selections(found, frozenset(route.prefix for route in offered), self._faults)
+        found = self._contributions("appliance_accept_routes", _selection, offered=offered, attached=attached)
+        return self._selections.merge(found, offered, self._faults)
 
     def contribute_firewall(self) -> FirewallPart:
         return merge_firewall(self._contributions("appliance_contribute_firewall", _firewall), self._faults)
@@ -301,6 +302,15 @@ def _firewall(value: Any) -> FirewallPart | None:
     return part
 
 
+def _selection(value: Any) -> RouteSelection | None:
+    selection = _one(RouteSelection)(value)
+    if selection is not None and not isinstance(selection.verdicts, Edition):
+        for text in (*selection.verdicts, *selection.verdicts.values()):
+            if not isinstance(text, str):
+                raise TypeError(f"must judge prefixes by text, has a {type(text).__name__} among the verdicts")
+    return selection
+
+
 def _sequence_of(kind: type[T]) -> Callable[[Any], Sequence[T]]:
     def check(value: Any) -> Sequence[T]:
         if value is None:
@@ -321,7 +331,7 @@ RESULT_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "appliance_netmap_changed": _nothing,
     "appliance_contribute_hostinfo": _one(HostinfoPart),
     "appliance_contribute_routes": _sequence_of(str),
-    "appliance_accept_routes": _one(RouteSelection),
+    "appliance_accept_routes": _selection,
     "appliance_contribute_firewall": _firewall,
     "appliance_relay_request": _one(RelayOffer),
     "appliance_check_health": _sequence_of(HealthItem),

@@ -13,10 +13,7 @@ from appliance.api.values import (
     HostinfoPart,
     HostinfoService,
     Metric,
-    OfferedRoute,
     PrefixTranslation,
-    RefusedRoute,
-    RouteSelection,
     TrafficShape,
 )
 from appliance.types.addresses import Prefix, known_prefix, parse_addr_port
@@ -64,25 +61,6 @@ def merge_routes(parts: Sequence[tuple[str, Sequence[str]]], sink: ConflictSink)
         routes.update(known_prefix(prefix) for prefix in prefixes if owned.take(name, prefix))
     owned.report(sink)
     return tuple(str(prefix) for prefix in sorted(routes, key=_by_family))
-
-
-def merge_selections(
-    parts: Sequence[tuple[str, RouteSelection | None]], offered: frozenset[str], sink: ConflictSink
-) -> RouteSelection:
-    owned = _Owned("peer route")
-    accepted: list[str] = []
-    refused: list[RefusedRoute] = []
-    throws: set[str] = set()
-    via: dict[str, OfferedRoute] = {}
-    for name, part in parts:
-        if part is None:
-            continue
-        accepted.extend(prefix for prefix in part.accepted if prefix in offered and owned.take(name, prefix))
-        refused.extend(each for each in part.refused if each.prefix in offered and owned.take(name, each.prefix))
-        throws.update(part.throws)
-        via.update((each.prefix, each) for each in part.via if owned.has(name, each.prefix))
-    owned.report(sink)
-    return RouteSelection(tuple(accepted), tuple(refused), tuple(sorted(throws)), tuple(via.values()))
 
 
 def check_firewall(part: FirewallPart) -> None:
@@ -148,9 +126,6 @@ class _Owned:
         if owner != plugin:
             self._conflicts.append((thing, owner, plugin))
         return owner == plugin
-
-    def has(self, plugin: str, thing: str) -> bool:
-        return self._owners.get(thing) == plugin
 
     def report(self, sink: ConflictSink) -> None:
         sink.conflicts(self._kind, self._conflicts)

@@ -123,6 +123,11 @@ class Edition(Mapping[K, V]):
         return _without(before, now), _without(now, before)
 
 
+def edition(entries: Mapping[K, V]) -> Edition[K, V]:
+    """The very same one, where it is one."""
+    return entries if isinstance(entries, Edition) else Edition(entries)
+
+
 _Block = tuple[tuple[K, ...], tuple[V, ...]]
 """Keys in order, and their values."""
 

@@ -69,6 +69,23 @@ class PrefixSet(Collection[Prefix]):
                 return True
         return False
 
+    def around(self, prefix: Prefix) -> Prefix | None:
+        """The smallest other one that holds a prefix; a look for each length that there is."""
+        address = int(prefix.network_address)
+        for family, length, _overlay in sorted(self._forms, reverse=True):
+            rest = _BITS[family] - length
+            if family == prefix.version and length < prefix.prefixlen:
+                found = self._held.get(_key(family, address >> rest << rest, length))
+                if found is not None:
+                    return found
+        return None
+
+    def inside(self, prefix: Prefix) -> Iterator[Prefix]:
+        """The others that a prefix holds, in order."""
+        first = _key(prefix.version, int(prefix.network_address), prefix.prefixlen + 1)
+        last = _key(prefix.version, int(prefix.broadcast_address), _BITS[6])
+        return (each for _key, each in self._held.between(first, last))
+
     def difference(self, former: PrefixSet) -> tuple[Collection[Prefix], Collection[Prefix]]:
         """What is gone since the former one, and what is fresh; in order."""
         gone, fresh = self._held.difference(former._held)

@@ -15,7 +15,7 @@ from appliance.api import (
     Location,
     Metric,
     NetmapChange,
-    OfferedRoute,
+    OfferedRoutes,
     Panel,
     RouteSelection,
     Service,
@@ -74,7 +74,7 @@ class ExitNode:
         return DEFAULTS if self._state.offers else ()
 
     @hookimpl
-    def appliance_accept_routes(self, offered: tuple[OfferedRoute, ...]) -> RouteSelection | None:
+    def appliance_accept_routes(self, offered: OfferedRoutes) -> RouteSelection | None:
         return select_exit(offered, self._state.chosen)
 
     @hookimpl

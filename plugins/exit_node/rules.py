@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from appliance.api import EgressGuard, NodeInfo, OfferedRoute, PeerState, RouteSelection
+from appliance.api import EgressGuard, NodeInfo, OfferedRoutes, PeerState, RouteSelection
 from appliance.types.location import Location, distance_km
 from plugins.exit_node.config import AUTO, ExitNodeConfig
 
@@ -140,9 +140,9 @@ def guard_of(config: ExitNodeConfig) -> EgressGuard | None:
     return EgressGuard(config.lan_access, config.site, *who, config.direct, config.gateway_direct)
 
 
-def select_exit(offered: Sequence[OfferedRoute], chosen: Exit | None) -> RouteSelection | None:
+def select_exit(offered: OfferedRoutes, chosen: Exit | None) -> RouteSelection | None:
     """Accept what the chosen exit offers, from it alone. None: no exit is in use."""
     if chosen is None:
         return None
-    via = tuple(each for each in offered if each.stable_id == chosen.stable_id and each.prefix in DEFAULTS)
-    return RouteSelection(accepted=tuple(each.prefix for each in via), via=via)
+    via = tuple(each for prefix in DEFAULTS for each in offered.of(prefix) if each.stable_id == chosen.stable_id)
+    return RouteSelection({each.prefix: "" for each in via}, via=via)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from appliance.api import HealthItem
 from appliance.types.errors import Severity
-from plugins.subnet_router.rules import conflicts, families, overlapping
+from plugins.subnet_router.rules import families
 from plugins.subnet_router.state import RouterState
 
 SHOWN = 5
@@ -47,12 +48,12 @@ def _lost(state: RouterState) -> Iterator[HealthItem]:
 
 
 def _overlaps(state: RouterState) -> Iterator[HealthItem]:
-    pairs = overlapping((*state.selection.accepted, *state.wanted)) if state.config.accept_routes else ()
-    if pairs:
-        texts = [f"{inner} lies in {outer}" for outer, inner in pairs]
+    pairs = state.judged.overlaps
+    if pairs and state.config.accept_routes:
+        texts = [f"{inner} lies in {outer}" for outer, inner in islice(pairs.values(), SHOWN)]
         yield HealthItem(
             "routes-overlap",
-            f"networks of the mesh overlap, the smaller one goes first: {listed(texts)}",
+            f"networks of the mesh overlap, the smaller one goes first: {listed(texts, len(pairs))}",
             "if that is not meant, refuse one: waypost plugins config subnet_router 'refuse_routes=[\"PREFIX\"]'",
             Severity.LOW,
         )
@@ -87,12 +88,12 @@ def _approval(state: RouterState) -> Iterator[HealthItem]:
 
 
 def _conflicts(state: RouterState) -> Iterator[HealthItem]:
-    found = conflicts(state.selection) if state.config.accept_routes else ()
+    found = state.judged.conflicts
     if found:
-        texts = [f"{each.prefix} ({each.reason})" for each in found]
+        texts = [f"{prefix} ({reason})" for prefix, reason in islice(found.items(), SHOWN)]
         yield HealthItem(
             "route-conflict",
-            f"peers' routes are not installed: {listed(texts)}",
+            f"peers' routes are not installed: {listed(texts, len(found))}",
             "give the sites different networks, or let the other one advertise it like 192.168.1.0/24-via-7 (4via6)",
         )
 
@@ -108,7 +109,7 @@ def _not_accepted(state: RouterState) -> Iterator[HealthItem]:
         )
 
 
-def listed(texts: tuple[str, ...] | list[str]) -> str:
-    """The first few, and how many more."""
-    more = len(texts) - SHOWN
+def listed(texts: Sequence[str], number: int | None = None) -> str:
+    """The first few, and how many more; `number`: of how many they are the first."""
+    more = (len(texts) if number is None else number) - SHOWN
     return ", ".join(texts[:SHOWN]) + (f" and {more} more" if more > 0 else "")

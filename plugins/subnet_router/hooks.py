@@ -17,7 +17,7 @@ from appliance.api import (
     Metric,
     NetmapChange,
     NodeInfo,
-    OfferedRoute,
+    OfferedRoutes,
     Panel,
     RouteSelection,
     Service,
@@ -27,10 +27,11 @@ from appliance.types.translated import SERVICE
 from plugins.subnet_router.commands import run_command
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
+from plugins.subnet_router.judge import RouteJudge
 from plugins.subnet_router.metrics import metrics
 from plugins.subnet_router.panel import panel
 from plugins.subnet_router.peer_lookup import PeerLookup
-from plugins.subnet_router.rules import offers_subnets, select_routes
+from plugins.subnet_router.rules import offers_subnets
 from plugins.subnet_router.service import LanWatch
 from plugins.subnet_router.shaping import NamedPeers
 from plugins.subnet_router.state import RouterState
@@ -41,6 +42,7 @@ class SubnetRouter:
     def __init__(self) -> None:
         self._state = RouterState()
         self._named = NamedPeers()
+        self._judge = RouteJudge()
         self._translation: TranslationService | None = None
         self._watch: LanWatch | None = None
         self._offering: set[str] = set()
@@ -89,16 +91,14 @@ class SubnetRouter:
         return self._state.offered
 
     @hookimpl
-    def appliance_accept_routes(
-        self, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
-    ) -> RouteSelection:
+    def appliance_accept_routes(self, offered: OfferedRoutes, attached: tuple[AttachedPrefix, ...]) -> RouteSelection:
         config = self._state.config
         self._look_soon(changed=attached != self._state.attached)
         self._state = replace(self._state, attached=attached)
-        usable = offered if config.accept_routes else ()
-        chosen = select_routes(usable, attached, self._state.wanted, config.refuse_routes)
-        self._state = replace(self._state, selection=chosen)
-        return chosen
+        usable = offered if config.accept_routes else OfferedRoutes()
+        judged = self._judge.judge(usable, attached, self._state.wanted, config.refuse_routes)
+        self._state = replace(self._state, judged=judged)
+        return judged.selection
 
     @hookimpl
     def appliance_contribute_firewall(self) -> FirewallPart:

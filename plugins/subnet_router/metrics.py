@@ -11,11 +11,14 @@ from plugins.subnet_router.state import RouterState
 def metrics(state: RouterState) -> tuple[Metric, ...]:
     advertised = len(state.offered)
     approved = advertised - len(state.waiting) if state.approved is not None else 0
+    verdicts = state.judged.selection.verdicts
+    accepted = sum(not reason for reason in verdicts.values())
+    refused = len(verdicts) - accepted
     return (
         Metric("waypost_advertised_routes", advertised, "Prefixes that this gateway advertises."),
         Metric("waypost_approved_routes", approved, "Advertised prefixes that control has approved."),
-        Metric("waypost_accepted_routes", len(state.selection.accepted), "Peers' prefixes in use."),
-        Metric("waypost_refused_routes", len(state.selection.refused), "Peers' prefixes refused over a conflict."),
+        Metric("waypost_accepted_routes", accepted, "Peers' prefixes in use."),
+        Metric("waypost_refused_routes", refused, "Peers' prefixes refused over a conflict."),
         Metric("waypost_lost_networks", len(state.lost), "Networks that are not offered because they are not reached."),
         Metric("waypost_primary_routes", len(state.primary), "Prefixes that go through this router now."),
         Metric(

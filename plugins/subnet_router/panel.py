@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from appliance.api import Panel, PanelAction, PanelRow
+from appliance.types.addresses import known_prefix
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.one_to_one import example_host, translation_text
-from plugins.subnet_router.rules import share_place
+from plugins.subnet_router.rules import by_family, share_place
 from plugins.subnet_router.shaping import Limit, rate_text
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name
@@ -82,8 +83,10 @@ def _approval(state: RouterState, prefix: str, waiting: bool) -> str:
 def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
     if not state.config.accept_routes:
         return (PanelRow("Accepted", "off", f"{state.offering} peers offer subnets"),)
-    good = tuple(PanelRow("Accepted", prefix) for prefix in state.selection.accepted)
-    bad = tuple(PanelRow("Refused", each.prefix, each.reason, bad=True) for each in state.selection.refused)
+    chosen = state.judged.selection
+    used = sorted(map(known_prefix, chosen.accepted), key=by_family)
+    good = tuple(PanelRow("Accepted", str(prefix)) for prefix in used)
+    bad = tuple(PanelRow("Refused", each.prefix, each.reason, bad=True) for each in chosen.refused)
     return good + bad or (PanelRow("Accepted", "none", "no peer offers a subnet"),)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
-from appliance.api import AttachedPrefix, OfferedRoute, RefusedRoute, RouteSelection
+from appliance.api import AttachedPrefix
 from appliance.types.addresses import Prefix, in_overlay
 from appliance.types.via import parse_via_route, via_parts
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.via import lan_of, unfit
 
-REMEMBERED = 16_384
-"""Verdicts kept."""
 EQUALS_LAN = "this gateway's own network on {interface} has the same prefix"
 COVERS_SELF = "it contains this gateway's own address {address} on {interface}"
 ADVERTISED_HERE = "this gateway advertises it itself"
@@ -30,7 +27,7 @@ _VIRTUAL = ("docker", "br-", "veth", "virbr", "lxc", "podman", "cni", "wg", "tun
 def normalise_routes(texts: Iterable[str]) -> tuple[str, ...]:
     """Masked, sorted by family and address, each once. Raises `RouteSettingError` naming the entry."""
     found = {advertisable(index, text) for index, text in enumerate(texts)}
-    return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
+    return tuple(str(prefix) for prefix in sorted(found, key=by_family))
 
 
 def advertisable(index: int, text: str, *, key: str = "advertise_routes") -> Prefix:
@@ -78,16 +75,16 @@ def automatic_routes(attached: Iterable[AttachedPrefix], refused: Iterable[str])
         prefix = ip_network(lan.prefix)
         if lan.interface in entries or lan.interface.startswith(_VIRTUAL) or prefix.num_addresses == 1:
             continue
-        private = any(_contains(each, prefix) for each in PRIVATE) and not in_overlay(prefix)
-        if private and not any(_contains(each, prefix) for each in shut):
+        private = any(contains(each, prefix) for each in PRIVATE) and not in_overlay(prefix)
+        if private and not any(contains(each, prefix) for each in shut):
             found.add(prefix)
-    return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
+    return tuple(str(prefix) for prefix in sorted(found, key=by_family))
 
 
 def joined(*lists: Iterable[str]) -> tuple[str, ...]:
     """Prefixes of all lists, sorted, each once."""
     found = {ip_network(text) for texts in lists for text in texts}
-    return tuple(str(prefix) for prefix in sorted(found, key=_by_family))
+    return tuple(str(prefix) for prefix in sorted(found, key=by_family))
 
 
 def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozenset[str]) -> str:
@@ -128,72 +125,22 @@ def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:
     return tuple(text for text in probes if ip_address(text) in prefix)
 
 
-def overlapping(prefixes: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of which the first holds the second: traffic to the second takes the more specific way."""
-    networks = sorted(map(ip_network, prefixes), key=_by_family)
-    found: list[tuple[str, str]] = []
-    open_: list[Prefix] = []
-    for network in networks:
-        while open_ and not _contains(open_[-1], network):
-            open_.pop()
-        if open_:
-            found.append((str(open_[-1]), str(network)))
-        open_.append(network)
-    return tuple(found)
+def verdict(
+    prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]], own: Collection[Prefix], shut: Iterable[Prefix]
+) -> str | None:
+    """Why an offered subnet is refused, "" = it is not; None for a default route, not this plugin's business.
 
-
-def select_routes(
-    offered: Sequence[OfferedRoute],
-    attached: Sequence[AttachedPrefix],
-    advertised: Iterable[str],
-    unwanted: Iterable[str] = (),
-) -> RouteSelection:
-    """Judge the subnets among the offered routes; default routes are not this plugin's business.
-
-    A prefix equal to an attached one is refused, for accepting it would cut the own network off. One that contains an
-    attached prefix is accepted, and the attached one is thrown back to the host's own routes. One inside an attached
-    prefix is refused only where the gateway's own address lies in it.
+    One equal to an attached network is refused, for accepting it would cut the own network off. One that contains an
+    attached network is accepted, and that is thrown back to the host's own routes. One inside an attached network is
+    refused only where the gateway's own address lies in it.
     """
-    judge = _judge(tuple(attached), frozenset(advertised), tuple(unwanted))
-    accepted: list[str] = []
-    refused: list[RefusedRoute] = []
-    throws: dict[str, None] = {}
-    for text in dict.fromkeys(route.prefix for route in offered):
-        verdict = judge(text)
-        if verdict is None:
-            continue
-        reason, inside = verdict
-        if reason:
-            refused.append(RefusedRoute(text, reason))
-            continue
-        accepted.append(text)
-        throws.update(dict.fromkeys(inside))
-    return RouteSelection(tuple(accepted), tuple(refused), tuple(throws))
-
-
-Verdict = tuple[str, tuple[str, ...]]
-"""Why a route is refused, "" = it is not; and the attached prefixes inside it."""
-
-
-@lru_cache(maxsize=2)
-def _judge(
-    attached: tuple[AttachedPrefix, ...], own: frozenset[str], unwanted: tuple[str, ...]
-) -> Callable[[str], Verdict | None]:
-    """Remembers its verdicts: with every change of the netmap all routes come again, 10,000 of them perhaps."""
-    shut = [ip_network(text) for text in unwanted]
-    lans = [(ip_network(lan.prefix), lan) for lan in attached]
-
-    @lru_cache(maxsize=REMEMBERED)
-    def verdict(text: str) -> Verdict | None:
-        prefix = ip_network(text)
-        if prefix.prefixlen == 0:
-            return None
-        foreign = in_overlay(prefix) and via_parts(prefix) is None
-        reason = ADVERTISED_HERE if text in own else IN_OVERLAY if foreign else ""
-        reason = reason or (UNWANTED if any(_contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans))
-        return reason, tuple(lan.prefix for network, lan in lans if _contains(prefix, network))
-
-    return verdict
+    if prefix.prefixlen == 0:
+        return None
+    if prefix in own:
+        return ADVERTISED_HERE
+    if in_overlay(prefix) and via_parts(prefix) is None:
+        return IN_OVERLAY
+    return UNWANTED if any(contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans)
 
 
 def offers_subnets(routes: Iterable[str]) -> bool:
@@ -201,9 +148,9 @@ def offers_subnets(routes: Iterable[str]) -> bool:
     return any(not route.endswith("/0") for route in routes)
 
 
-def conflicts(selection: RouteSelection) -> tuple[RefusedRoute, ...]:
-    """Refusals that people should know of; that both ends of a pair advertise one network is normal."""
-    return tuple(each for each in selection.refused if each.reason not in (ADVERTISED_HERE, UNWANTED))
+def is_conflict(reason: str) -> bool:
+    """Whether people should know of it; that both ends of a pair advertise one network is normal."""
+    return reason not in ("", ADVERTISED_HERE, UNWANTED)
 
 
 def unapproved(advertised: Iterable[str], approved: Iterable[str]) -> tuple[str, ...]:
@@ -221,14 +168,14 @@ def _lan_conflict(prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]])
     for network, lan in lans:
         if network == prefix:
             return EQUALS_LAN.format(interface=lan.interface)
-        if lan.address and _contains(network, prefix) and ip_address(lan.address) in prefix:
+        if lan.address and contains(network, prefix) and ip_address(lan.address) in prefix:
             return COVERS_SELF.format(address=lan.address, interface=lan.interface)
     return ""
 
 
-def _contains(outer: Prefix, inner: Prefix) -> bool:
+def contains(outer: Prefix, inner: Prefix) -> bool:
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # same family
 
 
-def _by_family(prefix: Prefix) -> tuple[int, int, int]:
+def by_family(prefix: Prefix) -> tuple[int, int, int]:
     return prefix.version, int(prefix.network_address), prefix.prefixlen

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.api import AttachedPrefix, HostFacts, RouteSelection, TrafficShape
+from appliance.api import AttachedPrefix, HostFacts, TrafficShape
 from plugins.subnet_router.config import SubnetRouterConfig
+from plugins.subnet_router.judge import Judgement
 from plugins.subnet_router.rules import automatic_routes, joined, unapproved
 from plugins.subnet_router.shaping import shapes
 from plugins.subnet_router.via import TranslationPlan, TranslationView, lan_of, plan
@@ -20,7 +21,7 @@ class RouterState:
     approved: tuple[str, ...] | None = None
     primary: tuple[str, ...] = ()
     """Of these, those that go through this router now; another one may offer them too."""
-    selection: RouteSelection = field(default_factory=RouteSelection)
+    judged: Judgement = field(default_factory=Judgement)
     facts: HostFacts = field(default_factory=HostFacts)
     offering: int = 0
     """Number of peers that offer subnets."""

@@ -8,7 +8,7 @@ quick, that its result is of the declared type, and that it equals itself after 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_network
 from time import perf_counter
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.api.hookspecs import PROJECT
 from appliance.api.host import HostHandle, Service
+from appliance.api.offered import OfferedRoutes, plain
 from appliance.api.values import (
     AttachedPrefix,
     CommandReply,
@@ -45,7 +46,7 @@ _CODE = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 def round_trip(value: Any, kind: Any) -> None:
     """Assert that the value survives JSON as `kind`."""
-    again = msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    again = msgspec.json.decode(msgspec.json.encode(value, enc_hook=plain), type=kind)
     assert again == value, f"{value!r} came back from JSON as {again!r}"
 
 
@@ -103,16 +104,17 @@ def check_contribute_routes(plugin: object, host: HostHandle) -> tuple[str, ...]
 
 
 def check_accept_routes(
-    plugin: object, host: HostHandle, offered: tuple[OfferedRoute, ...], attached: tuple[AttachedPrefix, ...]
+    plugin: object, host: HostHandle, offered: Iterable[OfferedRoute], attached: tuple[AttachedPrefix, ...]
 ) -> RouteSelection | None:
     """Judges only what is offered, each prefix once; no accepted prefix equals an attached one."""
-    selection = call_hook(plugin, "appliance_accept_routes", host=host, offered=offered, attached=attached)
+    routes = OfferedRoutes(offered)
+    selection = call_hook(plugin, "appliance_accept_routes", host=host, offered=routes, attached=attached)
     if selection is None:
         return None
     round_trip(selection, RouteSelection)
-    judged = [*selection.accepted, *(refused.prefix for refused in selection.refused)]
+    judged = list(selection.verdicts)
     _assert_prefixes(judged)
-    assert set(judged) <= {route.prefix for route in offered}, "judges prefixes that nobody offered"
+    assert set(judged) <= {route.prefix for route in routes}, "judges prefixes that nobody offered"
     local = {prefix.prefix for prefix in attached}
     assert not local & set(selection.accepted), "accepts a prefix that this host is attached to"
     assert set(selection.throws) <= local, "throws for prefixes that are not attached"

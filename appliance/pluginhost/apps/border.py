@@ -12,6 +12,8 @@ from msgspec import Raw
 
 from appliance.api import hookspecs
 from appliance.api.host import HostHandle
+from appliance.api.offered import OfferedRoutes, plain
+from appliance.api.values import OfferedRoute
 
 LOCAL_METHODS = frozenset(
     {
@@ -61,12 +63,18 @@ METHODS: Mapping[str, Shape] = {
 
 
 def pack(value: Any) -> Raw:
-    return Raw(msgspec.msgpack.encode(value))
+    return Raw(msgspec.msgpack.encode(value, enc_hook=plain))
 
 
 def unpack(raw: Raw, kind: Any) -> Any:
     """Raises `msgspec.MsgspecError`."""
-    return msgspec.msgpack.decode(raw, type=kind)
+    return msgspec.msgpack.decode(raw, type=kind, dec_hook=_ordered)
+
+
+def _ordered(kind: type, value: Any) -> OfferedRoutes:
+    """The one type of the API that is not plain. Raises `msgspec.MsgspecError`."""
+    assert kind is OfferedRoutes
+    return OfferedRoutes(msgspec.convert(value, list[OfferedRoute]))
 
 
 def pack_hook(arguments: Mapping[str, Any]) -> dict[str, Raw]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.api import Location, NodeInfo, OfferedRoute, PeerPath, PeerState
+from appliance.api import Location, NodeInfo, OfferedRoute, OfferedRoutes, PeerPath, PeerState
 from plugins.exit_node.config import ExitNodeConfig
 from plugins.exit_node.rules import (
     DEFAULTS,
@@ -90,7 +90,8 @@ def test_ok__which_one_is_meant() -> None:
 
 
 def test_ok__only_from_the_chosen_one() -> None:
-    offered = tuple(OfferedRoute(route, peer) for peer in ("n1", "n2") for route in (*DEFAULTS, "10.0.0.0/8"))
+    routes = (OfferedRoute(route, peer) for peer in ("n1", "n2") for route in (*DEFAULTS, "10.0.0.0/8"))
+    offered = OfferedRoutes(routes)
     chosen = select_exit(offered, OSLO)
     assert chosen is not None
     assert chosen.accepted == DEFAULTS

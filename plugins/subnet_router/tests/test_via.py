@@ -5,8 +5,9 @@ from ipaddress import IPv4Network, ip_network
 import pytest
 
 from appliance.api import SettingError
+from appliance.types.addresses import known_prefix
 from plugins.subnet_router.config import SubnetRouterConfig
-from plugins.subnet_router.rules import families, select_routes
+from plugins.subnet_router.rules import IN_OVERLAY, families, verdict
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import DEVICE, example_name, lan_of, plan, pool_problem, unfit
 
@@ -52,12 +53,8 @@ def test_ok__networks_behind_routes() -> None:
 
 
 def test_ok__peers_routes_of_that_form_are_accepted() -> None:
-    from appliance.api import OfferedRoute  # of this test alone
-
-    offered = (OfferedRoute(ROUTE, "n2"), OfferedRoute("fd7a:115c:a1e0:b1a::/64", "n2"))
-    chosen = select_routes(offered, (), ())
-    assert chosen.accepted == (ROUTE,)
-    assert [each.prefix for each in chosen.refused] == ["fd7a:115c:a1e0:b1a::/64"]
+    assert verdict(known_prefix(ROUTE), (), (), ()) == ""
+    assert verdict(known_prefix("fd7a:115c:a1e0:b1a::/64"), (), (), ()) == IN_OVERLAY
 
 
 @pytest.mark.parametrize(

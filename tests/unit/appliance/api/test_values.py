@@ -120,7 +120,7 @@ EXAMPLES = (
     WakeReport(("eth0",), ("eth1: no link",)),
     OfferedRoute("10.0.0.0/8", "n2"),
     REFUSED,
-    RouteSelection(("10.0.0.0/8",), (REFUSED,), ("10.1.0.0/16",)),
+    RouteSelection({"10.0.0.0/8": "", REFUSED.prefix: REFUSED.reason}, ("10.1.0.0/16",)),
     FirewallPart(("10.0.0.0/8",), False, None, ("100.100.100.100",), (TRANSLATION,), (SHAPE,)),
     TRANSLATION,
     SHAPE,

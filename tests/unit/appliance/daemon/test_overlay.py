@@ -3,12 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_network
 
+from appliance.api import OfferedRoute, RouteSelection
 from appliance.daemon.overlay import OverlayPeers, is_usable, routing_changed, served_routes
 from appliance.types.ids import NodeId, StableNodeId
 from appliance.types.keys import DiscoPublicKey, NodePublicKey
 from appliance.types.netmap import NetmapDiff, Node
 
 LAN = ip_network("192.168.20.0/24")
+ACCEPTED = RouteSelection({str(LAN): ""})
 
 
 def node(number: int, *routes: str, **changes: object) -> Node:
@@ -25,6 +27,10 @@ def node(number: int, *routes: str, **changes: object) -> Node:
     return replace(made, **changes)
 
 
+def exit_of(node: Node) -> RouteSelection:
+    return RouteSelection({"0.0.0.0/0": ""}, via=(OfferedRoute("0.0.0.0/0", node.stable_id),))
+
+
 def full(*nodes: Node) -> NetmapDiff:
     return NetmapDiff(full=True, changed={each.id: each for each in nodes})
 
@@ -39,11 +45,11 @@ def test_ok__own_addresses_pass_and_routes_wait_for_acceptance() -> None:
     diff = peers.apply(full(router))
     assert diff.replace
     assert diff.upsert[0].allowed_ips == router.addresses
-    accepted = peers.accept([LAN])
+    accepted = peers.accept(ACCEPTED)
     assert accepted.upsert[0].allowed_ips == (*router.addresses, LAN)
     assert LAN in peers.routes()
-    assert peers.accept([LAN]).upsert == ()
-    assert peers.accept([]).upsert[0].allowed_ips == router.addresses
+    assert peers.accept(ACCEPTED).upsert == ()
+    assert peers.accept(RouteSelection()).upsert[0].allowed_ips == router.addresses
     assert LAN not in peers.routes()
 
 
@@ -52,7 +58,7 @@ def test_ok__sources_are_peers_and_accepted_routes() -> None:
     router, leaver, mute = node(2, str(LAN)), node(3), node(4, disco_key=None)
     peers.apply(full(router, leaver, mute))
     assert set(peers.sources()) == {*router.addresses, *leaver.addresses}
-    peers.accept([LAN])
+    peers.accept(ACCEPTED)
     assert set(peers.sources()) == {*router.addresses, *leaver.addresses, LAN}
     peers.apply(NetmapDiff(removed={leaver.id: leaver}))
     assert set(peers.sources()) == {*router.addresses, LAN}
@@ -91,7 +97,7 @@ def test_ok__removed_and_expired_peers_leave_engine_and_routes() -> None:
     peers = OverlayPeers()
     one, two = node(1), node(2, str(LAN))
     peers.apply(full(one, two))
-    peers.accept([LAN])
+    peers.accept(ACCEPTED)
     assert peers.apply(NetmapDiff(removed={one.id: one})).remove == (one.key,)
     expired = replace(two, expired=True)
     assert peers.apply(change(two, expired)).remove == (two.key,)
@@ -105,7 +111,7 @@ def test_ok__full_map_forgets_who_is_not_in_it() -> None:
     peers.apply(full(node(1), node(2, str(LAN))))
     peers.apply(full(node(1)))
     assert len(peers) == 1
-    assert list(peers.routers) == []
+    assert list(peers.offered()) == []
 
 
 def test_ok__peers_without_a_way_to_speak_are_not_usable() -> None:
@@ -158,9 +164,9 @@ def test_ok__of_several_exits_one_is_used() -> None:
     peers, default = OverlayPeers(), ip_network("0.0.0.0/0")
     first, second = node(2, str(default)), node(3, str(default))
     peers.apply(full(first, second))
-    chosen = peers.accept([default], {default: first.stable_id})
+    chosen = peers.accept(exit_of(first))
     assert {peer.key: default in peer.allowed_ips for peer in chosen.upsert} == {first.key: True, second.key: False}
-    moved = peers.accept([default], {default: second.stable_id})
+    moved = peers.accept(exit_of(second))
     assert [(peer.key, default in peer.allowed_ips) for peer in moved.upsert] == [
         (first.key, False),
         (second.key, True),

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from appliance.api.dns import DnsSettings
+from appliance.api.offered import OfferedRoutes
 from appliance.api.testing import settle
 from appliance.api.values import HostFacts, NetmapChange, NetmapSnapshot, NodeInfo, OfferedRoute, RefreshKind
 from appliance.pluginhost.discovery import discover
@@ -326,11 +327,11 @@ def test_ok__plugin_that_missed_a_change_gets_the_whole_netmap(backend, install)
 
 
 def test_ok__verdict_on_a_vanished_route_is_dropped(backend, install) -> None:
-    body = "@hookimpl\ndef appliance_accept_routes(self):\n    return RouteSelection(accepted=('10.0.0.0/8',))"
+    body = "@hookimpl\ndef appliance_accept_routes(self):\n    return RouteSelection({'10.0.0.0/8': ''})"
     host = make(backend, [install("all", body, hooks=("appliance_accept_routes",))])
     host.load()
-    assert host.hooks.accept_routes((OfferedRoute("10.0.0.0/8", "n"),), ()).accepted == ("10.0.0.0/8",)
-    assert host.hooks.accept_routes((), ()).accepted == ()
+    assert host.hooks.accept_routes(OfferedRoutes((OfferedRoute("10.0.0.0/8", "n"),)), ()).accepted == ("10.0.0.0/8",)
+    assert host.hooks.accept_routes(OfferedRoutes(), ()).accepted == ()
 
 
 def test_ok__health_items_come_and_go(backend, install) -> None:

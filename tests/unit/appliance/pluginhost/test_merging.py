@@ -11,12 +11,10 @@ from appliance.api import (
     EgressUplink,
     FirewallPart,
     HostinfoPart,
-    OfferedRoute,
     PrefixTranslation,
-    RouteSelection,
     TrafficShape,
 )
-from appliance.pluginhost.merging import check_firewall, merge_firewall, merge_hostinfo, merge_selections
+from appliance.pluginhost.merging import check_firewall, merge_firewall, merge_hostinfo
 from appliance.types.errors import DecodeError
 
 DEFAULT = "0.0.0.0/0"
@@ -64,18 +62,6 @@ def test_ok__an_exit_has_one_uplink() -> None:
     parts = [("a", FirewallPart(uplink=uplink)), ("b", FirewallPart(uplink=EgressUplink("wg1"))), ("c", FirewallPart())]
     assert merge_firewall(parts, sink).uplink == uplink
     assert sink.found == [("exit uplink", "a", "b")]
-
-
-def test_ok__the_way_belongs_to_whom_the_route_belongs_to() -> None:
-    sink = Conflicts()
-    mine, other = OfferedRoute(DEFAULT, "n1"), OfferedRoute(DEFAULT, "n2")
-    parts = [
-        ("a", RouteSelection(accepted=(DEFAULT,), via=(mine,))),
-        ("b", RouteSelection(accepted=(DEFAULT,), via=(other,))),
-    ]
-    assert merge_selections(parts, frozenset({DEFAULT}), sink).via == (mine,)
-    assert sink.found == [(DEFAULT, "a", "b")]
-    assert merge_selections(parts, frozenset(), sink).via == (), "nobody offers it any more"
 
 
 def test_ok__exit_in_use_is_told() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from appliance.api import HostFacts, NetmapChange, NodeInfo, OfferedRoute, RelayRequest, hookimpl
+from appliance.api import HostFacts, NetmapChange, NodeInfo, OfferedRoute, OfferedRoutes, RelayRequest, hookimpl
 from appliance.api.values import Placement
 from appliance.pluginhost.discovery import discover
 from appliance.pluginhost.host import PluginHost
@@ -72,7 +72,7 @@ async def test_ok__a_plugin_that_raises_everywhere_harms_nobody(
     routes = host.hooks.contribute_routes()
     host.hooks.contribute_hostinfo()
     host.hooks.contribute_firewall()
-    host.hooks.accept_routes((OfferedRoute("192.168.20.0/24", "n2"),), ())
+    host.hooks.accept_routes(OfferedRoutes((OfferedRoute("192.168.20.0/24", "n2"),)), ())
     host.hooks.relay_request(RelayRequest("n2", CLIENTS))
     host.hooks.check_health(HostFacts())
     host.hooks.metrics()

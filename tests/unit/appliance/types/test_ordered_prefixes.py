@@ -43,6 +43,11 @@ def test_ok__as_a_sorted_set_that_counts(steps):
             within = any(address in each for each in model if each.version == address.version)
             assert held.covers(address.version, int(address)) == within
         assert held.leaves_overlay == bool({*model} - {PREFIXES[-1]})
+        for prefix in PREFIXES:
+            others = [each for each in set(model) if each.version == prefix.version and each != prefix]
+            around = [each for each in others if prefix.subnet_of(each)]
+            assert held.around(prefix) == max(around, key=lambda each: each.prefixlen, default=None)
+            assert tuple(held.inside(prefix)) == in_order(each for each in others if each.subnet_of(prefix))
         former = held
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from appliance.api.dns import DnsSettings
+from appliance.api.offered import OfferedRoutes
 from appliance.api.testing import settle
 from appliance.api.values import (
     FirewallPart,
@@ -48,7 +49,7 @@ def appliance_contribute_routes(self):
 
 @hookimpl
 def appliance_accept_routes(self, offered, attached):
-    return RouteSelection(accepted=tuple(route.prefix for route in offered))
+    return RouteSelection({route.prefix: '' for route in offered})
 
 @hookimpl
 def appliance_check_health(self, facts):
@@ -134,7 +135,7 @@ async def test_ok__same_plugin_same_answers(backend, launcher, point) -> None:
     await settle()
     assert RefreshKind.HOSTINFO in backend.refreshes
     assert host.hooks.contribute_routes() == ("10.1.0.0/16",)
-    offered = (OfferedRoute("10.9.0.0/16", "n1"),)
+    offered = OfferedRoutes((OfferedRoute("10.9.0.0/16", "n1"),))
     host.hooks.accept_routes(offered, ())
     await settle()
     assert host.hooks.accept_routes(offered, ()).accepted == ("10.9.0.0/16",)
@@ -369,7 +370,7 @@ async def test_fail__raising_in_every_hook_costs_the_core_nothing(backend, launc
         assert host.hooks.contribute_routes() == ()
         assert host.hooks.contribute_firewall() == FirewallPart()
         assert host.hooks.contribute_hostinfo() == HostinfoPart()
-        assert host.hooks.accept_routes((OfferedRoute("10.0.0.0/8", "n"),), ()).accepted == ()
+        assert host.hooks.accept_routes(OfferedRoutes((OfferedRoute("10.0.0.0/8", "n"),)), ()).accepted == ()
         assert host.hooks.metrics() == ()
         await host.panels()
         with pytest.raises(ApplianceError):
