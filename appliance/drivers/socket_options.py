@@ -12,6 +12,8 @@ SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 MAX_SEGMENTS = 64
 """In one call with UDP_SEGMENT."""
 MAX_DATAGRAM = 65535
+ENOUGH_BYTES = 4 * MAX_DATAGRAM
+"""To be read before it is worked on: more would leave the processor's cache in between. What waits is read next."""
 IP_PKTINFO, IPV6_PKTINFO = 8, 50
 PKTINFO = struct.Struct("=I4s4s")
 """Interface, source to send from, destination that it came to."""

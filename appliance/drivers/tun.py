@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.privileges import TUN_DEVICE
-from appliance.drivers.socket_options import FULL
+from appliance.drivers.socket_options import ENOUGH_BYTES, FULL
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.types.errors import PrivilegeError, UnderlayError
 from appliance.types.packets import TunPacket
@@ -70,6 +70,7 @@ class LinuxTunPort:
 
     def receive(self, limit: int = 64) -> list[TunPacket]:
         packets: list[TunPacket] = []
+        room = ENOUGH_BYTES
         for number in range(limit):
             if number == len(self._buffers):
                 self._buffers.append(bytearray(self._header + _MAX_PACKET))
@@ -80,6 +81,9 @@ class LinuxTunPort:
                 break
             if size > self._header:
                 packets.append(self._parse(raw, size))
+            room -= size
+            if room <= 0:
+                break
         return packets
 
     def _parse(self, raw: bytearray, size: int) -> TunPacket:

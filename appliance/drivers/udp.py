@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from appliance.drivers.loop_reader import LoopReader
 from appliance.drivers.socket_options import (
+    ENOUGH_BYTES,
     FULL,
     MAX_DATAGRAM,
     MAX_SEGMENTS,
@@ -69,7 +70,7 @@ class LinuxUdpPort:
 
     def receive(self, limit: int = 64) -> list[tuple[AddrPort, Segments]]:
         batches: list[tuple[AddrPort, Segments]] = []
-        used = 0
+        used, room = 0, ENOUGH_BYTES
         for _ in range(limit):
             if used == len(self._buffers):
                 self._buffers.append(bytearray(MAX_DATAGRAM))
@@ -84,6 +85,9 @@ class LinuxUdpPort:
                 used += size > _SMALL
                 data = memoryview(buffer)[:size] if size > _SMALL else buffer[:size]
                 batches.append((AddrPort(source[0], source[1]), Segments(data, _gro_size(control) or size)))
+            room -= size
+            if room <= 0:
+                break
         return batches
 
     def send(self, to: AddrPort, batch: Segments) -> None:

@@ -11,10 +11,13 @@ from typing import Protocol, cast
 Buffer = bytes | bytearray | memoryview
 Offload = tuple[int, int, int]
 """`gso_type`, `gso_size`, `csum_start` of virtio_net_hdr."""
+Device = tuple[Buffer, int, int, int, int, int, bool]
+"""A packet of the device, then the fields of virtio_net_hdr: gso_type, gso_size, hdr_len, csum_start, csum_offset, and
+whether a checksum is left to us."""
 Item = tuple[int, int, int, int, int, int, int, int]
 """Begin and end in the arena; bytes and number of packets received; gso_type, gso_size, header_bytes, csum_start."""
-Sealed = tuple[bytes, int, int]
-"""Slots, bytes from slot to slot, bytes of the inner packets."""
+Sealed = tuple[bytes, list[tuple[int, int, int]], int, int]
+"""Arena; runs of slots (begin, end, bytes from slot to slot); bytes of inner packets; packets that cannot be cut."""
 Received = tuple[bytes, list[Item], tuple[int, int], tuple[int, bool], tuple[int, int, int]]
 """Arena; items; (buffer, offset) where the run ended; (authentic bytes, data came); (replays, forged, bad inner)."""
 
@@ -33,12 +36,8 @@ class NativeTransport(Protocol):
 
     def open(self, packet: memoryview, counter: int, /) -> bool: ...
 
-    def seal_super(self, data: Buffer, offload: Offload, mtu: int, /) -> Sealed | None:
-        """Cut and seal a super-packet; None: the message limit. ValueError: cannot be cut."""
-        ...
-
-    def seal_run(self, packets: Sequence[tuple[Buffer, int, int]], mtu: int, /) -> Sealed | None:
-        """Seal packets (each with csum_start and csum_offset) of one padded size, the last may be smaller."""
+    def seal(self, packets: Sequence[Device], mtu: int, /) -> Sealed | None:
+        """Cut and seal packets in order; None, and nothing sealed: the message limit."""
         ...
 
     def open_run(

@@ -28,7 +28,7 @@ from appliance.types.keys import NodePublicKey
 from appliance.types.packets import TunPacket
 
 _HEAD = struct.Struct("<II")
-_GROUP_BYTES = 65535
+_GROUP_BYTES = 4 * 65535
 Group = list[tuple[memoryview, int]]
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from appliance.crypto.x25519 import clamp
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.bulk_inbound import BulkInbound
+from appliance.engine.userspace.heap import keep_freed_memory
 from appliance.engine.userspace.inbound import Inbound
 from appliance.engine.userspace.native_step import NativeStep
 from appliance.engine.userspace.outbound import Outbound
@@ -137,6 +138,7 @@ class UserspaceEngine:
         """Bind the port and begin to read. Raises what the drivers raise."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+        keep_freed_memory()
         self._sender.open(self._port)
         self._tun.set_reader(self._tun_readable)
         self._finish(self._clock.now())

@@ -45,20 +45,15 @@ class NativeStep:
         view = memoryview(arena)
         return [tun_packet(view, item) for item in items]
 
-    def seal_super(self, keypair: Keypair, packet: TunPacket, mtu: int) -> Sealed | None:
-        try:
-            sealed = _cipher(keypair).seal_super(packet.data, _offload(packet), mtu)
-        except ValueError as error:
-            raise BadPacket from error
-        return None if sealed is None else Sealed(Segments(sealed[0], sealed[1]), sealed[2])
-
-    def seal_run(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
-        singles = [
-            (packet.data, packet.csum_start, packet.csum_offset) if packet.needs_checksum else (packet.data, 0, 0)
-            for packet in packets
-        ]
-        sealed = _cipher(keypair).seal_run(singles, mtu)
-        return None if sealed is None else Sealed(Segments(sealed[0], sealed[1]), sealed[2])
+    def seal(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
+        sealed = _cipher(keypair).seal(packets, mtu)
+        if sealed is None:
+            return None
+        arena, runs, payload_bytes, bad = sealed
+        if len(runs) == 1:
+            return Sealed((Segments(arena, runs[0][2]),), payload_bytes, bad)
+        view = memoryview(arena)
+        return Sealed([Segments(view[begin:end], stride) for begin, end, stride in runs], payload_bytes, bad)
 
     def open_run(
         self, keypair: Keypair, batches: Sequence[tuple[memoryview, int]], offset: int, skip: int, *, join: bool

@@ -7,20 +7,13 @@ from collections.abc import Sequence
 
 from appliance.engine.userspace.allowed_ips import AllowedIPs
 from appliance.engine.userspace.inner import destination
-from appliance.engine.userspace.packet_step import PacketStep, Sealed
+from appliance.engine.userspace.packet_step import PacketStep
 from appliance.engine.userspace.peers import ActivityLog, PeerRecord
-from appliance.engine.userspace.segmentation import (
-    BadPacket,
-    checksum_fits,
-    parts,
-    runs,
-    with_checksum,
-)
+from appliance.engine.userspace.segmentation import BadPacket, parts, with_checksum
 from appliance.engine.userspace.sender import Sender, covers
 from appliance.ports.packets import one
 from appliance.ports.underlay import PeerPath
 from appliance.proto.wireguard import Outgoing, Tunnel
-from appliance.proto.wireguard.keypair import Keypair
 from appliance.types.keys import NodePublicKey
 from appliance.types.packets import TunPacket
 
@@ -69,10 +62,21 @@ class Outbound:
 
     def transmit_to(self, record: PeerRecord, group: Sequence[TunPacket], now: float) -> None:
         """Packets for one peer, whatever their destination."""
-        if record.parked or self._tunnel.sending_keypair(record.key, now) is None:
+        keypair = None if record.parked else self._tunnel.sending_keypair(record.key, now)
+        sealed = None if keypair is None else self._step.seal(keypair, group, self._mtu)
+        if keypair is None or sealed is None:
+            # Without a key pair, or with one that is used up: staging takes what is left of it, then asks for another.
+            if keypair is not None:
+                self._counters["message_limit"] += 1
             self._stage(record, group, now)
-        else:
-            self._seal(record, group, now)
+            return
+        if sealed.bad:
+            self._counters["bad_super_packet"] += sealed.bad
+        if sealed.batches:
+            self._tunnel.data_sealed(keypair, now)
+            for batch in sealed.batches:
+                self._sender.send_by_path(record, batch)
+            self._activity.note(record, now, tx=sealed.payload_bytes)
 
     def set_path(self, record: PeerRecord, path: PeerPath, now: float) -> None:
         """Use another path; what waited for one goes now."""
@@ -127,48 +131,3 @@ class Outbound:
 
     def _whole(self, packet: TunPacket) -> bytes | memoryview:
         return with_checksum(packet) if packet.needs_checksum else memoryview(packet.data)
-
-    def _seal(self, record: PeerRecord, group: Sequence[TunPacket], now: float) -> None:
-        singles: list[TunPacket] = []
-        for packet in group:
-            if packet.gso_size:
-                self._seal_singles(record, singles, now)
-                self._seal_super(record, packet, now)
-            elif packet.needs_checksum and not checksum_fits(packet):
-                self._counters["bad_super_packet"] += 1
-            else:
-                singles.append(packet)
-        self._seal_singles(record, singles, now)
-
-    def _seal_super(self, record: PeerRecord, packet: TunPacket, now: float) -> None:
-        keypair = self._tunnel.sending_keypair(record.key, now)
-        try:
-            sealed = None if keypair is None else self._step.seal_super(keypair, packet, self._mtu)
-        except BadPacket:
-            self._counters["bad_super_packet"] += 1
-            return
-        self._send_sealed(record, keypair, sealed, (packet,), now)
-
-    def _seal_singles(self, record: PeerRecord, singles: list[TunPacket], now: float) -> None:
-        for run in runs(singles, self._mtu):
-            keypair = self._tunnel.sending_keypair(record.key, now)
-            sealed = None if keypair is None else self._step.seal_run(keypair, run, self._mtu)
-            self._send_sealed(record, keypair, sealed, run, now)
-        singles.clear()
-
-    def _send_sealed(
-        self,
-        record: PeerRecord,
-        keypair: Keypair | None,
-        sealed: Sealed | None,
-        packets: Sequence[TunPacket],
-        now: float,
-    ) -> None:
-        if keypair is None or sealed is None:
-            # The key pair is used up: staging takes what is left of it, then asks for another.
-            self._counters["message_limit"] += 1
-            self._stage(record, packets, now)
-            return
-        self._tunnel.data_sealed(keypair, now)
-        self._sender.send_by_path(record, sealed.slots)
-        self._activity.note(record, now, tx=sealed.payload_bytes)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from appliance.engine.userspace.coalescing import coalesce
-from appliance.engine.userspace.segmentation import slots_of_run, slots_of_super, with_checksum
+from appliance.engine.userspace.segmentation import slots_of_group, slots_of_super
 from appliance.ports.packets import Segments
 from appliance.proto.wireguard.cipher import PythonCipher, TransportCipher
 from appliance.proto.wireguard.handshake import TransportKeys
@@ -20,10 +20,11 @@ from appliance.types.packets import TunPacket
 
 
 class Sealed(NamedTuple):
-    """Messages ready to be sent, and how many bytes of inner packets they hold."""
+    """Messages ready to be sent, how many bytes of inner packets they hold, and how many packets cannot be cut."""
 
-    slots: Segments
+    batches: Sequence[Segments]
     payload_bytes: int
+    bad: int
 
 
 class PacketStep(Protocol):
@@ -46,12 +47,8 @@ class PacketStep(Protocol):
         """The packets in order, with joinable TCP neighbours joined. Each is a whole IP packet without padding."""
         ...
 
-    def seal_super(self, keypair: Keypair, packet: TunPacket, mtu: int) -> Sealed | None:
-        """Cut and seal a super-packet; None when the message limit forbids it. Raises `BadPacket`."""
-        ...
-
-    def seal_run(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
-        """Seal plain packets of one padded size (the last may be smaller); None when the message limit forbids it."""
+    def seal(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
+        """Cut and seal packets in order, of any kind; None, and nothing sealed, when the message limit forbids it."""
         ...
 
 
@@ -67,16 +64,10 @@ class PureStep:
     def join(self, packets: Sequence[memoryview]) -> list[TunPacket]:
         return coalesce(packets)
 
-    def seal_super(self, keypair: Keypair, packet: TunPacket, mtu: int) -> Sealed | None:
-        slots, sizes = slots_of_super(packet, mtu)
-        return self._seal(keypair, slots, sum(sizes))
-
-    def seal_run(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
-        whole = [with_checksum(packet) if packet.needs_checksum else packet.data for packet in packets]
-        return self._seal(keypair, slots_of_run(whole, mtu), sum(map(len, whole)))
-
-    def _seal(self, keypair: Keypair, slots: Segments, payload_bytes: int) -> Sealed | None:
-        if not keypair.room(len(slots)):
+    def seal(self, keypair: Keypair, packets: Sequence[TunPacket], mtu: int) -> Sealed | None:
+        batches, payload_bytes, bad = slots_of_group(packets, mtu)
+        if not keypair.room(sum(map(len, batches))):
             return None
-        keypair.seal_slots(memoryview(slots.buffer), slots.size)
-        return Sealed(slots, payload_bytes)
+        for slots in batches:
+            keypair.seal_slots(memoryview(slots.buffer), slots.size)
+        return Sealed(batches, payload_bytes, bad)

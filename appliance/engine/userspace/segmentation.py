@@ -171,6 +171,33 @@ def with_checksum(packet: TunPacket) -> bytes:
     return bytes(data)
 
 
+def slots_of_group(packets: Sequence[TunPacket], mtu: int) -> tuple[list[Segments], int, int]:
+    """Packets of any kind in order as unsealed slots, the bytes in them, and how many packets cannot be cut."""
+    batches: list[Segments] = []
+    singles: list[Buffer] = []
+    payload_bytes = bad = 0
+    for packet in packets:
+        try:
+            if packet.gso_size:
+                slots, sizes = slots_of_super(packet, mtu)
+                batches += _slots_of_singles(singles, mtu)
+                batches.append(slots)
+                payload_bytes += sum(sizes)
+            else:
+                singles.append(with_checksum(packet) if packet.needs_checksum else packet.data)
+                payload_bytes += len(packet.data)
+        except BadPacket:
+            bad += 1
+    return batches + _slots_of_singles(singles, mtu), payload_bytes, bad
+
+
+def _slots_of_singles(singles: list[Buffer], mtu: int) -> list[Segments]:
+    """The packets that waited, which are taken off the list."""
+    slots = [slots_of_run(run, mtu) for run in runs(singles, mtu)]
+    singles.clear()
+    return slots
+
+
 def slots_of_run(packets: Sequence[Buffer], mtu: int) -> Segments:
     """Packets of one padded size (the last may be shorter) as unsealed slots."""
     stride = TRANSPORT_OVERHEAD + padded_size(len(packets[0]), mtu)
@@ -182,14 +209,14 @@ def slots_of_run(packets: Sequence[Buffer], mtu: int) -> Segments:
     return Segments(buffer, stride)
 
 
-def runs(packets: Sequence[TunPacket], mtu: int) -> Iterator[Sequence[TunPacket]]:
+def runs(packets: Sequence[Buffer], mtu: int) -> Iterator[Sequence[Buffer]]:
     """Cut a sequence into runs that one segmented send can carry: equal padded sizes, the last may be smaller."""
     begin = 0
     for index in range(1, len(packets) + 1):
         if index == len(packets):
             yield packets[begin:index]
             return
-        first, before, size = (padded_size(len(packets[at].data), mtu) for at in (begin, index - 1, index))
+        first, before, size = (padded_size(len(packets[at]), mtu) for at in (begin, index - 1, index))
         if size > first or before < first:
             yield packets[begin:index]
             begin = index

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.drivers import tun
 from appliance.drivers.privileges import TUN_DEVICE, Capability, effective_capabilities
 from appliance.drivers.tun import LinuxTunPort, open_device, open_tun
 from appliance.types.errors import PrivilegeError, UnderlayError
@@ -55,6 +56,14 @@ def test_ok__the_limit_holds(pair: tuple[LinuxTunPort, socket.socket]) -> None:
         kernel.send(VNET.pack(0, 0, 0, 0, 0, 0) + b"x")
     assert len(port.receive(2)) == 2
     assert len(port.receive(2)) == 1
+
+
+def test_ok__large_packets_are_read_a_few_at_a_time(pair: tuple[LinuxTunPort, socket.socket], monkeypatch) -> None:
+    port, kernel = pair
+    monkeypatch.setattr(tun, "ENOUGH_BYTES", 3000)
+    for _ in range(5):
+        kernel.send(VNET.pack(1, 1, 40, 1240, 20, 16) + bytes(1000))
+    assert [len(port.receive()), len(port.receive())] == [3, 2]
 
 
 def test_ok__sends_headers(pair: tuple[LinuxTunPort, socket.socket]) -> None:

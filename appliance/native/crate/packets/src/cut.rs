@@ -195,12 +195,17 @@ impl Template<'_> {
     }
 }
 
+/// Whether the checksum that is left to us lies inside a packet of `size` bytes.
+pub fn checksum_fits(size: usize, offload: &Offload) -> bool {
+    offload.csum_start < size && offload.csum_start + offload.csum_offset + 2 <= size
+}
+
 /// A plain packet in a slot's plaintext: fill in the transport checksum that the kernel left to us.
 pub fn fill_checksum(packet: &mut [u8], offload: &Offload) -> Result<(), BadPacket> {
-    let at = offload.csum_start + offload.csum_offset;
-    if offload.csum_start >= packet.len() || at + 2 > packet.len() {
+    if !checksum_fits(packet.len(), offload) {
         return Err(BadPacket);
     }
+    let at = offload.csum_start + offload.csum_offset;
     let value = field(ones_sum(&packet[offload.csum_start..]));
     put16(packet, at, value);
     Ok(())

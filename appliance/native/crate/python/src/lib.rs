@@ -8,20 +8,21 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use waypost_packets::cut::{self, BadPacket, Offload, SLOT_HEADER, SLOT_OVERHEAD};
+use waypost_packets::batch::Batch;
+use waypost_packets::cut::{self, BadPacket, Offload, SLOT_OVERHEAD};
 use waypost_packets::join::{Joiner, Packet};
 use waypost_packets::transport;
 
 use crate::buffers::{borrow, borrow_all_mut, borrow_mut};
 
-/// Sealed slots, bytes from slot to slot, bytes of inner packets.
-type Sealed<'py> = (Bound<'py, PyBytes>, usize, usize);
+/// Arena, runs of slots (begin, end, bytes from slot to slot), bytes of inner packets, packets that cannot be cut.
+type Sealed<'py> = (Bound<'py, PyBytes>, Vec<(usize, usize, usize)>, usize, usize);
 /// Begin and end in the arena, bytes and number of packets received, then gso_type, gso_size, header, csum_start.
 type Item = (usize, usize, usize, usize, u8, usize, usize, usize);
 /// Arena, items, (buffer, offset) where the run ended, (authentic bytes, data came), (replays, forged, bad inner).
 type Received<'py> = (Bound<'py, PyBytes>, Vec<Item>, (usize, usize), (usize, bool), (u64, u64, u64));
-/// A packet, and where its unfinished checksum is: csum_start, csum_offset; both 0 when it is finished.
-type Single = (PyBuffer<u8>, usize, usize);
+/// A packet of the device: its bytes, gso_type, gso_size, header bytes, csum_start, csum_offset, needs a checksum.
+type Device = (PyBuffer<u8>, u8, usize, usize, usize, usize, bool);
 
 fn bad_packet(_: BadPacket) -> PyErr {
     PyValueError::new_err("not a packet that can be cut")
@@ -91,40 +92,20 @@ impl Transport {
         Ok(py.detach(|| self.0.open(message, counter).is_some()))
     }
 
-    /// Cut and seal a super-packet; `None` when the message limit forbids it. Raises `ValueError` for a bad packet.
-    fn seal_super<'py>(
-        &self,
-        py: Python<'py>,
-        data: PyBuffer<u8>,
-        offload: (u8, usize, usize),
-        mtu: usize,
-    ) -> PyResult<Option<Sealed<'py>>> {
-        let data = borrow(&data)?;
-        let plan = cut::plan(data, &offload_of(offload), mtu).map_err(bad_packet)?;
-        let Ok(first) = self.0.reserve(plan.count as u64) else { return Ok(None) };
-        let sealed = PyBytes::new_with(py, plan.total, |out| {
-            py.detach(|| {
-                cut::write_segments(data, &plan, out);
-                self.0.seal_slots(out, plan.stride, first);
-            });
+    /// Cut and seal what the device handed over, finishing checksums; `None` when the message limit forbids it.
+    fn seal<'py>(&self, py: Python<'py>, packets: Vec<Device>, mtu: usize) -> PyResult<Option<Sealed<'py>>> {
+        let mut parts = Vec::with_capacity(packets.len());
+        for packet in &packets {
+            parts.push((borrow(&packet.0)?, device_offload(packet)));
+        }
+        let batch = Batch::new(parts.into_iter(), mtu);
+        let Ok(first) = self.0.reserve(batch.count as u64) else { return Ok(None) };
+        let sealed = PyBytes::new_with(py, batch.total, |out| {
+            py.detach(|| batch.seal(out, &self.0, first));
             Ok(())
         })?;
-        Ok(Some((sealed, plan.stride, plan.payload())))
-    }
-
-    /// Seal packets of one padded size (the last may be shorter), finishing checksums; `None` as above.
-    fn seal_run<'py>(&self, py: Python<'py>, packets: Vec<Single>, mtu: usize) -> PyResult<Option<Sealed<'py>>> {
-        let run = Run::new(&packets, mtu)?;
-        let Ok(first) = self.0.reserve(packets.len() as u64) else { return Ok(None) };
-        let sealed = PyBytes::new_with(py, run.total, |out| {
-            py.detach(|| {
-                run.write(out)?;
-                self.0.seal_slots(out, run.stride, first);
-                Ok(())
-            })
-            .map_err(bad_packet)
-        })?;
-        Ok(Some((sealed, run.stride, run.payload())))
+        let runs = batch.runs.iter().map(|run| (run.begin, run.end, run.stride)).collect();
+        Ok(Some((sealed, runs, batch.payload, batch.bad)))
     }
 
     /// Open a run of messages of one receiver, see `transport::Transport::open_run`, and join what came.
@@ -160,43 +141,10 @@ fn offload_of((gso_type, gso_size, csum_start): (u8, usize, usize)) -> Offload {
     Offload { gso_type, gso_size, csum_start, csum_offset: 0 }
 }
 
-/// Packets that become slots of one stride.
-struct Run<'a> {
-    packets: Vec<(&'a [u8], Offload)>,
-    stride: usize,
-    total: usize,
-}
-
-impl<'a> Run<'a> {
-    fn new(singles: &'a [Single], mtu: usize) -> PyResult<Self> {
-        let mut packets = Vec::with_capacity(singles.len());
-        for (buffer, csum_start, csum_offset) in singles {
-            let offload = Offload { csum_start: *csum_start, csum_offset: *csum_offset, ..Offload::default() };
-            packets.push((borrow(buffer)?, offload));
-        }
-        let slot = |packet: &(&[u8], Offload)| SLOT_OVERHEAD + cut::padded_size(packet.0.len(), mtu);
-        let (stride, last) = (packets.first().map_or(SLOT_OVERHEAD, slot), packets.last().map_or(0, slot));
-        let before = packets.len().saturating_sub(1);
-        if packets[..before].iter().any(|packet| slot(packet) != stride) || last > stride {
-            return Err(PyValueError::new_err("packets of a run have one padded size"));
-        }
-        Ok(Self { packets, stride, total: stride * before + last })
-    }
-
-    fn payload(&self) -> usize {
-        self.packets.iter().map(|packet| packet.0.len()).sum()
-    }
-
-    fn write(&self, out: &mut [u8]) -> Result<(), BadPacket> {
-        for (slot, (packet, offload)) in out.chunks_mut(self.stride).zip(&self.packets) {
-            let place = &mut slot[SLOT_HEADER..SLOT_HEADER + packet.len()];
-            place.copy_from_slice(packet);
-            if offload.csum_start != 0 {
-                cut::fill_checksum(place, offload)?;
-            }
-        }
-        Ok(())
-    }
+fn device_offload(packet: &Device) -> Offload {
+    let &(_, gso_type, gso_size, _, csum_start, csum_offset, needs_checksum) = packet;
+    let csum_start = if gso_size != 0 || needs_checksum { csum_start } else { 0 };
+    Offload { gso_type, gso_size, csum_start, csum_offset }
 }
 
 /// A super-packet as unsealed slots, with their stride and the size of each segment. Raises `ValueError`.

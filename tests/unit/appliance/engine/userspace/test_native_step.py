@@ -12,8 +12,7 @@ import pytest
 
 from appliance.engine.userspace import native_step
 from appliance.engine.userspace.native_step import NativeStep, choose_step
-from appliance.engine.userspace.packet_step import PacketStep, PureStep
-from appliance.engine.userspace.segmentation import BadPacket
+from appliance.engine.userspace.packet_step import PacketStep, PureStep, Sealed
 from appliance.ports.packets import Segments
 from appliance.proto.wireguard.handshake import TransportKeys
 from appliance.proto.wireguard.keypair import Keypair
@@ -40,38 +39,59 @@ def keypair(step: PacketStep, *, other: bool = False, **settings: int) -> Keypai
     )
 
 
+def messages(sealed: Sealed | None) -> list[bytes]:
+    assert sealed is not None
+    return [bytes(slot) for batch in sealed.batches for slot in batch]
+
+
 @pytest.mark.parametrize("make", [super_tcp, super_udp])
 def test_ok__both_forms_seal_the_same_bytes(bulk: NativeStep, make: Callable[..., TunPacket]) -> None:
     packet = make(*V4, bytes(range(256)) * 20, 1000)
-    (pure, size), (native, other) = (step.seal_super(keypair(step), packet, MTU) for step in (PureStep(), bulk))  # type: ignore[misc]  # both have room
-    assert (bytes(pure.buffer), pure.size, size) == (native.buffer, native.size, other)
-
-
-def test_ok__both_forms_finish_checksums_of_a_run(bulk: NativeStep) -> None:
-    unfinished = bytearray(udp(*V4, b"b" * 99))
-    struct.pack_into(">H", unfinished, 26, 0x1234)
-    run = [TunPacket(udp(*V4, b"a" * 100)), TunPacket(unfinished, csum_start=20, csum_offset=6, needs_checksum=True)]
-    pure, native = (step.seal_run(keypair(step), run, MTU) for step in (PureStep(), bulk))
+    pure, native = (step.seal(keypair(step), (packet,), MTU) for step in (PureStep(), bulk))
+    assert messages(pure) == messages(native)
     assert pure is not None
     assert native is not None
-    assert bytes(pure.slots.buffer) == native.slots.buffer
-    assert pure.payload_bytes == native.payload_bytes == 128 + 127
+    assert pure[1:] == native[1:]
+
+
+def test_ok__both_forms_seal_a_mixed_group_in_order(bulk: NativeStep) -> None:
+    unfinished = bytearray(udp(*V4, b"b" * 99))
+    struct.pack_into(">H", unfinished, 26, 0x1234)
+    group = [
+        TunPacket(udp(*V4, b"a" * 100)),
+        TunPacket(unfinished, csum_start=20, csum_offset=6, needs_checksum=True),
+        TunPacket(bytes(60), gso_type=1, gso_size=10, csum_start=20),
+        super_tcp(*V4, bytes(range(250)) * 16, 1000),
+        TunPacket(bytes(21), csum_start=20, csum_offset=6, needs_checksum=True),
+        TunPacket(udp(*V4, b"c" * 200)),
+    ]
+    pure, native = (step.seal(keypair(step), group, MTU) for step in (PureStep(), bulk))
+    assert messages(pure) == messages(native)
+    assert pure is not None
+    assert native is not None
+    assert pure[1:] == native[1:] == (128 + 127 + 4 * 1040 + 228, 2)
+
+
+def test_ok__neighbouring_super_packets_go_out_together(bulk: NativeStep) -> None:
+    packets = [super_tcp(*V4, bytes(3000), 1000, sequence=1 + n * 3000) for n in range(3)]
+    sealed = bulk.seal(keypair(bulk), packets, MTU)
+    assert sealed is not None
+    assert [(len(batch), batch.size) for batch in sealed.batches] == [(9, 32 + 1040)]
 
 
 def test_fail__no_room_seals_nothing(step: PacketStep) -> None:
     pair = keypair(step, reject_after_messages=4)
-    packet = super_tcp(*V4, bytes(5000), 1000)
-    assert step.seal_super(pair, packet, MTU) is None
-    assert step.seal_run(pair, [TunPacket(udp(*V4, b"x"))] * 5, MTU) is None
+    small = TunPacket(udp(*V4, b"x"))
+    assert step.seal(pair, (super_tcp(*V4, bytes(5000), 1000),), MTU) is None
+    assert step.seal(pair, (super_tcp(*V4, bytes(3000), 1000), small, small), MTU) is None
     assert pair.sent == 0
-    assert step.seal_run(pair, [TunPacket(udp(*V4, b"x"))] * 4, MTU) is not None
+    assert step.seal(pair, [small] * 4, MTU) is not None
 
 
 def test_fail__nonsense_from_the_device(step: PacketStep) -> None:
     pair = keypair(step)
-    with pytest.raises(BadPacket):
-        step.seal_super(pair, TunPacket(bytes(60), gso_type=1, gso_size=10, csum_start=20), MTU)
-    assert pair.sent == 0
+    sealed = step.seal(pair, (TunPacket(bytes(60), gso_type=1, gso_size=10, csum_start=20),), MTU)
+    assert (messages(sealed), pair.sent, sealed and sealed.bad) == ([], 0, 1)
 
 
 def test_fail__a_buffer_twice_or_read_only(bulk: NativeStep) -> None:
@@ -100,14 +120,10 @@ def test_ok__no_nonce_twice_across_threads(bulk: NativeStep) -> None:
     packet = super_tcp(*V4, bytes(20_000), 1000)
 
     def work(number: int) -> list[bytes]:
-        taken: list[Segments] = []
+        taken: list[bytes] = []
         for _ in range(100):
-            sealed = bulk.seal_super(pair, packet, MTU)
-            run = bulk.seal_run(pair, [TunPacket(udp(*V4, bytes((number,))))] * 3, MTU)
-            assert sealed is not None
-            assert run is not None
-            taken += [sealed.slots, run.slots]
-        return [bytes(slot[8:16]) for slots in taken for slot in slots]
+            taken += messages(bulk.seal(pair, (packet, *[TunPacket(udp(*V4, bytes((number,))))] * 3), MTU))
+        return [message[8:16] for message in taken]
 
     with ThreadPoolExecutor(4) as pool:
         counters = list(itertools.chain(*pool.map(work, range(4))))
@@ -122,9 +138,9 @@ def test_ok__order_per_flow_with_two_threads_per_direction(bulk: NativeStep) -> 
     def seal(sender: Keypair, port: int, wire: SimpleQueue[Segments | None]) -> None:
         for number in range(count):
             packet = super_tcp(*V4, number.to_bytes(2, "big") * 1250, step, sequence=1 + number * 2500, port=port)
-            sealed = bulk.seal_super(sender, packet, MTU)
+            sealed = bulk.seal(sender, (packet,), MTU)
             assert sealed is not None
-            wire.put(sealed.slots)
+            wire.put(sealed.batches[0])
         wire.put(None)
 
     def open_(receiver: Keypair, wire: SimpleQueue[Segments | None]) -> list[int]:

@@ -91,8 +91,7 @@ def test_fail__checksum_outside_the_packet() -> None:
 
 def test_ok__runs_of_one_segmented_send() -> None:
     sizes = [100, 110, 112, 40, 500, 500, 16, 16, 20]
-    packets = [TunPacket(bytes(size)) for size in sizes]
-    found = [[len(packet.data) for packet in run] for run in runs(packets, 1280)]
+    found = [[len(packet) for packet in run] for run in runs([bytes(size) for size in sizes], 1280)]
     assert found == [[100, 110, 112, 40], [500, 500, 16], [16], [20]]
     assert list(runs([], 1280)) == []
 

@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use waypost_packets::cut::{fill_checksum, plan, write_segments, Offload};
+use waypost_packets::batch::{Batch, Run};
+use waypost_packets::cut::{fill_checksum, Offload};
 use waypost_packets::inner::true_length;
 use waypost_packets::join::Joiner;
 use waypost_packets::transport::Transport;
@@ -61,8 +62,8 @@ fn tcp(random: &mut Random, v4: bool, sequence: u32, payload: usize) -> Vec<u8> 
     data
 }
 
-/// A cut of a mutated super-packet, sealed, disturbed, opened, joined: what is joined is never more than what came.
-fn round(random: &mut Random, ends: &(Transport, Transport)) {
+/// What a device hands over, or something like it.
+fn device(random: &mut Random) -> (Vec<u8>, Offload) {
     let v4 = random.below(2) == 0;
     let payload = 1 + random.below(6000);
     let mut data = tcp(random, v4, random.0 as u32, payload);
@@ -75,7 +76,7 @@ fn round(random: &mut Random, ends: &(Transport, Transport)) {
         } else {
             4
         },
-        gso_size: 1 + random.below(1500),
+        gso_size: if random.below(4) == 0 { 0 } else { 1 + random.below(1500) },
         csum_start: if random.below(16) == 0 {
             random.below(80)
         } else if v4 {
@@ -85,18 +86,35 @@ fn round(random: &mut Random, ends: &(Transport, Transport)) {
         },
         csum_offset: if random.below(16) == 0 { random.below(70_000) } else { 16 },
     };
-    let mut single = data.clone();
-    let _ = fill_checksum(&mut single, &offload);
-    let _ = true_length(&data);
-    let Ok(plan) = plan(&data, &offload, random.below(2) * 1280) else { return };
-    let mut slots = vec![0; plan.total];
-    write_segments(&data, &plan, &mut slots);
-    let Ok(first) = ends.0.reserve(plan.count as u64) else { return };
-    ends.0.seal_slots(&mut slots, plan.stride, first);
+    (data, offload)
+}
+
+/// Mutated packets of the device, laid out and sealed.
+fn round(random: &mut Random, ends: &(Transport, Transport)) {
+    let packets: Vec<_> = (0..1 + random.below(3)).map(|_| device(random)).collect();
+    for (data, offload) in &packets {
+        let _ = fill_checksum(&mut data.clone(), offload);
+        let _ = true_length(data);
+    }
+    let batch = Batch::new(packets.iter().map(|(data, offload)| (&data[..], *offload)), random.below(2) * 1280);
+    let mut arena = vec![0; batch.total];
+    let Ok(first) = ends.0.reserve(batch.count as u64) else { return };
+    batch.seal(&mut arena, &ends.0, first);
+    let slots = |run: &Run| (run.end - run.begin).div_ceil(run.stride);
+    assert_eq!(batch.runs.iter().map(slots).sum::<usize>(), batch.count);
+    assert_eq!(batch.runs.iter().map(|run| run.end - run.begin).sum::<usize>(), batch.total);
+    for run in &batch.runs {
+        receive(random, ends, &arena[run.begin..run.end], run.stride);
+    }
+}
+
+/// Sealed slots, disturbed, opened, joined: what is joined is never more than what came.
+fn receive(random: &mut Random, ends: &(Transport, Transport), sealed: &[u8], stride: usize) {
+    let mut slots = sealed.to_vec();
     if random.below(2) == 0 {
         random.mutate(&mut slots);
     }
-    let size = if random.below(16) == 0 { random.below(plan.stride + 9) } else { plan.stride };
+    let size = if random.below(16) == 0 { random.below(stride + 9) } else { stride };
     let skip = random.below(16) / 15 * 8;
     for pass in 0..1 + usize::from(random.below(4) == 0) {
         let mut batch = slots.clone();
