@@ -9,6 +9,7 @@ import re
 import subprocess
 from typing import Any
 
+from appliance.drivers.legacy_tables import legacy_objects
 from appliance.drivers.nft_elements import SetElements
 from appliance.ports.firewall import FirewallError
 from appliance.types.errors import PrivilegeError
@@ -35,7 +36,7 @@ class NftFirewall:
             self._elements.note(document)
 
     async def ruleset(self) -> list[dict[str, Any]]:
-        return await self._list("ruleset")
+        return await self._list("ruleset") + await asyncio.to_thread(legacy_objects)
 
     async def table(self, family: str, name: str) -> list[dict[str, Any]]:
         listed = await self._list("tables")

@@ -23,6 +23,8 @@ class FirewallError(ApplianceError):
     severity = Severity.HIGH
 
 
+LEGACY_FAMILIES = {4: "iptables-legacy", 6: "ip6tables-legacy"}
+"""By IP version, the family of tables that are no tables of nftables: they can be read only."""
 RANGES = "flags interval;"
 HASHED = ""
 """Options of a set: elements may be ranges, or are single values."""
@@ -75,7 +77,8 @@ class FirewallPort(Protocol):
         ...
 
     async def ruleset(self) -> list[dict[str, Any]]:
-        """Objects of the whole ruleset in nft's JSON form, with handles, without set elements."""
+        """Objects of the whole ruleset in nft's JSON form, with handles, without set elements; and like them, without
+        handles, the filter tables of iptables-legacy that are there (`LEGACY_FAMILIES`)."""
         ...
 
     async def table(self, family: str, name: str) -> list[dict[str, Any]]:

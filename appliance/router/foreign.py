@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.ports.firewall import LEGACY_FAMILIES
 from appliance.router.foreign_walk import Expression, Outcome, Walk
 from appliance.router.model import GUARD_NAME, TABLE_NAME, RouterModel
 
 COMMENT = "waypost"
-_FAMILIES = ("ip", "ip6", "inet")
+_FAMILIES = ("ip", "ip6", "inet", *LEGACY_FAMILIES.values())
 _SIDES = {"input": ("iifname",), "forward": ("iifname", "oifname")}
 """By hook, where the tunnel's device stands in a packet of ours."""
 
@@ -80,6 +81,7 @@ def opening_document(objects: Iterable[Mapping[str, Any]], model: RouterModel) -
     wanted = {
         (drop.place, comment): text
         for drop in find_drops(without, model.interface)
+        if drop.family not in LEGACY_FAMILIES.values()
         for comment, text in openings(drop, model).items()
     }
     lines = [_delete(place, handle) for (place, comment), handle in present.items() if (place, comment) not in wanted]

@@ -25,6 +25,7 @@ from appliance.ports.netlink import NetlinkError, Route
 from appliance.router.model import ForeignMode
 from appliance.router.service import RouterError
 from appliance.types.events import LinkChanged
+from tests.lab.legacy_policy import set_forward_policy
 from tests.lab.namespaces import Lab, Namespace
 from tests.lab.raw_packets import (
     SYN,
@@ -402,6 +403,26 @@ async def test_ok__foreign_drops_are_told_and_opened(site, tunnel, gateway, fore
         assert gateway.events[-1].broken
     await gateway.router.close()
     assert snapshot(site.gateway) == before
+
+
+async def test_ok__what_iptables_legacy_drops_is_told(site, tunnel, gateway):
+    """nft shows nothing of it; nothing is made in the host's tables by looking."""
+    names = Path("/proc/thread-self/net/ip_tables_names")
+    if not names.exists():
+        pytest.skip("this kernel has no tables of iptables-legacy")
+    await gateway.router.apply(MODEL)
+    assert names.read_text() == ""
+    with listen(site.host, 7000) as sock:
+        set_forward_policy(-1)
+        tunnel.put(udp(PEER, HOST, 4000, 7000))
+        assert arrives(sock, 0.2) is None
+        await gateway.router.repair()
+        assert gateway.events[-1].broken
+        assert "iptables-legacy table filter chain FORWARD (forward)" in gateway.events[-1].text
+        set_forward_policy(-2)
+        await gateway.router.repair()
+        assert not gateway.events[-1].broken
+        await passes(site, tunnel, sock, 4001)
 
 
 async def test_ok__a_zone_that_trusts_the_tunnel_is_no_drop(site, tunnel, gateway):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.mesh import fetch_hash
+from tests.lab.mesh import command, fetch_hash
 from tests.lab.namespaces import Lab
 from tests.lab.processes import wait_until
 from tests.lab.router_host import snapshot
 from tests.lab.sites import two_sites, wait_for_page
-from tests.lab.topology import NatKind
+from tests.lab.topology import CONTROL_IP, NatKind
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -79,7 +79,7 @@ def test_ok__down_and_kill_leave_the_host_as_it_was(
         host.nft(FOREIGN)
         (tmp_path / "waypost.toml").write_text(config)
         sites.a.options = ("--config", str(tmp_path / "waypost.toml"))
-    before = snapshot(host)
+    before, own_routes = snapshot(host), host.ip("route show table main")
     sites.join(*options)
     wait_for_page(sites)
     during = snapshot(host)
@@ -89,6 +89,9 @@ def test_ok__down_and_kill_leave_the_host_as_it_was(
     sites.a.must("up")
     wait_for_page(sites)
     sites.a.kill()
+    assert host.ip("route show table main") == own_routes
+    for place in (CONTROL_IP, sites.site_a.host_ip):  # what the host itself has to do with the world goes on
+        assert command(host, "ping", "-c1", "-W5", place).code == 0, place
     sites.a.start()  # recognises what the killed one left
     sites.a.must("down")
     wait_until(lambda: snapshot(host) == before, 10, "the host's network to be as before the crash")
