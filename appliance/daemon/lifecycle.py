@@ -97,4 +97,4 @@ class Lifecycle:
             self._client.store.time.wall_jumped(forward)
 
     def _not_written(self, error: StateError) -> None:
-        self._core.health.set_error(error, source="state")
+        self._core.health.set_error(error)

@@ -67,7 +67,9 @@ class PeerHandshakeKeeper:
     ) -> None:
         self._document = document
         self._clock = clock
-        self._known = self._taken_last = PeerHandshakes()
+        self._known = PeerHandshakes()
+        self._greeted, self._taken_at = frozenset[str](), 0
+        """Whom a run after a crash would greet, by what was taken last, and when that was."""
         self._pending: PeerHandshakes | None = None
         self._seen: tuple[bytes, dict[NodePublicKey, bytes]] = (b"", {})
         self._writer = CoalescedWriter(self._write, clock, on_error=on_error)
@@ -94,13 +96,11 @@ class PeerHandshakeKeeper:
 
     def _met_somebody(self, engine: Handshaker) -> bool:
         """Whether there was a handshake with a peer that a run after a crash would not greet."""
-        greeted, since = _recent(self._taken_last), self._taken_last.saved_at
-        met = (
-            key
+        return any(
+            str(key) not in self._greeted
             for key, peer in engine.statistics().items()
-            if peer.last_handshake and _unix(peer.last_handshake) >= since
+            if peer.last_handshake and _unix(peer.last_handshake) >= self._taken_at
         )
-        return any(str(key) not in greeted for key in met)
 
     async def poll(self, engine: Handshaker) -> None:
         if self._writer.due:
@@ -121,8 +121,9 @@ class PeerHandshakeKeeper:
         peers = {
             str(key): PeerHandshake(received.get(key, b"").hex(), spoken.get(key, 0)) for key in {*received, *spoken}
         }
-        self._taken_last = PeerHandshakes(_unix(wall_now), peers)
-        return self._taken_last
+        taken = PeerHandshakes(_unix(wall_now), peers)
+        self._greeted, self._taken_at = _recent(taken), taken.saved_at
+        return taken
 
     def _write(self) -> None:
         pending, self._pending = self._pending, None

@@ -324,7 +324,7 @@ class PluginBackend:
 
     def set_health(self, source: str, item: HealthItem) -> None:
         code = f"{source}.{item.code}"
-        self._health.set(code, item.text, mend=item.mend, severity=item.severity, source=source)
+        self._health.set(code, item.text, mend=item.mend, severity=item.severity)
 
     def clear_health(self, source: str, code: str) -> None:
         self._health.clear(f"{source}.{code}")

@@ -223,9 +223,7 @@ def join_gateway(
 ) -> tuple[Gateway, ChangeApplier, Housekeeper]:
     """Plugins, applier and state machine over a started core. Raises `ConfigError` and `StateError`."""
     prefs = core.profile.prefs.load() or Prefs()
-    plugin_store = PluginStore(
-        store, core.profile.folder, core.clock, lambda error: core.health.set_error(error, source="state")
-    )
+    plugin_store = PluginStore(store, core.profile.folder, core.clock, lambda error: core.health.set_error(error))
     helper = None if core.rootless else HelperClient(core.config.daemon.helper_socket)
     devices = PluginDevices(core.open_device, core.engine.interface)
     backend = PluginBackend(
@@ -371,7 +369,7 @@ def own_addresses(situation: Situation) -> Collection[Address]:
 
 
 def _report_state_error(health: HealthTracker) -> Callable[[StateError], None]:
-    return lambda error: health.set_error(error, source="state")
+    return lambda error: health.set_error(error)
 
 
 async def _close_router(router: Router, kind: type[BaseException] | None, *_: object) -> None:

@@ -37,6 +37,7 @@ class LinuxExitDatagrams:
     def __init__(self, sockets: OpenSocket = open_socket) -> None:
         self._taking: list[socket.socket] = []
         self._raw: dict[bool, socket.socket] = {}
+        self._reader = LoopReader()
         made = transparent(sockets)
         try:
             self._taking = _taking(made)
@@ -84,8 +85,7 @@ class LinuxExitDatagrams:
         return True
 
     def close(self) -> None:
-        if hasattr(self, "_reader"):
-            self._reader.set(None)
+        self._reader.set(None)
         for sock in (*self._taking, *self._raw.values()):
             sock.close()
 

@@ -57,6 +57,7 @@ class LinuxLoopbackPort:
         self._homes = SourceAddresses(marking(mark, sockets))
         self._socket = sockets(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._raw: dict[int, socket.socket] = {}
+        self._reader = LoopReader()
         self.dropped = 0
         try:
             self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
@@ -129,8 +130,7 @@ class LinuxLoopbackPort:
             return _HOME[6]
 
     def close(self) -> None:
-        if hasattr(self, "_reader"):
-            self._reader.set(None)
+        self._reader.set(None)
         self._socket.close()
         for sock in self._raw.values():
             sock.close()
@@ -169,6 +169,7 @@ class LinuxMeshPort:
     def __init__(self, interface: str) -> None:
         self._in: list[socket.socket] = []
         self._out: dict[int, socket.socket] = {}
+        self._reader = LoopReader()
         name = interface.encode() + b"\0"
         try:
             for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
@@ -210,8 +211,7 @@ class LinuxMeshPort:
         sock.sendto(packet, (to, 0))
 
     def close(self) -> None:
-        if hasattr(self, "_reader"):
-            self._reader.set(None)
+        self._reader.set(None)
         for sock in (*self._in, *self._out.values()):
             sock.close()
 

@@ -51,24 +51,35 @@ class NetlinkChannel:
 
         A refused one does not keep the kernel from those after it. Raises OSError when it does not answer.
         """
-        first, last = self.number + 1, self.number + len(requests)
-        self.number = last
-        flags = [0] * (len(requests) - 1) + [ACK]
+        return [(place, code) for place, code in self._exchange(requests, len(requests) - 1) if code]
+
+    def transaction(self, requests: Sequence[Request]) -> None:
+        """Carry all of them out or none, of a subsystem whose first and last message are the bounds of a transaction.
+
+        The last bound has no answer of its own, so the message before it is asked for one; what is refused is answered
+        before that. Raises OSError with the kernel's number.
+        """
+        for _place, code in self._exchange(requests, len(requests) - 2):
+            if code:
+                raise OSError(code, os.strerror(code))
+
+    def _exchange(self, requests: Sequence[Request], asked: int) -> Iterator[tuple[int, int]]:
+        """Send them as one datagram. Place and error number, 0 = none, of each answer up to the asked one's."""
+        first = self.number + 1
+        self.number += len(requests)
         self.socket.send(
             b"".join(
-                message(kind, REQUEST | own | flags[place], first + place, body)
+                message(kind, REQUEST | own | (ACK if place == asked else 0), first + place, body)
                 for place, (kind, own, body) in enumerate(requests)
             )
         )
-        refused: list[tuple[int, int]] = []
         while True:
             for number, kind, payload in messages(self.socket.recv(PART_BYTES)):
-                if kind != ERROR or not first <= number <= last:
-                    continue
-                if code := _refusal(payload):
-                    refused.append((number - first, code))
-                if number == last:
-                    return refused
+                place = number - first
+                if kind == ERROR and 0 <= place < len(requests):
+                    yield place, _refusal(payload)
+                    if place == asked:
+                        return
 
     def _parts(self) -> Iterator[list[bytes]]:
         """Up to the acknowledgement of the latest request."""

@@ -13,25 +13,14 @@ several fields has each of them filled up to four bytes.
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from ipaddress import IPv4Address, IPv6Address
 
-from appliance.drivers.netlink_messages import (
-    ACK,
-    CREATE,
-    ERROR,
-    REQUEST,
-    attribute,
-    check,
-    message,
-    messages,
-    named,
-    nested,
-)
+from appliance.drivers.netlink_channel import NetlinkChannel, Request
+from appliance.drivers.netlink_messages import CREATE, attribute, named, nested
 from appliance.drivers.socket_options import NETLINK_NETFILTER
 
 _FAMILIES = {"inet": 1}
@@ -41,6 +30,7 @@ _TABLE, _SET, _ELEMENTS, _ELEMENT = 1, 2, 3, 1
 _KEY, _DATA, _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2, 1, 2
 _JUMP = (-3 & 0xFFFFFFFF).to_bytes(4, "big")
 _HEAD = struct.Struct(">BBH")
+_BOUNDS = _HEAD.pack(0, 0, _SUBSYSTEM)
 _FIELDS: dict[str, Callable[[str], bytes]] = {
     "ipv4_addr": lambda text: IPv4Address(text).packed,
     "ipv6_addr": lambda text: IPv6Address(text).packed,
@@ -49,8 +39,6 @@ _FIELDS: dict[str, Callable[[str], bytes]] = {
 }
 _MOST_TEXT = 1 << 14
 """Of a larger document nft makes better messages, and takes no longer than the kernel."""
-_PART_BYTES = 1 << 16
-_LIMIT_S = 10.0
 
 _CHANGE = re.compile(r"(add|delete) element (\w+) ([\w.-]+) ([\w.-]+) \{ (.+) \}")
 _MADE = re.compile(r"add (?:set|map) (\w+ [\w.-]+) ([\w.-]+) \{ type ([\w. ]+?)( : verdict)?; (.*)\}")
@@ -83,12 +71,13 @@ class SetElements:
             changes = [self._message(line) for line in document.splitlines()] if len(document) <= _MOST_TEXT else []
             if not changes:
                 return False
-            _transact(changes)
+            with closing(NetlinkChannel(NETLINK_NETFILTER)) as channel:
+                channel.transaction([(_BEGIN, 0, _BOUNDS), *changes, (_END, 0, _BOUNDS)])
         except (ValueError, KeyError, OverflowError, OSError):
             return False
         return True
 
-    def _message(self, line: str) -> tuple[int, int, bytes]:
+    def _message(self, line: str) -> Request:
         """Type, flags and payload. Raises ValueError, KeyError or OverflowError for what is not an element of ours."""
         found = _CHANGE.fullmatch(line)
         if found is None:
@@ -113,23 +102,3 @@ def _element(fields: tuple[str, ...], text: str) -> bytes:
     if word != "jump":
         raise ValueError(verdict)
     return made + nested(_DATA, nested(_VERDICT, attribute(_CODE, _JUMP) + named(_CHAIN, chain)))
-
-
-def _transact(changes: list[tuple[int, int, bytes]]) -> None:
-    """The last change asks for an answer, which comes after those of the refused ones. Raises OSError."""
-    bounds = _HEAD.pack(0, 0, _SUBSYSTEM)
-    last = len(changes)
-    parts = [message(_BEGIN, REQUEST, 0, bounds)]
-    for number, (kind, flags, body) in enumerate(changes, 1):
-        parts.append(message(kind, REQUEST | flags | (ACK if number == last else 0), number, body))
-    parts.append(message(_END, REQUEST, last + 1, bounds))
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as opened:
-        opened.settimeout(_LIMIT_S)
-        opened.send(b"".join(parts))
-        while True:
-            for number, kind, payload in messages(opened.recv(_PART_BYTES)):
-                if kind != ERROR:
-                    raise OSError(errno.EPROTO, "not an answer")
-                check(payload)
-                if number == last:
-                    return

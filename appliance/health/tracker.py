@@ -17,14 +17,13 @@ from appliance.types.events import HealthChanged
 
 @dataclass(frozen=True, slots=True)
 class HealthItem:
-    """One broken thing. `since` is UTC; `source` names the service or plugin that said so."""
+    """One broken thing. `since` is UTC; the code of what a plugin says begins with its name."""
 
     code: str
     severity: Severity
     text: str
     mend: str
     since: datetime
-    source: str = ""
 
 
 _ORDER = {Severity.HIGH: 0, Severity.MEDIUM: 1, Severity.LOW: 2}
@@ -47,17 +46,16 @@ class HealthTracker:
         mend: str = "",
         severity: Severity = Severity.MEDIUM,
         after_s: float = 0.0,
-        source: str = "",
     ) -> None:
         """Say that `code` is broken; it shows after `after_s` seconds unless cleared before."""
         known = self._visible.get(code)
         if known is not None:
-            self._show(HealthItem(code, severity, text, mend, known.since, source))
+            self._show(HealthItem(code, severity, text, mend, known.since))
             return
         waiting = self._waiting.get(code)
         since = waiting[1].since if waiting else self._clock.wall_now()
         due = waiting[0] if waiting else self._clock.now() + after_s
-        item = HealthItem(code, severity, text, mend, since, source)
+        item = HealthItem(code, severity, text, mend, since)
         if due <= self._clock.now():
             self._show(item)
         else:
@@ -73,9 +71,9 @@ class HealthTracker:
             severity = known.severity if known is not None else event.severity
             self._visible[event.code] = HealthItem(event.code, severity, event.text, event.mend, since)
 
-    def set_error(self, error: ApplianceError, *, code: str | None = None, source: str = "") -> None:
+    def set_error(self, error: ApplianceError, *, code: str | None = None) -> None:
         """Show an error as an item."""
-        self.set(code or error.code, error.text, mend=error.mend, severity=error.severity, source=source)
+        self.set(code or error.code, error.text, mend=error.mend, severity=error.severity)
 
     def clear(self, code: str) -> None:
         """Say that `code` is mended; unknown codes are fine."""

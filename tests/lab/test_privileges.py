@@ -7,9 +7,7 @@ writable /proc/sys, as in a container.
 from __future__ import annotations
 
 import json
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from tests.lab.mesh import fetch
 from tests.lab.namespaces import Lab, Namespace
 from tests.lab.processes import Process, wait_until
+from tests.lab.rootless import open_folder
 from tests.lab.sites import TwoSites, two_sites, wait_for_page
 from tests.lab.unprivileged import CONTROL_UID, UID, UnprivilegedGateway, as_unit, capability_mask, inhabitants
 
@@ -28,11 +27,8 @@ FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A folder that an ordinary user can reach; pytest's own belong to root alone."""
-    folder = Path(tempfile.mkdtemp(prefix="waypost-lab-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
