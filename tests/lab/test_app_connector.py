@@ -1,4 +1,4 @@
-"""A site's host reaches chosen names from the connector's address, all others from its own.
+"""A site's host reaches chosen names from the connector's address, all others from its own, in both IP versions.
 
              internet 203.0.113.0/24
         /        |          |            \\
@@ -19,6 +19,7 @@ import pytest
 from tests.lab.mesh import command, fetch
 from tests.lab.processes import Process, wait_until
 from tests.lab.sites import TwoSites, two_sites
+from tests.lab.test_exit import add_ipv6
 
 if TYPE_CHECKING:
     from tests.lab.namespaces import Lab, Namespace
@@ -28,6 +29,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 NAMES_IP = "203.0.113.53"
 APP, OTHER, MOVED = "203.0.113.61", "203.0.113.62", "203.0.113.63"
 SITE_A, SITE_B = "203.0.113.10", "203.0.113.20"
+V6 = {ip: f"2001:db8::{ip.rpartition('.')[2]}" for ip in (APP, OTHER, MOVED, SITE_A, SITE_B)}
+"""Each of them by IPv6."""
 POLICY = {
     "tagOwners": {"tag:connector": ["autogroup:admin"]},
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
@@ -43,17 +46,23 @@ POLICY = {
         }
     ],
 }
-OWN_ROUTER = """table ip own {
-    chain out { type nat hook postrouting priority 110; ip saddr 192.168.10.10 oifname "eth0" masquerade; }
+OWN_ROUTER = """table inet own {
+    chain out { type nat hook postrouting priority 110;
+        ip saddr 192.168.10.10 oifname "eth0" masquerade
+        ip6 saddr 2001:db8:10::10 oifname "eth0" masquerade
+    }
 }"""
 """Gateway-a is the router of its site as well."""
 SERVER = """
-import http.server, sys
+import http.server, socket, sys
 class Mirror(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())
+        seen = self.client_address[0].removeprefix("::ffff:")
+        self.send_response(200); self.end_headers(); self.wfile.write(seen.encode())
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
 print("Serving", flush=True)
-http.server.ThreadingHTTPServer(("0.0.0.0", 80), Mirror).serve_forever()
+Server(("::", 80), Mirror).serve_forever()
 """
 
 
@@ -65,13 +74,14 @@ class World:
 
     def say(self, **names: str) -> None:
         """What the names are from now on."""
-        self.hosts.write_text("".join(f"{ip} {name.replace('_', '.')}\n" for name, ip in names.items()))
+        lines = (f"{each} {name.replace('_', '.')}\n" for name, ip in names.items() for each in (ip, V6[ip]))
+        self.hosts.write_text("".join(lines))
         self.dnsmasq.popen.send_signal(1)  # SIGHUP: read the file again
 
-    def look_up(self, name: str) -> list[str]:
+    def look_up(self, name: str, kind: str = "A") -> list[str]:
         """As the site's host does: at its gateway."""
         server = self.sites.site_a.gateway_ip
-        words = ("dig", f"@{server}", "+short", "+time=8", "+tries=1", name)
+        words = ("dig", f"@{server}", "+short", "+time=8", "+tries=1", name, kind)
         result = command(self.sites.site_a.host, *words)
         return result.stdout.split() if result.code == 0 else []
 
@@ -80,10 +90,16 @@ class World:
         found = self.look_up(name)
         return fetch(self.sites.site_a.host, f"http://{found[-1]}/", 4) if found else None
 
+    def leaves_by_v6_from(self, name: str) -> str | None:
+        found = self.look_up(name, "AAAA")
+        return fetch(self.sites.site_a.host, f"http://[{found[-1]}]/", 4) if found else None
+
 
 @pytest.fixture
 def world(lab: Lab, tmp_path: Path) -> World:
     sites = two_sites(lab, tmp_path)
+    for site in (sites.site_a, sites.site_b):
+        add_ipv6(site)
     names = sites.internet.server("names", 53)
     hosts = tmp_path / "names"
     hosts.write_text("")
@@ -106,13 +122,21 @@ def join(sites: TwoSites) -> None:
         gateway.start()
         site = sites.site_a if gateway is sites.a else sites.site_b
         key = sites.control.pre_auth_key("demo", *options)
-        gateway.up(key, "--hostname", name, "--advertise-routes", site.lan, "--accept-routes")
+        networks = f"{site.lan},2001:db8:{site.index}::/64"
+        gateway.up(key, "--hostname", name, "--advertise-routes", networks, "--accept-routes")
         gateway.must("plugins", "config", "magicdns", f'upstreams=["{NAMES_IP}"]', "serve_lan=true")
     sites.control.json("routes", "approve", "gateway-a")
     sites.control.json("routes", "approve", "gateway-b")
     sites.b.must("plugins", "config", "app_connector", "advertise=true")
     sites.site_a.gateway.nft(OWN_ROUTER)
+    sites.site_a.gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
     sites.site_a.host.ip(f"route add default via {sites.site_a.gateway_ip}")
+    sites.site_a.host.ip("route add default via 2001:db8:10::2")
+
+
+def offers(*addresses: str) -> set[str]:
+    """The routes to these servers, in both IP versions."""
+    return {f"{each}/32" for each in addresses} | {f"{V6[each]}/128" for each in addresses}
 
 
 def learned(sites: TwoSites) -> list[str]:
@@ -128,28 +152,35 @@ def test_ok__chosen_names_leave_by_the_connector(world: World) -> None:
     # teaches the connector.
     assert fetch(sites.site_a.host, f"http://{APP}/", 4) == SITE_A
     wait_until(lambda: world.leaves_from("shop.example") == SITE_B, 40, "the app to leave by the connector")
-    assert learned(sites) == [f"{APP}/32"]
+    wait_until(lambda: world.leaves_by_v6_from("shop.example") == V6[SITE_B], 40, "the app to leave so by IPv6")
+    assert set(learned(sites)) == offers(APP)
     # An alias of the app to a name outside of its domains' own zone shares the address, and the way.
     assert world.look_up("www.shop.example")[-1] == APP
     assert world.leaves_from("edge.cdn.example") == SITE_B
+    assert world.leaves_by_v6_from("edge.cdn.example") == V6[SITE_B]
     assert world.leaves_from("plain.example") == SITE_A, "others are untouched"
+    assert world.leaves_by_v6_from("plain.example") == V6[SITE_A]
 
     # The name moves: the new address follows, the old one stays until it is old.
     world.say(shop_example=MOVED, edge_cdn_example=APP, plain_example=OTHER)
     wait_until(lambda: world.look_up("shop.example") == [MOVED], 30, "the new address")
     wait_until(lambda: world.leaves_from("shop.example") == SITE_B, 40, "the new address to leave by the connector")
-    assert set(learned(sites)) == {f"{APP}/32", f"{MOVED}/32"}
+    wait_until(lambda: world.leaves_by_v6_from("shop.example") == V6[SITE_B], 40, "it to leave so by IPv6")
+    assert V6[MOVED] in world.look_up("shop.example", "AAAA")
+    assert set(learned(sites)) == offers(APP, MOVED)
     assert world.leaves_from("plain.example") == SITE_A
 
     told = sites.control.run("nodes", "c2n", "gateway-b", "/appconnector/routes")
-    assert MOVED in json.loads(told.stdout)["Domains"]["shop.example"]
+    domains = json.loads(told.stdout)["Domains"]
+    assert {APP, MOVED} <= set(domains["shop.example"]), "names that shared an address both keep it"
+    assert APP in domains["edge.cdn.example"]
 
     # Kept over a restart, without a question.
     sites.b.process.stop() if sites.b.process is not None else None
     sites.b.start()
-    wait_until(lambda: set(learned(sites)) == {f"{APP}/32", f"{MOVED}/32"}, 30, "what was learned to be there again")
+    wait_until(lambda: set(learned(sites)) == offers(APP, MOVED), 30, "what was learned to be there again")
     metrics = sites.b.must("metrics")
-    assert 'waypost_app_addresses{app="shop"} 2' in metrics
+    assert 'waypost_app_addresses{app="shop"} 4' in metrics
 
     # Turned off, everything leaves as before.
     sites.b.must("plugins", "config", "app_connector", "advertise=false")
