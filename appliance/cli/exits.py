@@ -82,6 +82,7 @@ def suggest(session: Session, as_json: bool) -> None:
     metavar="CODE",
     help="With auto: only exits of these relays, countries or cities.",
 )
+@click.option("--any-region", is_flag=True, help="With auto: exits of all regions again.")
 @confirm_option
 @json_option
 @click.pass_obj
@@ -97,6 +98,7 @@ def use(
     direct: tuple[str, ...],
     no_direct: bool,
     regions: tuple[str, ...],
+    any_region: bool,
     confirm_within: float | None,
     as_json: bool,
 ) -> None:
@@ -111,7 +113,7 @@ def use(
     settings |= {"hosts": list(hosts)} if hosts or all_hosts else {}
     settings |= {"not_hosts": list(not_hosts)} if not_hosts or all_hosts else {}
     settings |= {"direct": list(direct)} if direct or no_direct else {}
-    settings |= {"regions": list(regions)} if regions else {}
+    settings |= {"regions": list(regions)} if regions or any_region else {}
     _set(session, settings, confirm_within)
     EXIT_NODE.show(session, "status", as_json)
     if not as_json:

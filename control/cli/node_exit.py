@@ -17,6 +17,7 @@ from control.cli.options import duration, json_option, show_json, socket_option
 @click.option("--gateway-direct/--gateway-too", default=None, help="With --site: leave the gateway itself out.")
 @click.option("--lan-access/--no-lan-access", default=None, help="Let the gateway reach its attached networks.")
 @click.option("--region", "regions", multiple=True, metavar="CODE", help="With auto: only exits of these regions.")
+@click.option("--any-region", is_flag=True, help="With auto: exits of all regions again.")
 @click.option(
     "--confirm-within",
     "within_s",
@@ -36,6 +37,7 @@ def node_exit(
     gateway_direct: bool | None,
     lan_access: bool | None,
     regions: tuple[str, ...],
+    any_region: bool,
     within_s: float,
     as_json: bool,
 ) -> None:
@@ -44,7 +46,7 @@ def node_exit(
         _show(client.call("GET", "nodes", name, "exit"), as_json)
         return
     who = {"use": use, "site": site, "gateway_direct": gateway_direct, "lan_access": lan_access}
-    trial = {"regions": list(regions) or None, "confirm_within_s": within_s}
+    trial = {"regions": list(regions) if regions or any_region else None, "confirm_within_s": within_s}
     answer = client.call("PUT", "nodes", name, "exit", body={**who, **trial})
     if as_json:
         show_json(answer)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.api import CommandReply, Location
+from plugins.exit_node.config import AUTO
 from plugins.exit_node.rules import Exit, Measure, is_lost
 from plugins.exit_node.state import ExitState
 
@@ -52,6 +53,7 @@ def _status(state: ExitState) -> Any:
         "use": config.use,
         "exit": chosen.name if chosen is not None else "",
         "stable_id": chosen.stable_id if chosen is not None else "",
+        "regions": list(config.regions),
         "reachable": not is_lost(chosen),
         "guarded": bool(config.use),
         "lan_access": config.lan_access,
@@ -98,6 +100,8 @@ def _status_text(found: Any) -> str:
         return "\n".join(["exit: none, traffic leaves directly", *lines])
     state = "" if found["reachable"] else " (not reachable: everything is stopped)"
     lines.insert(0, f"exit: {found['exit'] or found['use']}{state}")
+    if found["use"] == AUTO and found["regions"]:
+        lines.append(f"only exits in: {', '.join(found['regions'])}")
     lines.append(f"hosts behind this gateway: {_served(found)}")
     if found["direct"]:
         lines.append(f"excepted destinations: {', '.join(found['direct'])}")

@@ -38,6 +38,8 @@ def _protection(state: ExitState) -> tuple[PanelRow, ...]:
     who = "hosts behind this gateway" if config.gateway_direct else who
     lan = "may be reached" if config.lan_access else "are closed to this gateway; answers to them pass"
     rows = [PanelRow("Protected", who, "also while waypostd is not running")]
+    if config.use == AUTO and config.regions:
+        rows.append(PanelRow("Only exits in", _short(config.regions)))
     rows += [PanelRow("Only these hosts", _short(config.hosts), "others leave directly")] if config.hosts else []
     rows += [PanelRow("Not these hosts", _short(config.not_hosts), "they leave directly")] if config.not_hosts else []
     rows += [PanelRow("Excepted destinations", _short(config.direct), "reached directly")] if config.direct else []

@@ -178,6 +178,14 @@ def test_ok__what_a_proxy_does_with_udp_is_said() -> None:
     assert (values["waypost_exit_udp_associations"], values["waypost_exit_udp_lost_total"]) == (3, 2)
 
 
+def test_ok__regions_that_are_kept_are_shown() -> None:
+    plugin = joined(ExitNodeConfig(use="auto", regions=("de", "fra")), PARIS)
+    assert command(plugin, "status")["regions"] == ["de", "fra"]
+    assert "only exits in: de, fra" in check("appliance_run_command", plugin, command="status").text
+    rows = {row.label: row.value for row in check("appliance_status_panel", plugin).rows}
+    assert rows["Only exits in"] == "de, fra"
+
+
 def test_ok__commands_speak_to_people_too() -> None:
     plugin = joined(ExitNodeConfig(use="n9"), PARIS)
     text = {name: check("appliance_run_command", plugin, command=name).text for name in ("list", "status", "suggest")}

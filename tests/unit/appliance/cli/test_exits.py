@@ -45,6 +45,7 @@ def test_ok__reading(daemon: Daemon, command: str, capsys: pytest.CaptureFixture
     [
         (("use", "Paris"), {"use": "n1"}),
         (("use", "100.64.0.1", "--site", "--lan-access"), {"use": "n1", "lan_access": True, "site": True}),
+        (("use", "auto", "--any-region"), {"use": "auto", "regions": []}),
         (("use", "auto", "--region", "fra", "--region", "par"), {"use": "auto", "regions": ["fra", "par"]}),
         (
             ("use", "paris", "--site", "--host", "eth1", "--not-host", "10.0.0.7", "--direct", "192.0.2.0/24"),

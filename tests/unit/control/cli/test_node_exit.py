@@ -33,4 +33,5 @@ async def test_ok__seen_and_switched(shell: Shell):
     assert "it is an exit itself" in (await shell.run("nodes", "exit", "gw2"))[0]
     assert (await shell.json("nodes", "exit", "gw2"))["offered"] is True
     assert (await shell.json("nodes", "exit", "gw1", "auto", "--region", "fra"))["use"] == "auto"
+    assert (await shell.json("nodes", "exit", "gw1", "auto", "--any-region"))["use"] == "auto"
     assert {entry["action"] for entry in await shell.json("audit")} >= {"node.exit"}
