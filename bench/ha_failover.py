@@ -3,10 +3,10 @@
 client (a node) ── Internet ──┬── router-1 ──┐
                               └── router-2 ──┴── switch ── host (web)
 
-`cable`: its LAN port loses the link. `killed`: kill -9 of its daemon. Measured is the
-time from the event to the next page that comes; a page is asked for again and again. Before each run both routers serve
-again, the lost one started anew and connected long enough to be a substitute. WAYPOST_BENCH_RUNS sets how often each
-happens (3, or 50 with WAYPOST_BENCH_FULL=1).
+`cable`: its LAN port loses the link. `killed`: kill -9 of its daemon. `lan`: the LAN behind a good cable is gone.
+Measured are the stop of a running HTTP transfer, and beside it the time from the event to the next new page, which is
+asked for again and again. Before each run both routers serve again, the lost one started anew and connected long enough
+to be a substitute. WAYPOST_BENCH_RUNS sets how often each happens (3, or 50 with WAYPOST_BENCH_FULL=1).
 """
 
 from __future__ import annotations
@@ -14,45 +14,60 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.control_load import FULL
 from bench.report import line, middle
 from control.service.takeovers import STEADY_S
 from tests.lab.namespaces import Lab
-from tests.lab.processes import wait_until
-from tests.lab.test_failover import LAN, Pair, join, pair
+from tests.lab.processes import pause, wait_until
+from tests.lab.test_failover import LAN, Pair, download, pair_with_shared_address, pull
 
 RUNS = int(os.environ.get("WAYPOST_BENCH_RUNS", "50" if FULL else "3"))
 LIMIT_S = 60.0
+STOPPED_S = 0.4
+"""The transfer's rate is even: such a pause is none of its own."""
 PORTS = {"router-1": "port1", "router-2": "port2"}
 
-
-def pull(world: Pair, name: str) -> None:
-    world.switch.ip(f"link set {PORTS[name]} down")
-
-
-def kill(world: Pair, name: str) -> None:
-    world.routers[name].kill()
+EVENTS: dict[str, Callable[[Pair, str], None]] = {
+    "cable": lambda world, name: pull(world, PORTS[name]),
+    "killed": lambda world, name: world.routers[name].kill(),
+    "lan": lambda world, name: world.switch.ip(f"link set {PORTS[name]} nomaster"),
+}
 
 
-EVENTS: dict[str, Callable[[Pair, str], None]] = {"cable": pull, "killed": kill}
-
-
-def once(world: Pair, act: Callable[[Pair, str], None]) -> float:
-    """Seconds without a page."""
+def once(world: Pair, act: Callable[[Pair, str], None], file: Path) -> tuple[float, float]:
+    """Seconds that the transfer stood still, and seconds without a page."""
     first = world.primary()
-    act(world, first)
-    started = time.monotonic()
-    wait_until(lambda: world.page_comes() and world.primary() != first, LIMIT_S, "the other router")
-    away_s = time.monotonic() - started
+    curl = download(world, file)
+    with ThreadPoolExecutor(1) as beside:
+        act(world, first)
+        page = beside.submit(wait_until, world.page_comes, LIMIT_S, "a page by the other router")
+        stop_s = longest_stop(file)
+        page_s = page.result()
+    curl.stop()
+    assert world.primary() != first
     restore(world, first)
-    return away_s
+    return stop_s, page_s
+
+
+def longest_stop(file: Path) -> float:
+    """Until the transfer goes on after it."""
+    size, since = file.stat().st_size, time.monotonic()
+    while True:
+        grown, stood_s = file.stat().st_size, time.monotonic() - since
+        assert stood_s < LIMIT_S, "the transfer does not go on"
+        if grown != size and stood_s >= STOPPED_S:
+            return stood_s
+        if grown != size:
+            size, since = grown, time.monotonic()
+        pause(0.01)
 
 
 def restore(world: Pair, name: str) -> None:
     """Both routers serve, and the lost one has forgotten that it was lost."""
-    world.switch.ip(f"link set {PORTS[name]} up")
+    world.switch.ip(f"link set {PORTS[name]} up master lan")
     router = world.routers[name]
     assert router.process is not None
     if router.process.running:
@@ -75,11 +90,13 @@ def serving(world: Pair) -> int:
 
 def run(directory: Path) -> Iterator[str]:
     with Lab(directory / "logs") as lab:
-        world = pair(lab, directory)
-        join(world)
+        world = pair_with_shared_address(lab, directory)
         wait_until(lambda: serving(world) == 2, LIMIT_S, "both routers to serve")
         for event, act in EVENTS.items():
-            yield report(event, sorted(once(world, act) for _ in range(RUNS)))
+            runs = [once(world, act, directory / "received.bin") for _ in range(RUNS)]
+            stops, pages = (sorted(values) for values in zip(*runs, strict=True))
+            yield report(event, stops)
+            yield report(f"{event}, new page", pages)
 
 
 def report(event: str, seconds: list[float]) -> str:

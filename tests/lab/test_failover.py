@@ -16,7 +16,7 @@ import pytest
 
 from tests.lab.mesh import ControlServer, Gateway, fetch, large_file, page, web_server
 from tests.lab.namespaces import Lab, Namespace
-from tests.lab.processes import pause, wait_until
+from tests.lab.processes import Process, pause, wait_until
 from tests.lab.topology import Internet
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(240)]
@@ -140,13 +140,19 @@ def pull(world: Pair, port: str) -> None:
     world.switch.ip(f"link set {port} down")
 
 
-def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) -> None:
-    """One download, slow enough to be in the middle when `act` happens; its longest stop, and every byte of it."""
-    file = directory / "received.bin"
+def download(world: Pair, file: Path) -> Process:
+    """It runs when this returns."""
     file.unlink(missing_ok=True)
     url = f"http://{HOST}/large.bin"
     curl = world.client.host.start("curl", "curl", "-sS", "--fail", "--limit-rate", RATE, "-o", str(file), url)
     wait_until(lambda: file.exists() and file.stat().st_size > 1 << 20, 30, "the transfer to run")
+    return curl
+
+
+def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) -> None:
+    """One download, slow enough to be in the middle when `act` happens; its longest stop, and every byte of it."""
+    file = directory / "received.bin"
+    curl = download(world, file)
     act()
     size, since, longest = file.stat().st_size, time.monotonic(), 0.0
     while curl.running:
@@ -160,13 +166,19 @@ def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) 
     world.gaps[event] = longest
 
 
-def test_ok__a_running_transfer_goes_on(lab: Lab, tmp_path: Path) -> None:
-    world = pair(lab, tmp_path, MEGABYTES)
+def pair_with_shared_address(lab: Lab, directory: Path) -> Pair:
+    """Joined; open connections outlive a move, for hosts see the client's own address and answer to the shared one."""
+    world = pair(lab, directory, MEGABYTES)
     lab.namespaces["host"].ip(f"route add 100.64.0.0/10 via {SHARED}")
     # Small buffers: what is under way at the event is not at its end already.
     world.client.host.run("sysctl", "-q", "-w", "net.ipv4.tcp_rmem=4096 65536 131072")
     lab.namespaces["host"].run("sysctl", "-q", "-w", "net.ipv4.tcp_wmem=4096 65536 131072")
     join(world, "--no-snat", "--plugin", f"subnet_router.shared_address={SHARED}")
+    return world
+
+
+def test_ok__a_running_transfer_goes_on(lab: Lab, tmp_path: Path) -> None:
+    world = pair_with_shared_address(lab, tmp_path)
     first = world.primary()
     (second,) = set(world.routers) - {first}
     port = {"router-1": "port1", "router-2": "port2"}
