@@ -69,6 +69,10 @@ class _PluginTunPort:
     def mtu(self) -> int:
         return self._port.mtu
 
+    @property
+    def offloading(self) -> bool:
+        return self._port.offloading
+
     def set_reader(self, callback: Callable[[], None] | None) -> None:
         self._port.set_reader(callback)
 

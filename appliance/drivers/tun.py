@@ -62,7 +62,6 @@ class LinuxTunPort:
 
     @property
     def offloading(self) -> bool:
-        """Whether super-packets come and may be sent."""
         return self._header > 0
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:

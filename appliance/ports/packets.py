@@ -71,6 +71,11 @@ class TunPort(Protocol):
     @property
     def mtu(self) -> int: ...
 
+    @property
+    def offloading(self) -> bool:
+        """Whether super-packets, and packets whose checksum is left out, come and may be sent."""
+        ...
+
     def set_reader(self, callback: Callable[[], None] | None) -> None: ...
 
     def receive(self, limit: int = 64) -> list[TunPacket]:
@@ -131,9 +136,10 @@ class MemoryUdpPort:
 class MemoryTunPort:
     """The twin of `TunPort`: `push` plays the host, `sent` is what the host got."""
 
-    def __init__(self, name: str = "waypost0", mtu: int = 1280) -> None:
+    def __init__(self, name: str = "waypost0", mtu: int = 1280, *, offloading: bool = True) -> None:
         self._name = name
         self._mtu = mtu
+        self._offloading = offloading
         self._waiting: deque[TunPacket] = deque()
         self._reader: Callable[[], None] | None = None
         self.sent: list[TunPacket] = []
@@ -146,6 +152,10 @@ class MemoryTunPort:
     @property
     def mtu(self) -> int:
         return self._mtu
+
+    @property
+    def offloading(self) -> bool:
+        return self._offloading
 
     def set_reader(self, callback: Callable[[], None] | None) -> None:
         self._reader = callback
@@ -161,7 +171,10 @@ class MemoryTunPort:
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
 
     def send(self, packets: Sequence[TunPacket]) -> None:
-        self.sent.extend(packets)
+        plain = [packet for packet in packets if not (packet.gso_size or packet.needs_checksum)]
+        self.sent.extend(packets if self._offloading else plain)
+        if not self._offloading and len(plain) < len(packets):
+            raise OSError("the device takes whole packets only")
 
     def close(self) -> None:
         self.closed = True

@@ -367,6 +367,21 @@ async def test_ok__a_super_packet_arrives_whole(world: World) -> None:
         b.tun.sent.clear()
 
 
+async def test_ok__a_device_without_super_packets_gets_each_packet(world: World) -> None:
+    """Old kernels' devices, and those of some containers. The other side's device hands over a super-packet."""
+    a = world.node(1)
+    world.offloading = False
+    b = world.node(2)
+    await world.join(a, b)
+    a.push(ping(a, b))
+    payload = bytes(range(256)) * 60
+    a.push(super_tcp(a.v4, b.v4, payload, 1200))
+    _, *segments = b.got()
+    assert len(segments) == 13
+    assert b"".join(packet[40:] for packet in segments) == payload
+    assert all(valid(packet) for packet in segments)
+
+
 async def test_ok__a_super_packet_may_begin_the_session(world: World) -> None:
     a, b = await world.pair()
     payload = bytes(range(256)) * 20

@@ -96,7 +96,7 @@ class Node:
         self.key = public_key(self.private)
         self.addr = AddrPort(f"192.0.2.{number}", PORT)
         self.v4, self.v6 = f"100.64.0.{number}", f"fd7a::{number}"
-        self.tun = MemoryTunPort(mtu=1280)
+        self.tun = MemoryTunPort(mtu=1280, offloading=world.offloading)
         self.ports: list[MemoryUdpPort] = []
         self.taken: set[int] = set()
         self.sink = RecordingSink(self._relay, clock=world.clock)
@@ -142,11 +142,13 @@ class Node:
 
 
 class World:
-    """`lose(source, to, batch)` True loses a UDP batch; `shuffle` reorders what is in flight."""
+    """`lose(source, to, batch)` True loses a UDP batch; `shuffle` reorders what is in flight. `offloading`: whether the
+    TUN devices of nodes made from now on take super-packets."""
 
     def __init__(self, seed: int = 1, step: PacketStep | None = None) -> None:
         self.step = step
         self.settings = Settings()
+        self.offloading = True
         self.clock = VirtualClock()
         self.randomness = SeededRandomness(seed)
         self.loop = VirtualLoop(self.clock)
@@ -165,12 +167,16 @@ class World:
     async def pair(self, *, direct: bool = True) -> tuple[Node, Node]:
         """Two started nodes that know each other, with a direct path or parked."""
         a, b = self.node(1), self.node(2)
+        await self.join(a, b, direct=direct)
+        return a, b
+
+    async def join(self, a: Node, b: Node, *, direct: bool = True) -> None:
+        """Start both and make them known to each other."""
         for node, other in ((a, b), (b, a)):
             await node.engine.start()
             await node.engine.apply(EngineDiff(node.private, replace=True, upsert=(other.as_peer(),)))
             if direct:
                 node.engine.set_path(other.key, PeerPath(direct=other.addr))
-        return a, b
 
     def wire(self, source: AddrPort, to: AddrPort, batch: Segments) -> None:
         self.sent.append((source, to, batch))

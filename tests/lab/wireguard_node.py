@@ -88,7 +88,6 @@ async def run() -> None:
         SystemRandomness(),
         port=wanted["port"],
         settings=Settings(**wanted.get("settings", {})),
-        join_packets=tun.offloading,
         step=choose_step(wanted.get("native", "auto")),
     )
     sink = RoamingSink(engine)

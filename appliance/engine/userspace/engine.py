@@ -49,9 +49,8 @@ class TimerLoop(Protocol):
 class UserspaceEngine:
     """`port` is the wished UDP port, 0 any. `loop` None: the running event loop at `start`.
 
-    `join_packets` False: the TUN device takes no super-packets. `last_timestamp` and `greatest_timestamps` are these
-    properties' values of the run before, so that handshakes never go back in time, ours nor the peers'. `step` None:
-    pure Python.
+    `last_timestamp` and `greatest_timestamps` are these properties' values of the run before, so that handshakes never
+    go back in time, ours nor the peers'. `step` None: pure Python.
     """
 
     kind = "userspace"
@@ -68,7 +67,6 @@ class UserspaceEngine:
         loop: TimerLoop | None = None,
         last_timestamp: bytes = ZERO,
         greatest_timestamps: Mapping[NodePublicKey, bytes] | None = None,
-        join_packets: bool = True,
         step: PacketStep | None = None,
     ) -> None:
         self._tun = tun
@@ -97,7 +95,7 @@ class UserspaceEngine:
         self._outbound = Outbound(
             self._tunnel, self._peers, self._table, self._sender, self._activity, self._counters, tun.mtu, step
         )
-        self._inbound = self._make_inbound(step, join=join_packets)
+        self._inbound = self._make_inbound(step, join=tun.offloading)
         self._tsmp: TsmpHandler | None = None
         self._alarm: Alarm | None = None
         self._alarm_at = float("inf")
