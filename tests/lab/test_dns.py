@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 
-NAMES_IP = "203.0.113.53"
+NAMES_IP, OTHER_NAMES_IP = "203.0.113.53", "203.0.113.54"
 LINES = """no-resolv
 no-hosts
 port=53
@@ -155,6 +155,33 @@ def check_loop(world: World, other: str) -> None:
     good.stop()
 
 
+def check_stock_resolver_as_client(world: World, suffix: str, other: str) -> None:
+    """The site's own resolver asks the gateway for all names, and its hosts ask it."""
+    site = world.sites.site_a
+    stock = site_resolver(world, site.gateway_ip)
+    wait_until(
+        lambda: short(site.host, "www.example", server=site.host_ip) == ["198.51.100.7"], 20, "a name by way of it"
+    )
+    assert short(site.host, f"gateway-b.{suffix}", server=site.host_ip) == [other]
+    assert short(site.host, "-x", other, server=site.host_ip) == [f"gateway-b.{suffix}."]
+    assert "NXDOMAIN" in dig(site.host, f"nobody.{suffix}", server=site.host_ip)
+    assert dig(site.host, "big.example", "TXT", server=site.host_ip).count("x" * 240) == 12, "it asks on by TCP"
+    stock.stop()
+
+
+def check_changed_under_us(world: World) -> None:
+    """A DHCP client writes the resolver of another network into the host's file, and later the former one."""
+    world.names.ip(f"addr add {OTHER_NAMES_IP}/24 dev eth0")
+    resolv_conf, lease = world.etc / "resolv.conf", world.etc / "resolv.conf.dhclient-new"
+    for text, server in ((f"nameserver {OTHER_NAMES_IP}\n", OTHER_NAMES_IP), (FORMER, NAMES_IP)):
+        lease.write_text(text)
+        lease.replace(resolv_conf)
+        wait_until(lambda: f"nameserver {SERVICE}" in resolv_conf.read_text(), 30, "the file to be ours again")
+        wait_until(lambda server=server: upstreams(world) == [server], 30, f"{server} to be asked")
+        world.a.must("dns", "flush")
+        assert short(world.sites.site_a.gateway, "www.example") == ["198.51.100.7"]
+
+
 def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     sites, host, lan_host = world.sites, world.sites.site_a.gateway, world.sites.site_a.host
     resolv_conf = world.etc / "resolv.conf"
@@ -219,6 +246,8 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     own = world.a.status()["self_node"]["addresses"][0]
     assert short(sites.site_b.gateway, "gateway-b", server=own) == []
 
+    check_stock_resolver_as_client(world, suffix, other)
+    check_changed_under_us(world)
     check_loop(world, other)
 
     # The cache outlives the resolver.
