@@ -33,6 +33,8 @@ class SubnetRouterConfig:
     """An IPv4 address of a LAN, the same on both routers of a pair: the one in charge holds it."""
     accept_routes: bool = False
     """Install the prefixes that peers offer."""
+    accept_only: tuple[str, ...] = ()
+    """Of those, only these and what lies inside them; empty: all."""
     refuse_routes: tuple[str, ...] = ()
     """Of those, never these and none inside them."""
     translate: tuple[str, ...] = ()
@@ -48,7 +50,7 @@ class SubnetRouterConfig:
         if len(self.advertise_routes) > MAX_ROUTES:
             raise SettingError("advertise_routes", f"has more than {MAX_ROUTES} entries", mend="join prefixes")
         object.__setattr__(self, "advertise_routes", normalise_routes(self.advertise_routes))
-        for key in ("auto_except", "refuse_routes"):
+        for key in ("auto_except", "accept_only", "refuse_routes"):
             entries = getattr(self, key)
             if len(entries) > MAX_ROUTES:
                 raise SettingError(key, f"has more than {MAX_ROUTES} entries", mend="join prefixes")

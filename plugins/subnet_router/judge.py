@@ -12,6 +12,8 @@ from appliance.types.editions import Edition
 from plugins.subnet_router.overlaps import Overlapping, Overlaps
 from plugins.subnet_router.rules import contains, is_conflict, verdict
 
+Texts = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -27,14 +29,15 @@ class RouteJudge:
     """Follows what is offered from one call to the next."""
 
     def __init__(self) -> None:
-        self._setting: tuple[tuple[AttachedPrefix, ...], tuple[str, ...], tuple[str, ...]] = (), (), ()
+        self._setting: tuple[tuple[AttachedPrefix, ...], Texts, Texts, Texts] = (), (), (), ()
         self._start_over()
 
     def _start_over(self) -> None:
-        attached, wanted, unwanted = self._setting
+        attached, wanted, unwanted, only = self._setting
         self._lans = [(known_prefix(lan.prefix), lan) for lan in attached]
         self._own = frozenset(map(known_prefix, wanted))
         self._shut = [known_prefix(text) for text in unwanted]
+        self._only = [known_prefix(text) for text in only]
         self._offered = OfferedRoutes()
         self._verdicts: Edition[str, str] = Edition()
         self._conflicts: Edition[str, str] = Edition()
@@ -48,9 +51,11 @@ class RouteJudge:
         attached: Iterable[AttachedPrefix],
         wanted: Iterable[str],
         unwanted: Iterable[str] = (),
+        only: Iterable[str] = (),
     ) -> Judgement:
-        """`wanted` is what this gateway offers itself; `unwanted`, what the settings refuse."""
-        setting = tuple(attached), tuple(wanted), tuple(unwanted)
+        """`wanted` is what this gateway offers itself; `unwanted`, what the settings refuse; `only`, if not empty, what
+        they take alone."""
+        setting = tuple(attached), tuple(wanted), tuple(unwanted), tuple(only)
         if setting != self._setting:
             self._setting = setting
             self._start_over()
@@ -62,7 +67,7 @@ class RouteJudge:
         return Judgement(RouteSelection(self._verdicts, throws), self._conflicts, self._overlaps.pairs)
 
     def _verdict(self, text: str) -> str | None:
-        return verdict(known_prefix(text), self._lans, self._own, self._shut)
+        return verdict(known_prefix(text), self._lans, self._own, self._shut, self._only)
 
     def _take(self, found: dict[str, str | None], touched: frozenset[str]) -> None:
         put = {text: reason for text, reason in found.items() if reason is not None}

@@ -126,13 +126,18 @@ def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:
 
 
 def verdict(
-    prefix: Prefix, lans: Sequence[tuple[Prefix, AttachedPrefix]], own: Collection[Prefix], shut: Iterable[Prefix]
+    prefix: Prefix,
+    lans: Sequence[tuple[Prefix, AttachedPrefix]],
+    own: Collection[Prefix],
+    shut: Iterable[Prefix],
+    only: Collection[Prefix] = (),
 ) -> str | None:
     """Why an offered subnet is refused, "" = it is not; None for a default route, not this plugin's business.
 
     One equal to an attached network is refused, for accepting it would cut the own network off. One that contains an
     attached network is accepted, and that is thrown back to the host's own routes. One inside an attached network is
-    refused only where the gateway's own address lies in it.
+    refused only where the gateway's own address lies in it. The settings refuse what lies in `shut`, and, where `only`
+    names networks, what lies in none of them.
     """
     if prefix.prefixlen == 0:
         return None
@@ -140,7 +145,9 @@ def verdict(
         return ADVERTISED_HERE
     if in_overlay(prefix) and via_parts(prefix) is None:
         return IN_OVERLAY
-    return UNWANTED if any(contains(each, prefix) for each in shut) else _lan_conflict(prefix, lans)
+    unwanted = any(contains(each, prefix) for each in shut)
+    left_out = bool(only) and not any(contains(each, prefix) for each in only)
+    return UNWANTED if unwanted or left_out else _lan_conflict(prefix, lans)
 
 
 def offers_subnets(routes: Iterable[str]) -> bool:

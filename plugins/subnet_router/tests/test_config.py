@@ -61,6 +61,7 @@ def test_ok__lists_are_normal() -> None:
         ("auto_except", "192.168.1.0/40"),
         ("auto_except", ""),
         ("refuse_routes", "guest0"),
+        ("accept_only", "guest0"),
         ("probes", "192.168.1.0/24"),
         ("probes", "switch"),
     ],
@@ -73,7 +74,7 @@ def test_fail__entry_of_a_list(key: str, text: str) -> None:
     assert caught.value.mend
 
 
-@pytest.mark.parametrize("key", ["auto_except", "refuse_routes", "probes"])
+@pytest.mark.parametrize("key", ["auto_except", "accept_only", "refuse_routes", "probes"])
 def test_fail__too_many_entries(key: str) -> None:
     with pytest.raises(SettingError) as caught:
         SubnetRouterConfig(**{key: ("10.0.0.1",) * (MAX_ROUTES + 1)})

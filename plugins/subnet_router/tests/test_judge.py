@@ -70,6 +70,15 @@ def test_ok__settings_may_refuse_routes() -> None:
     assert not found.conflicts, "wished for, so no problem"
 
 
+def test_ok__settings_may_take_some_routes_alone() -> None:
+    offered = OfferedRoutes(OfferedRoute(each, "n1") for each in ("10.1.0.0/16", "10.0.0.0/7", "fd00:2::/64"))
+    judge_of_one_run = RouteJudge()
+    found = judge_of_one_run.judge(offered, (LAN,), (), (), ("10.0.0.0/8",)).selection
+    assert found.accepted == ("10.1.0.0/16",), "not what is larger, nor the other IP version"
+    assert {each.reason for each in found.refused} == {UNWANTED}
+    assert len(judge_of_one_run.judge(offered, (LAN,), (), ()).selection.accepted) == 3
+
+
 PREFIXES = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 32)).map(
     lambda pair: str(ip_network((pair[0], pair[1]), strict=False))
 )
