@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.api import CommandReply, HostHandle, Metric, Panel, Service, hookimpl
+from appliance.api import CommandReply, HealthItem, HostHandle, Metric, Panel, Service, hookimpl
 from plugins.wake_on_lan.commands import run_command
 from plugins.wake_on_lan.config import WakeOnLanConfig
+from plugins.wake_on_lan.health import health_items
 from plugins.wake_on_lan.learner import Learner
 from plugins.wake_on_lan.metrics import metrics
 from plugins.wake_on_lan.panel import panel
@@ -25,6 +26,10 @@ class WakeOnLan:
     @hookimpl
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
         return (Waker(host, self._state), Learner(host, self._state))
+
+    @hookimpl
+    def appliance_check_health(self) -> Sequence[HealthItem]:
+        return health_items(self._state)
 
     @hookimpl
     def appliance_status_panel(self) -> Panel | None:

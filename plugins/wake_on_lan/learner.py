@@ -1,4 +1,4 @@
-"""Remembers the hosts of the attached networks, so that one that sleeps now can be woken by its address."""
+"""Looks at the attached networks: remembers their hosts, so that one that sleeps now can be woken by its address."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Learner:
     async def run(self) -> NoReturn:
         await self._recall()
         while True:
+            attached = await self._host.attached_prefixes()
+            self._state.interfaces = frozenset(each.interface for each in attached)
             if self._state.learns:
                 seen = await self._host.neighbours()
                 if self._state.learn(Target(each.mac, each.address, each.interface) for each in seen):

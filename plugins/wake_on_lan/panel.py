@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.api import Panel, PanelAction, PanelRow
+from plugins.wake_on_lan.health import health_items
 from plugins.wake_on_lan.rules import Target
 from plugins.wake_on_lan.state import Outcome, WakeState
 
@@ -16,7 +17,7 @@ def panel(state: WakeState) -> Panel | None:
     hosts = [state.hosts[name] for name in sorted(state.hosts)][:SHOWN]
     rows = tuple(_row(each, state.last.get(each.name)) for each in hosts)
     actions = tuple(PanelAction(f"Wake {each.name}", command=("wake", each.name)) for each in hosts)
-    return Panel("Wake-on-LAN", rows=rows, actions=actions)
+    return Panel("Wake-on-LAN", health_items(state), rows, actions)
 
 
 def _row(target: Target, outcome: Outcome | None) -> PanelRow:

@@ -35,6 +35,8 @@ class WakeState:
     learned: OrderedDict[str, Target] = field(default_factory=OrderedDict)
     """By IPv4 address: hosts that were seen; the one that was not seen longest goes first."""
     learns: bool = True
+    interfaces: frozenset[str] | None = None
+    """Those with an attached network; None: not looked yet."""
     results: OrderedDict[int, Outcome | None] = field(default_factory=OrderedDict)
     last: OrderedDict[str, Outcome] = field(default_factory=OrderedDict)
     wishes: asyncio.Queue[tuple[int, Target]] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from appliance.api import Neighbour
+from appliance.api import AttachedPrefix, Neighbour
 from appliance.api.testing import FakeHost, PluginContract
 from appliance.pluginhost.settings import parse_settings
 from appliance.types.errors import ApplianceError, ConfigError
@@ -116,6 +116,22 @@ async def test_ok__learning_can_be_off_and_is_bounded(fake_host: FakeHost) -> No
     fake_host.store = {"learned": b"{nonsense"}
     fake_host.known_neighbours = ()
     assert await learned(fake_host, WakeOnLan()) == []
+
+
+async def test_ok__hosts_that_cannot_be_woken_are_said(fake_host: FakeHost) -> None:
+    plugin = WakeOnLan()
+    plugin.appliance_configure(CONFIG)
+    assert plugin.appliance_check_health() == (), "nothing is known yet"
+    fake_host.attached = (AttachedPrefix("192.168.10.0/24", "lan1", "192.168.10.1"),)
+    await learned(fake_host, plugin)
+    (item,) = plugin.appliance_check_health()
+    assert (item.code, "nas (lan0)" in item.text, bool(item.mend)) == ("wake-no-network", True, True)
+    panel = plugin.appliance_status_panel()
+    assert panel is not None
+    assert panel.health == (item,)
+    fake_host.attached = (AttachedPrefix("192.168.10.0/24", "lan0", "192.168.10.1"),)
+    await learned(fake_host, plugin)
+    assert plugin.appliance_check_health() == ()
 
 
 def test_ok__no_panel_without_hosts() -> None:
