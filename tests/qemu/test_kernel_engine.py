@@ -24,6 +24,7 @@ LIMIT_S = 1800
         "case_sites.py::test_ok__equal_networks_meet_and_limits_hold",
         "case_features.py",
         "case_relay.py",
+        "case_peers.py",
     ],
 )
 def test_ok__cases_pass_in_the_guest(cases: str) -> None:
