@@ -124,9 +124,11 @@ class ChangeApplier:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._wake.wait()
-            await self.settle()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._core.router.run())
+            while True:
+                await self._wake.wait()
+                await self.settle()
 
     async def settle(self) -> None:
         """Apply everything that waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from appliance.config.schema import Config
 from appliance.daemon.peer_handshakes import PeerHandshakeKeeper
@@ -65,6 +65,8 @@ class HostRouter(Protocol):
     async def guard(self, model: RouterModel) -> None: ...
 
     async def apply(self, model: RouterModel) -> None: ...
+
+    async def run(self) -> NoReturn: ...
 
     async def repair(self) -> None: ...
 

@@ -7,7 +7,7 @@ rule is withdrawn. The kernel may know 100,000 of them: only sources that lost s
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -75,12 +75,39 @@ class Openings:
         return [prefix_interval(prefix) for prefix in gone if prefix.version == version]
 
 
-def ended_flows(former: Openings | None, now: Openings) -> Callable[[Flow], bool] | None:
-    """Tells the flows that `now` no longer allows; None when there can be none. `former` None: look at all."""
-    lost = now.lost_since(former) if former is not None else {4: [(0, LAST[4])], 6: [(0, LAST[6])]}
-    if not any(lost.values()):
-        return None
-    return lambda flow: _within(lost[flow.version], flow.source) and not now.allow(flow)
+class Withdrawals:
+    """Gathers, from model to model, the sources that lost something, until somebody looks for their flows.
+
+    What one model opened and the next one withdrew is among it, whenever that is.
+    """
+
+    def __init__(self) -> None:
+        self._openings: Openings | None = None
+        self._lost: dict[int, list[Interval]] = {}
+
+    def follow(self, openings: Openings) -> bool:
+        """Whether there are flows to be looked for now. After the first model: all."""
+        if self._openings is None:
+            self.look_at_all()
+        else:
+            for version, intervals in openings.lost_since(self._openings).items():
+                self._lost[version] = merge([*self._lost.get(version, ()), *intervals])
+        self._openings = openings
+        return any(self._lost.values())
+
+    def look_at_all(self) -> None:
+        self._lost = {version: [(0, last)] for version, last in LAST.items()}
+
+    def take(self) -> Callable[[Flow], bool]:
+        """Tells the flows that are to end; what is withdrawn from now on is gathered anew."""
+        lost, self._lost = self._lost, {}
+        now = self._openings
+        return lambda flow: _within(lost.get(flow.version, ()), flow.source) and not (now and now.allow(flow))
+
+    def still_to_end(self, flows: Iterable[Flow]) -> list[Flow]:
+        """Without those that are allowed again meanwhile."""
+        now = self._openings
+        return [flow for flow in flows if not (now and now.allow(flow))]
 
 
 def _family(model: RouterModel, filtered: FamilyFilter) -> _Family:

@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NoReturn
 
 from appliance.ports.clock import Clock, SystemClock
-from appliance.ports.conntrack import ConntrackPort
+from appliance.ports.conntrack import ConntrackPort, Flow
 from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
 from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort
 from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.compile import CompiledFilter, FilterCompiler
-from appliance.router.flows import Openings, ended_flows
+from appliance.router.flows import Openings, Withdrawals
 from appliance.router.foreign import ForeignDrop, closing_document, find_drops, opening_document
 from appliance.router.forwarding import DEVICE_KEY, SysctlKeeper, reaches_outside, sidelong, uplinks, wishes
 from appliance.router.guard_keeper import GuardKeeper
@@ -78,7 +79,8 @@ class Router:
         self._compiler = FilterCompiler()
         self._renderer = TableRenderer()
         self._compiled: CompiledFilter | None = None
-        self._openings: Openings | None = None
+        self._withdrawals = Withdrawals()
+        self._flows_wait = asyncio.Event()
         self._installed: dict[NetlinkItem, None] = {}
         self._installed_for: tuple[RouterModel, tuple[int, ...]] = RouterModel(), ()
         self._link: Link | None = None
@@ -104,7 +106,8 @@ class Router:
                 raise RouterError(f"network set-up failed: {error.text}", mend=error.mend) from error
             self._model, self._compiled = model, compiled
             await self._guard.open_up(model)
-            await self._end_flows(openings)
+            if self._withdrawals.follow(openings):
+                self._flows_wait.set()
             if before[0] is None or _settings_inputs(before[0]) != _settings_inputs(model):
                 await self._apply_settings(model)
             if before[0] is None or _foreign_inputs(before[0]) != _foreign_inputs(model):
@@ -153,7 +156,8 @@ class Router:
         async with self._lock:
             failures: list[ApplianceError] = []
             model, self._model = self._model, None
-            self._openings = None
+            self._withdrawals = Withdrawals()
+            self._flows_wait.clear()
             if model is not None:
                 with _noting(failures):
                     await self._withdraw(model.interface)
@@ -228,25 +232,39 @@ class Router:
             table = self._renderer.render(model, compiled)
         return compiled, table, Openings(model, compiled)
 
-    async def _end_flows(self, openings: Openings) -> None:
+    async def run(self) -> NoReturn:
+        """End flows that were withdrawn, as soon as they are; until cancelled."""
+        while True:
+            await self._flows_wait.wait()
+            await self.end_flows()
+
+    async def end_flows(self) -> None:
         """Flows that peers opened under a former model and may not open now (node-os spec 1.5).
 
-        The host's side is shut first, else its next segment would make the kernel take the flow up again.
+        No part of `apply`: the kernel walks through its whole table, in 10 ms and more though it be empty, and models
+        that come meanwhile share the next walk.
         """
-        former, self._openings = self._openings, openings
-        wanted = ended_flows(former, openings)
-        if self._conntrack is None or wanted is None:
+        withdrawals, conntrack = self._withdrawals, self._conntrack
+        self._flows_wait.clear()
+        wanted = withdrawals.take()
+        if conntrack is None:
             return
         try:
-            flows = await self._conntrack.find(MARK_FORWARDED, MARK_MASK, wanted)
-            if document := render_ended(flows):
-                await self._firewall.apply(document)
-            await self._conntrack.remove(flows)
+            found = await conntrack.find(MARK_FORWARDED, MARK_MASK, wanted)
+            async with self._lock:
+                if withdrawals is self._withdrawals:  # else the router was closed
+                    await self._forget(withdrawals.still_to_end(found), conntrack)
         except ApplianceError as error:
-            self._openings = None  # look at all of them next time
+            withdrawals.look_at_all()  # with the next model
             self._health.say("flows-not-ended", error.text, error.mend)
             return
         self._health.say("flows-not-ended", "", "")
+
+    async def _forget(self, flows: list[Flow], conntrack: ConntrackPort) -> None:
+        """The host's side is shut first, else its next segment would make the kernel take the flow up again."""
+        if document := render_ended(flows):
+            await self._firewall.apply(document)
+        await conntrack.remove(flows)
 
     async def _apply_table(self, table: NftTable) -> None:
         if self._table is None:

@@ -16,6 +16,7 @@ from appliance.drivers.conntrack import LinuxConntrack
 from appliance.drivers.netlink import LinuxNetlink
 from appliance.drivers.nftables import NftFirewall
 from appliance.drivers.sysctl import FileJournal, ProcSysctl
+from appliance.router.model import RouterModel
 from appliance.router.service import Router
 from appliance.types.events import HealthChanged
 from tests.lab.namespaces import Namespace
@@ -83,6 +84,11 @@ class Gateway:
             conntrack=LinuxConntrack(),
             health=self.events.append,
         )
+
+    async def apply(self, model: RouterModel) -> None:
+        """As a daemon does that has nothing else to do."""
+        await self.router.apply(model)
+        await self.router.end_flows()
 
 
 _NOT_SETTINGS = (".waypost0.", "nf_conntrack_count")

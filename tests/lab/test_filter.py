@@ -75,7 +75,7 @@ async def compare(bench: Bench, chance: random.Random, rounds: int, most_rules: 
     for _ in range(rounds):
         other = random_model(chance, most_rules)
         model = other if chance.random() < 0.5 else nearly(chance, model, other)
-        await bench.gateway.router.apply(model)
+        await bench.gateway.apply(model)
         openings = Openings(model, compile_filter(model))
         sent: dict[int, Packet] = {}
         for _ in range(80):
@@ -125,7 +125,7 @@ async def test_ok__verdicts_of_many_and_large_rule_sets(bench, seed):
 
 async def test_ok__only_flows_that_are_known_go_without_a_rule(bench):
     """A TCP segment in mid-flow opens nothing."""
-    await bench.gateway.router.apply(replace(FILTER, rules=()))
+    await bench.gateway.apply(replace(FILTER, rules=()))
     bench.tunnel.put(tcp(PEER, "100.64.0.1", 1, 80, flags=ACK, number=1))
     bench.tunnel.put(echo_request(PEER, "100.64.0.1", 2, number=2))
     bench.tunnel.put(ip_packet(PEER, "100.64.0.1", ICMP, bytes.fromhex("0000ffff00000000"), 3))
@@ -186,7 +186,7 @@ async def test_ok__ten_thousand_rules(bench):
         for i in range(10_000)
     )
     model: RouterModel = replace(FILTER, routes=(ip_network("100.64.0.0/10"),), rules=rules)
-    await bench.gateway.router.apply(model)
+    await bench.gateway.apply(model)
     listed = bench.host.run("nft", "-t", "list", "table", "inet", "waypost")
     assert len(listed.splitlines()) < 220, "lookups, not a list of rules"
     bench.tunnel.put(udp("100.64.49.199", "10.0.0.249", 5, 10_000, number=1))

@@ -93,7 +93,7 @@ async def gateway(world: World, tmp_path: Path):
 )
 async def test_ok__a_transfer_ends_when_its_rule_is_withdrawn(world, gateway, source, target, snat):
     model = replace(MODEL, snat=snat)
-    await gateway.router.apply(model)
+    await gateway.apply(model)
     server = world.host if target == HOST else world.gateway
     with (
         stream(world.peer, source, server, target) as ending,
@@ -103,13 +103,13 @@ async def test_ok__a_transfer_ends_when_its_rule_is_withdrawn(world, gateway, so
         assert ending.moves(5)
         assert other.moves(5)
         assert ours.moves(5)
-        await gateway.router.apply(replace(model, rules=(rule(SECOND),)))
+        await gateway.apply(replace(model, rules=(rule(SECOND),)))
         assert ending.stops()
         assert ending.server_was_reset()
         assert ending.stops()
         assert other.moves(5)
         assert ours.moves(5)
-    await gateway.router.apply(model)
+    await gateway.apply(model)
     with stream(world.peer, source, server, target) as again:
         assert again.moves(5)
 
@@ -126,34 +126,34 @@ async def test_ok__a_transfer_ends_when_its_rule_is_withdrawn(world, gateway, so
     ids=lambda change: next(iter(change)),
 )
 async def test_ok__every_way_to_lose_a_right_ends_flows(world, gateway, change):
-    await gateway.router.apply(MODEL)
+    await gateway.apply(MODEL)
     with stream(world.peer, FIRST, world.host, HOST) as ending:
         assert ending.moves(5)
-        await gateway.router.apply(replace(MODEL, **change))
+        await gateway.apply(replace(MODEL, **change))
         assert await LinuxConntrack().find(MARK, MASK, lambda flow: flow.protocol == 6) == []
         assert ending.stops()
 
 
 async def test_ok__what_stays_open_is_not_touched(world, gateway):
-    await gateway.router.apply(MODEL)
+    await gateway.apply(MODEL)
     with stream(world.peer, FIRST, world.host, HOST) as kept:
         assert kept.moves(5)
         wider = (FilterRule(("100.64.0.0/29",), (PortRange("192.168.10.0/24", 6999, 7001),)),)
-        await gateway.router.apply(replace(MODEL, rules=wider))
+        await gateway.apply(replace(MODEL, rules=wider))
         assert kept.moves(5)
 
 
 async def test_ok__flows_that_outlived_their_rule_in_a_restart_end_too(world, gateway):
-    await gateway.router.apply(MODEL)
+    await gateway.apply(MODEL)
     with stream(world.peer, FIRST, world.host, HOST) as ending:
         assert ending.moves(5)
         await gateway.router.close()
-        await gateway.router.apply(replace(MODEL, rules=()))
+        await gateway.apply(replace(MODEL, rules=()))
         assert ending.stops()
 
 
 async def test_ok__udp_and_pings_end_too(world, gateway):
-    await gateway.router.apply(MODEL)
+    await gateway.apply(MODEL)
     with inside(world.host):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         server.bind(("0.0.0.0", 7000))
@@ -167,7 +167,7 @@ async def test_ok__udp_and_pings_end_too(world, gateway):
         world.peer.run("ping", "-c", "1", "-W", "5", "-I", FIRST, HOST)
         found = await LinuxConntrack().find(MARK, MASK, lambda _flow: True)
         assert {flow.protocol for flow in found} == {1, 17}
-        await gateway.router.apply(replace(MODEL, rules=()))
+        await gateway.apply(replace(MODEL, rules=()))
         assert await LinuxConntrack().find(MARK, MASK, lambda _flow: True) == []
         client.sendto(b"two", (HOST, 7000))
         assert not select.select([server], [], [], 0.3)[0]
@@ -198,7 +198,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 async def test_ok__a_hundred_thousand_flows_of_others_cost_little(world, gateway):
     """The host's own flows are not even listed, and of the mesh's only what lost its right goes."""
     world.gateway.sysctl("net.netfilter.nf_conntrack_max", 262144)
-    await gateway.router.apply(MODEL)
+    await gateway.apply(MODEL)
     base, target = int(ip_network("10.0.0.0/8").network_address), int(ip_network(HOST).network_address)
     plant([Flow(4, 17, base + number, target, 1000, 53) for number in range(100_000)], 0)
     kept, ending = (int(ip_network(text).network_address) for text in (SECOND, FIRST))
@@ -208,7 +208,7 @@ async def test_ok__a_hundred_thousand_flows_of_others_cost_little(world, gateway
     assert await LinuxConntrack().find(MARK, MASK, lambda flow: listed.append(flow) or False) == []
     assert len(listed) == 6000
     started = time.monotonic()
-    await gateway.router.apply(replace(MODEL, rules=(rule(SECOND),)))
+    await gateway.apply(replace(MODEL, rules=(rule(SECOND),)))
     taken = time.monotonic() - started
     left = await LinuxConntrack().find(MARK, MASK, lambda _flow: True)
     assert {flow.source for flow in left} == {kept}

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from appliance.ports.conntrack import Flow
-from appliance.router.flows import Openings, ended_flows
+from appliance.router.flows import Openings, Withdrawals
 from appliance.router.model import RouterModel
 from appliance.router.ruleset import compile_filter, render_ended
 from appliance.types.addresses import AddrPort
@@ -35,8 +35,18 @@ def flow(source: str = PEER, destination: str = HOST, port: int = 80, protocol: 
 
 
 def ended(change: dict[str, object], *flows: Flow) -> list[Flow]:
-    judge = ended_flows(openings(MODEL), openings(replace(MODEL, **change)))
-    return [] if judge is None else [item for item in flows if judge(item)]
+    judge = withdrawn(MODEL, replace(MODEL, **change)).take()
+    return [item for item in flows if judge(item)]
+
+
+def withdrawn(*models: RouterModel) -> Withdrawals:
+    """After the flows of the first one were looked at."""
+    made = Withdrawals()
+    made.follow(openings(models[0]))
+    made.take()
+    for model in models[1:]:
+        made.follow(openings(model))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -77,7 +87,7 @@ def test_ok__nothing_to_look_for_when_nobody_loses():
         {"rules": more},
         {"advertised": (ip_network("10.0.0.0/8"),)},
     ):
-        assert ended_flows(openings(MODEL), openings(replace(MODEL, **change))) is None
+        assert not withdrawn(MODEL).follow(openings(replace(MODEL, **change)))
 
 
 def test_ok__only_flows_that_lost_their_right():
@@ -99,10 +109,29 @@ def test_ok__the_peer_api_outlives_shields_but_not_its_port():
 
 
 def test_ok__all_flows_are_looked_at_when_the_former_model_is_not_known():
-    judge = ended_flows(None, openings(MODEL))
-    assert judge is not None
+    withdrawals = Withdrawals()
+    assert withdrawals.follow(openings(MODEL))
+    judge = withdrawals.take()
     assert judge(flow(port=91))
     assert not judge(flow())
+    withdrawals.look_at_all()
+    assert withdrawals.take()(flow(port=91))
+
+
+def test_ok__what_was_open_between_two_looks_ends_too():
+    more = (*MODEL.rules, FilterRule((PEER,), (PortRange("*", 5000, 5000),)))
+    judge = withdrawn(MODEL, replace(MODEL, rules=more), MODEL, replace(MODEL, rules=MODEL.rules[:1])).take()
+    assert judge(flow(port=5000)), "opened and withdrawn since the last look"
+    assert judge(flow(source=OTHER)), "withdrawn last"
+    assert not judge(flow())
+
+
+def test_ok__what_is_given_back_before_the_end_goes_on():
+    withdrawals = withdrawn(MODEL, replace(MODEL, rules=()))
+    judge, held = withdrawals.take(), [flow(), flow(source=OTHER)]
+    assert all(map(judge, held))
+    withdrawals.follow(openings(replace(MODEL, rules=MODEL.rules[:1])))
+    assert withdrawals.still_to_end(held) == held[1:]
 
 
 def test_ok__the_hosts_side_of_tcp_is_shut():

@@ -1,5 +1,7 @@
 """The router on twins: only differences, former state on failure, nothing left at the end."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
@@ -284,24 +286,68 @@ async def test_ok__flows_end_with_their_rule(host):
     await router.apply(replace(MODEL, routes=(PEER,)))
     assert host.conntrack.searches == searches, "nobody lost anything"
     await router.apply(replace(MODEL, rules=()))
+    await router.end_flows()
     assert list(host.conntrack.flows) == [SSH._replace(source=9)]
     assert "192.168.10.5 . 22 . 100.64.0.2 . 1000" in host.firewall.tables["inet", "waypost"].sets["ended4"]
 
 
 async def test_ok__a_new_run_looks_at_all_flows(host):
     host.conntrack.flows = {SSH: 0x40000, SSH._replace(destination=9): 0x40000}
-    await host.router().apply(MODEL)
+    router = host.router()
+    await router.apply(MODEL)
+    await router.end_flows()
     assert list(host.conntrack.flows) == [SSH]
+
+
+async def test_ok__withdrawals_are_looked_for_by_themselves_and_together(host):
+    router = host.router()
+    await router.apply(MODEL)
+    await router.end_flows()
+    host.conntrack.flows = {SSH: 0x40000}
+    searches = host.conntrack.searches
+    await router.apply(replace(MODEL, rules=()))
+    await router.apply(replace(MODEL, advertised=()))
+    running = asyncio.ensure_future(router.run())
+    while host.conntrack.flows:
+        await asyncio.sleep(0)
+    assert host.conntrack.searches == searches + 1
+    running.cancel()
+    await asyncio.wait([running])
+
+
+class WhileLooking(MemoryConntrack):
+    """Something happens between the look and its end."""
+
+    happens: Callable[[], Awaitable[None]]
+
+    async def find(self, mark: int, mask: int, wanted: Callable[[Flow], bool]) -> list[Flow]:
+        found = await super().find(mark, mask, wanted)
+        await self.happens()
+        return found
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_ok__what_happens_during_a_look_counts(host, closes):
+    host.conntrack = WhileLooking()
+    router = host.router()
+    await router.apply(replace(MODEL, rules=()))
+    host.conntrack.flows = {SSH: 0x40000}
+    host.conntrack.happens = router.close if closes else lambda: router.apply(MODEL)
+    await router.end_flows()
+    assert host.conntrack.flows, "the router is closed, or the flow is allowed again"
 
 
 async def test_fail__flows_that_cannot_be_ended_are_a_health_item(host):
     router = host.router()
     await router.apply(MODEL)
+    await router.end_flows()
     host.conntrack.refuse = "no flow table"
     await router.apply(replace(MODEL, rules=()))
+    await router.end_flows()
     assert [(event.code, event.broken) for event in host.events] == [("flows-not-ended", True)]
     host.conntrack.refuse = ""
     await router.apply(MODEL)
+    await router.end_flows()
     assert not host.events[-1].broken
 
 
@@ -383,5 +429,6 @@ async def test_fail__a_kernel_without_fair_queues_limits_plainly_and_says_so(hos
     assert (said.code, said.severity) == ("limits-not-fair", Severity.LOW)
     assert "fq_codel" in said.text
     await router.apply(MODEL)
+    await router.end_flows()
     assert not host.events[-1].broken
     await router.close()
