@@ -11,12 +11,14 @@ gateway-a lives in a mount namespace whose /etc is a copy, so that /etc/resolv.c
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.bad_resolver import TRUTH
 from tests.lab.mesh import PROGRAMS, Gateway, command
 from tests.lab.processes import wait_until
 from tests.lab.sites import TwoSites, two_sites
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from tests.lab.namespaces import Lab, Namespace
     from tests.lab.processes import Process
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
+BAD = Path(__file__).with_name("bad_resolver.py")
 NAMES_IP, OTHER_NAMES_IP = "203.0.113.53", "203.0.113.54"
 LINES = """no-resolv
 no-hosts
@@ -34,6 +37,7 @@ port=53
 address=/www.example/198.51.100.7
 address=/evil.example/192.168.10.99
 address=/late.example/198.51.100.8
+address=/dead.example/198.51.100.10
 {big}
 cname=alias.example,www.example
 host-record=www.example,198.51.100.7
@@ -169,6 +173,24 @@ def check_stock_resolver_as_client(world: World, suffix: str, other: str) -> Non
     stock.stop()
 
 
+def check_bad_upstreams(world: World) -> None:
+    """What they do is not passed on: the truth comes, late where it comes late, by another one where one is dead."""
+    host, bad = world.sites.site_a.gateway, f"{NAMES_IP}:5300"
+    program = world.names.start("bad-resolver", sys.executable, str(BAD), NAMES_IP, "5300")
+    program.wait_for_output("serving")
+    world.a.must("plugins", "config", "magicdns", f'upstreams=["{bad}"]')
+    wait_until(lambda: upstreams(world) == [bad], 20, "the bad resolver to be asked")
+    for kind in ("lies", "slow", "loses", "FlAt"):
+        assert short(host, f"{kind}.example") == [TRUTH], kind
+    assert "FlAt.example." in dig(host, "FlAt.example"), "the client's own spelling"
+    world.a.must("plugins", "config", "magicdns", f'upstreams=["{bad}", "{NAMES_IP}"]')
+    wait_until(lambda: upstreams(world) == [bad, NAMES_IP], 20, "both to be asked")
+    assert short(host, "dead.example") == ["198.51.100.10"]
+    world.a.must("plugins", "config", "magicdns", "upstreams=[]")
+    wait_until(lambda: upstreams(world) == [NAMES_IP], 30, "the host's own resolver again")
+    program.stop()
+
+
 def check_changed_under_us(world: World) -> None:
     """A DHCP client writes the resolver of another network into the host's file, and later the former one."""
     world.names.ip(f"addr add {OTHER_NAMES_IP}/24 dev eth0")
@@ -247,6 +269,7 @@ def test_ok__names_for_the_host_and_its_site(world: World) -> None:
     assert short(sites.site_b.gateway, "gateway-b", server=own) == []
 
     check_stock_resolver_as_client(world, suffix, other)
+    check_bad_upstreams(world)
     check_changed_under_us(world)
     check_loop(world, other)
 
