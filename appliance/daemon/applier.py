@@ -138,7 +138,10 @@ class ChangeApplier:
                 await self._apply_waiting()
 
     def poll(self) -> None:
-        """Try again what the host refused; called about once a second."""
+        """Try again what the host refused, and put back what others flushed; called about once a second."""
+        if not self._core.router.stands():
+            log.warning("another program removed the packet filter: it is put back")
+            self.repair()
         if self._retry_at is not None and self._core.clock.now() >= self._retry_at:
             self._retry_at = None
             self.refresh(RefreshKind.ROUTER)

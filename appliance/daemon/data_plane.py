@@ -15,11 +15,13 @@ from appliance.config.schema import TunnelSection
 from appliance.daemon.parts import DataPlane
 from appliance.daemon.placement import Placement
 from appliance.drivers.loopback import LinuxLoopbackPort, LinuxMeshPort
+from appliance.drivers.nft_elements import table_stands
 from appliance.drivers.nftables import apply_now
 from appliance.drivers.raw_udp import open_raw_udp_ports
 from appliance.drivers.streams import BYPASS_MARK
 from appliance.drivers.wireguard_device import DeviceInUseError, NetlinkWireGuardDevice
 from appliance.engine.kernel import KernelEngine
+from appliance.engine.kernel.steering import TABLE as STEERING_TABLE
 from appliance.engine.kernel.steering import unsteering_document
 from appliance.engine.userspace import UserspaceEngine, choose_step
 from appliance.ports.clock import Clock
@@ -92,6 +94,7 @@ async def _start_kernel(tunnel: TunnelSection, placement: Placement, memory: Mem
         clock,
         port=tunnel.port,
         mark=BYPASS_MARK,
+        steered=lambda: table_stands("inet", STEERING_TABLE),
         adopt=memory.configured,
     )
     await engine.start()

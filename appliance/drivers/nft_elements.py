@@ -6,6 +6,7 @@ order) and attributes. A transaction is one datagram:
 | begin 0x10 | resource 10, the subsystem of nftables |
 | new element 0xa0c, delete 0xa0e | 1 table, 2 set, 3 list of elements (1); resource 0 |
 | end 0x11 | as the begin |
+| get a table 0xa01 | 1 table; resource 0. Needs no transaction |
 
 An element has 1 key (1 value) and, in a verdict map, 2 data (2 verdict: 1 u32 code in network order, 2 chain). A key of
 several fields has each of them filled up to four bytes.
@@ -13,6 +14,7 @@ several fields has each of them filled up to four bytes.
 
 from __future__ import annotations
 
+import errno
 import re
 import struct
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from appliance.drivers.socket_options import NETLINK_NETFILTER
 
 _FAMILIES = {"inet": 1}
 _BEGIN, _END, _SUBSYSTEM = 0x10, 0x11, 10
+_GET_TABLE = 0xA01
 _KINDS = {"add": (0xA0C, CREATE), "delete": (0xA0E, 0)}
 _TABLE, _SET, _ELEMENTS, _ELEMENT = 1, 2, 3, 1
 _KEY, _DATA, _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2, 1, 2
@@ -88,6 +91,16 @@ class SetElements:
         kind, flags = _KINDS[verb]
         body = named(_TABLE, table) + named(_SET, name) + nested(_ELEMENTS, made)
         return kind, flags, _HEAD.pack(_FAMILIES[family], 0, 0) + body
+
+
+def table_stands(family: str, name: str) -> bool:
+    """Whether the network of the calling thread has this table of nftables. True where the kernel does not say."""
+    try:
+        with closing(NetlinkChannel(NETLINK_NETFILTER)) as channel:
+            channel.request(_GET_TABLE, _HEAD.pack(_FAMILIES[family], 0, 0) + named(_TABLE, name))
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
 
 
 def _element(fields: tuple[str, ...], text: str) -> bytes:

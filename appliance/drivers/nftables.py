@@ -10,7 +10,7 @@ import subprocess
 from typing import Any
 
 from appliance.drivers.legacy_tables import legacy_objects
-from appliance.drivers.nft_elements import SetElements
+from appliance.drivers.nft_elements import SetElements, table_stands
 from appliance.ports.firewall import FirewallError
 from appliance.types.errors import PrivilegeError
 
@@ -19,16 +19,18 @@ _SHOWN = 160
 
 
 class NftFirewall:
-    """The host's nftables, in the network namespace of the calling thread."""
+    """The host's nftables, in the network namespace of the calling thread; `here` False: the program is run in another,
+    and all is left to it."""
 
-    def __init__(self, program: str = "nft") -> None:
+    def __init__(self, program: str = "nft", *, here: bool = True) -> None:
         self._program = program
+        self._here = here
         self._lock = asyncio.Lock()
         self._elements = SetElements()
 
     async def apply(self, document: str) -> None:
         async with self._lock:
-            if await asyncio.to_thread(self._elements.apply, document):
+            if self._here and await asyncio.to_thread(self._elements.apply, document):
                 return
             code, _output, errors = await self._run("-f", "-", text=document)
             if code != 0:
@@ -36,7 +38,11 @@ class NftFirewall:
             self._elements.note(document)
 
     async def ruleset(self) -> list[dict[str, Any]]:
-        return await self._list("ruleset") + await asyncio.to_thread(legacy_objects)
+        listed = await self._list("ruleset")
+        return listed + await asyncio.to_thread(legacy_objects) if self._here else listed
+
+    def stands(self, family: str, name: str) -> bool:
+        return not self._here or table_stands(family, name)
 
     async def table(self, family: str, name: str) -> list[dict[str, Any]]:
         listed = await self._list("tables")

@@ -81,6 +81,10 @@ class FirewallPort(Protocol):
         handles, the filter tables of iptables-legacy that are there (`LEGACY_FAMILIES`)."""
         ...
 
+    def stands(self, family: str, name: str) -> bool:
+        """Whether there is such a table; quick. True where that cannot be told."""
+        ...
+
     async def table(self, family: str, name: str) -> list[dict[str, Any]]:
         """Objects of one table in the same form; empty when it does not exist."""
         ...
@@ -207,6 +211,9 @@ class MemoryFirewall:
         except FirewallError:
             self.tables = before
             raise
+
+    def stands(self, family: str, name: str) -> bool:
+        return (family, name) in self.tables
 
     async def ruleset(self) -> list[dict[str, Any]]:
         return [item for family, name in self.tables for item in await self.table(family, name)]

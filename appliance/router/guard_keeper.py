@@ -47,6 +47,10 @@ class GuardKeeper:
             await self.remove()
             self._record("")
 
+    def stands(self) -> bool:
+        """Whether the wanted guard is there."""
+        return self._table is None or self._firewall.stands(TABLE_FAMILY, GUARD_NAME)
+
     async def repair(self) -> None:
         """Put back what others removed."""
         if self._table is not None and not await self._firewall.table(TABLE_FAMILY, GUARD_NAME):

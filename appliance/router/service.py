@@ -123,6 +123,12 @@ class Router:
             await self._guard.close_in(model)
             await self._guard.open_up(model)
 
+    def stands(self) -> bool:
+        """Whether the tables that were applied are still there: without them everything passes. Quick."""
+        if self._table is None or self._lock.locked():
+            return True
+        return self._firewall.stands(TABLE_FAMILY, TABLE_NAME) and self._guard.stands()
+
     async def repair(self) -> None:
         """Put back what others removed: rules, routes, addresses, our table, openings. For every link change."""
         async with self._lock:

@@ -22,7 +22,7 @@ import pytest
 from appliance.drivers.links import LinkMonitor
 from appliance.drivers.streams import BYPASS_MARK, SocketDialer
 from appliance.ports.netlink import NetlinkError, Route
-from appliance.router.model import ForeignMode
+from appliance.router.model import ForeignMode, Guard
 from appliance.router.service import RouterError
 from appliance.types.events import LinkChanged
 from tests.lab.legacy_policy import set_forward_policy
@@ -475,6 +475,20 @@ async def test_ok__link_monitor_and_repair(site, gateway):
     finally:
         running.cancel()
         monitor.close()
+
+
+async def test_ok__flushed_tables_are_noticed(site, tunnel, gateway):
+    """Without its table the filter lets everything pass: the daemon asks each second."""
+    assert gateway.router.stands()
+    await gateway.router.apply(replace(MODEL, guard=Guard()))
+    assert gateway.router.stands()
+    for words in ("flush ruleset", "delete table inet waypost", "delete table inet waypost_guard"):
+        site.gateway.run("nft", *words.split())
+        assert not gateway.router.stands()
+        await gateway.router.repair()
+        assert gateway.router.stands()
+    await gateway.router.close()
+    assert gateway.router.stands()
 
 
 async def test_ok__daemon_sockets_carry_the_bypass_mark(site, tunnel):

@@ -160,7 +160,7 @@ class InnerFirewall(NftFirewall):
     """The inner network's nftables."""
 
     def __init__(self, network: InnerNetwork) -> None:
-        super().__init__()
+        super().__init__(here=False)
         self._network = network
 
     async def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:

@@ -37,8 +37,9 @@ _RECEIVE_LIMIT = 32
 class KernelEngine:
     """`port` is the wished UDP port, 0 any. `mark`: of all that leaves for the network. `steer` applies nftables text.
 
-    `adopt`: a device that is there already keeps its peers and sessions until the first `apply`; else they go.
-    `loop` None: the running event loop at `start`.
+    `steered`: whether the rules still stand; another program may have flushed them. `adopt`: a device that is there
+    already keeps its peers and sessions until the first `apply`; else they go. `loop` None: the running event loop at
+    `start`.
     """
 
     kind = "kernel"
@@ -55,6 +56,7 @@ class KernelEngine:
         *,
         port: int = 0,
         mark: int = 0,
+        steered: Callable[[], bool] = lambda: True,
         adopt: bool = False,
         loop: TimerLoop | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class KernelEngine:
         self._clock = clock
         self._port = port
         self._mark = mark
+        self._steered = steered
         self._adopt = adopt
         self._loop = loop
         self._counters: Counter[str] = Counter()
@@ -406,6 +409,8 @@ class KernelEngine:
         self._watch.begin(self._clock.now())
         self._set_alarm(60.0)  # should an answer be lost
         self._device.read_peers(self._observed)
+        if not self.steering_refused and not self._steered():
+            self._counters["steered_again" if self._split.again(self._port) else "steering_failed"] += 1
 
     def _observed(self, seen: Sequence[DevicePeer]) -> None:
         if self._closed:

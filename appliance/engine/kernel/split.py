@@ -75,6 +75,14 @@ class PortSplit:
         except OSError as error:
             raise UnderlayError(f"cannot take UDP port {port}: {error.strerror or error}") from error
 
+    def again(self, port: int) -> bool:
+        """Place the rules that another program removed; whether that went well."""
+        try:
+            self._steer(self._document(port))
+        except ApplianceError:
+            return False
+        return True
+
     async def _remove_rules(self) -> bool:
         """Whether nftables did."""
         try:

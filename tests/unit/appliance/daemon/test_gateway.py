@@ -41,6 +41,12 @@ async def test_ok__login_with_a_key_configures_the_host(process, url, key):
     assert process.engine.private_key is not None
 
 
+async def test_ok__a_filter_that_another_program_flushed_comes_back(process, url, key):
+    await process.up(url, key)
+    process.host.firewall.tables.clear()
+    await process.until(lambda: ("inet", "waypost") in process.host.firewall.tables)
+
+
 async def test_ok__login_is_stored_without_the_pre_auth_key(process, url, key):
     await process.up(url, key)
     assert stored(process.host, "keys.json")["control_url"] == url

@@ -29,7 +29,8 @@ PORT = 41641
 
 
 class Bench:
-    """`sent` is what left by path finding's sockets; `documents` what nftables took while it does not `refuse`."""
+    """`sent` is what left by path finding's sockets; `documents` what nftables took while it does not `refuse`;
+    `steered` whether that still stands."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -39,6 +40,7 @@ class Bench:
         self.documents: list[str] = []
         self.sent: list[tuple[AddrPort, bytes]] = []
         self.refuse = self.refuse_copies = False
+        self.steered = True
         self.udp: list[MemoryUdpPort] = []
         self.copies: list[MemoryCopyPort] = []
         self.sink = RecordingSink(lambda peer, packets: None, clock=self.world.clock)
@@ -53,6 +55,7 @@ class Bench:
             self._open_copies,
             self._steer,
             self.world.clock,
+            steered=lambda: self.steered,
             port=PORT,
             adopt=adopt,
             loop=self.world.loop,
@@ -73,6 +76,7 @@ class Bench:
     def _steer(self, document: str) -> None:
         if self.refuse:
             raise FirewallError("no fib")
+        self.steered = True
         self.documents.append(document)
 
     def _send(self, local: AddrPort, to: AddrPort, batch: Segments) -> None:

@@ -179,6 +179,20 @@ async def test_ok__rebind_moves_port_and_rules(bench: Bench) -> None:
     assert bench.documents[-1] == steering_document(1234, 50000, "waypost0")
 
 
+async def test_ok__rules_that_another_program_flushed_are_placed_again(bench: Bench) -> None:
+    (placed,) = bench.documents
+    bench.read()
+    assert bench.documents == [placed]
+    bench.steered = False
+    bench.read()
+    assert bench.documents == [placed, placed]
+    bench.refuse, bench.steered = True, False
+    bench.read()
+    assert bench.documents == [placed, placed]
+    assert bench.engine.counters()["steering_failed"] > 0
+    assert bench.engine.counters()["steered_again"] == 1
+
+
 async def test_fail__rebind_without_its_rules_goes_back(bench: Bench) -> None:
     bench.refuse = True
     bench.engine.rebind(1234)
