@@ -25,6 +25,7 @@ LIMIT_S = 1800
         "case_features.py",
         "case_relay.py",
         "case_peers.py",
+        "case_exit.py",
     ],
 )
 def test_ok__cases_pass_in_the_guest(cases: str) -> None:
