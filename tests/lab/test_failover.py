@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,21 +39,26 @@ class Pair:
     control: ControlServer
     switch: Namespace
     client: Gateway
+    reader: Namespace
+    """Where the page is read: on the client, or on a host behind it."""
     routers: dict[str, Gateway]
     large_hash: str = ""
     gaps: dict[str, float] = field(default_factory=dict)
 
     def primary(self) -> str:
         """The router that serves the LAN, as control says."""
-        found = [each["node"] for each in self.control.json("routes", "list") if each["primary"]]
+        found = [each["node"] for each in self._served() if each["primary"]]
         return str(found[0]) if len(found) == 1 else ""
 
     def well(self) -> set[str]:
         """Routers that control can ask."""
-        return {str(each["node"]) for each in self.control.json("routes", "list") if each["well"]}
+        return {str(each["node"]) for each in self._served() if each["well"]}
+
+    def _served(self) -> list[dict[str, Any]]:
+        return [each for each in self.control.json("routes", "list") if each["route"] == LAN]
 
     def page_comes(self) -> bool:
-        return fetch(self.client.host, f"http://{HOST}/", 1) == GREETING
+        return fetch(self.reader, f"http://{HOST}/", 1) == GREETING
 
     def measure(self, event: str, limit_s: float) -> None:
         """Seconds until the page comes again, by another router."""
@@ -82,10 +88,11 @@ def pair(lab: Lab, directory: Path, megabytes: int = 0) -> Pair:
     web_server(host, HOST, directory / "web")
     control.start()
     client = Gateway(internet.server("client", 40), directory / "client")
-    return Pair(control, switch, client, routers, large_hash)
+    return Pair(control, switch, client, client.host, routers, large_hash)
 
 
-def join(world: Pair, *options: str) -> None:
+def join(world: Pair, *options: str, client: tuple[str, ...] = ()) -> None:
+    """`options` of the routers, and of the client."""
     for name, router in world.routers.items():
         router.start()
         key = world.control.pre_auth_key("demo")
@@ -93,7 +100,9 @@ def join(world: Pair, *options: str) -> None:
         router.up(key, "--hostname", name, *settings)
         world.control.json("routes", "approve", name)
     world.client.start()
-    world.client.up(world.control.pre_auth_key("demo"), "--hostname", "client", "--accept-routes")
+    world.client.up(world.control.pre_auth_key("demo"), "--hostname", "client", "--accept-routes", *client)
+    if client:
+        world.control.json("routes", "approve", "client")
     wait_until(world.page_comes, 30, "the page of the LAN")
 
 
@@ -140,19 +149,19 @@ def pull(world: Pair, port: str) -> None:
     world.switch.ip(f"link set {port} down")
 
 
-def download(world: Pair, file: Path) -> Process:
+def download(world: Pair, file: Path, rate: str = RATE) -> Process:
     """It runs when this returns."""
     file.unlink(missing_ok=True)
     url = f"http://{HOST}/large.bin"
-    curl = world.client.host.start("curl", "curl", "-sS", "--fail", "--limit-rate", RATE, "-o", str(file), url)
+    curl = world.reader.start("curl", "curl", "-sS", "--fail", "--limit-rate", rate, "-o", str(file), url)
     wait_until(lambda: file.exists() and file.stat().st_size > 1 << 20, 30, "the transfer to run")
     return curl
 
 
-def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) -> None:
+def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None], rate: str = RATE) -> None:
     """One download, slow enough to be in the middle when `act` happens; its longest stop, and every byte of it."""
     file = directory / "received.bin"
-    curl = download(world, file)
+    curl = download(world, file, rate)
     act()
     size, since, longest = file.stat().st_size, time.monotonic(), 0.0
     while curl.running:
@@ -166,13 +175,17 @@ def transfer(world: Pair, directory: Path, event: str, act: Callable[[], None]) 
     world.gaps[event] = longest
 
 
+def small_buffers(lab: Lab, world: Pair) -> None:
+    """What is under way at an event is not at its end already, and the reader does not rest on what it holds."""
+    world.reader.run("sysctl", "-q", "-w", "net.ipv4.tcp_rmem=4096 65536 131072")
+    lab.namespaces["host"].run("sysctl", "-q", "-w", "net.ipv4.tcp_wmem=4096 65536 131072")
+
+
 def pair_with_shared_address(lab: Lab, directory: Path) -> Pair:
     """Joined; open connections outlive a move, for hosts see the client's own address and answer to the shared one."""
     world = pair(lab, directory, MEGABYTES)
     lab.namespaces["host"].ip(f"route add 100.64.0.0/10 via {SHARED}")
-    # Small buffers: what is under way at the event is not at its end already.
-    world.client.host.run("sysctl", "-q", "-w", "net.ipv4.tcp_rmem=4096 65536 131072")
-    lab.namespaces["host"].run("sysctl", "-q", "-w", "net.ipv4.tcp_wmem=4096 65536 131072")
+    small_buffers(lab, world)
     join(world, "--no-snat", "--plugin", f"subnet_router.shared_address={SHARED}")
     return world
 

@@ -22,6 +22,7 @@ LIMIT_S = 1800
         "case_gateways.py::test_ok__raw_sockets_where_the_kernel_lacks_fib case_raw_sockets.py",
         "case_links.py",
         "case_sites.py::test_ok__equal_networks_meet_and_limits_hold",
+        "case_sites.py::test_ok__transfer_between_sites_outlives_the_router_in_use",
         "case_features.py",
         "case_relay.py",
         "case_peers.py",
