@@ -164,9 +164,9 @@ def test_ok__chosen_names_leave_by_the_connector(world: World) -> None:
     # The name moves: the new address follows, the old one stays until it is old.
     world.say(shop_example=MOVED, edge_cdn_example=APP, plain_example=OTHER)
     wait_until(lambda: world.look_up("shop.example") == [MOVED], 30, "the new address")
+    wait_until(lambda: world.look_up("shop.example", "AAAA") == [V6[MOVED]], 30, "the new IPv6 address")
     wait_until(lambda: world.leaves_from("shop.example") == SITE_B, 40, "the new address to leave by the connector")
     wait_until(lambda: world.leaves_by_v6_from("shop.example") == V6[SITE_B], 40, "it to leave so by IPv6")
-    assert V6[MOVED] in world.look_up("shop.example", "AAAA")
     assert set(learned(sites)) == offers(APP, MOVED)
     assert world.leaves_from("plain.example") == SITE_A
 
