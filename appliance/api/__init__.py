@@ -66,6 +66,7 @@ from appliance.ports.exit_datagrams import ExitDatagrams as ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay as KernelRelay
 from appliance.ports.kernel_relay import PairTraffic as PairTraffic
 from appliance.ports.kernel_relay import RelayPair as RelayPair
+from appliance.ports.netlink import QueueTraffic as QueueTraffic
 from appliance.ports.packets import Segments as Segments
 from appliance.ports.packets import TunPort as TunPort
 from appliance.ports.packets import UdpPort as UdpPort

@@ -54,10 +54,14 @@ class PrefixTranslation:
 
 @dataclass(frozen=True, slots=True)
 class TrafficShape:
-    """What this host sends through the tunnel to these destinations, together, is held to a rate."""
+    """What this host sends through the tunnel to these destinations, together, is held to a rate.
+
+    `name`, no other plugin's: by it `HostHandle.shape_traffic` tells what passed; "": not at all.
+    """
 
     destinations: tuple[str, ...]
     rate_kbit: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from appliance.api.values import (
 )
 from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 
 MAX_STORE_KEY = 128
@@ -118,6 +119,11 @@ class HostHandle(Protocol):
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         """Names of the application capabilities that the policy grants this peer toward this node; none for others."""
+        ...
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        """What each traffic shape did since it holds, by name, all in one reading of the kernel; a shape that holds
+        nothing now is not named. Figures begin anew when names or rates change. Raises `ApplianceError`."""
         ...
 
     # --- outside the tunnel (right `underlay`)

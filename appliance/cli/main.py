@@ -33,6 +33,7 @@ COMMANDS = {
     "netcheck": ("appliance.cli.probes:netcheck", "Report what the network around this node allows."),
     "uplinks": ("appliance.cli.uplinks:uplinks", "Show the ways to the Internet and how well they work."),
     "relay": ("appliance.cli.relay:relay", "Show what this gateway relays for other nodes."),
+    "limits": ("appliance.cli.limits:limits", "Show what the limits of traffic let pass and dropped."),
     "exit": ("appliance.cli.exits:exits", "Leave to the Internet through a peer, or be that peer."),
     "doctor": ("appliance.cli.doctor:doctor", "Look for what is wrong around this gateway, with the mend."),
     "dns": ("appliance.cli.dns:dns", "Show what the resolver does, and ask it."),

@@ -285,7 +285,9 @@ class ChangeApplier:
             guard=self._guard(firewall),
             devices=self._devices(),
             translations=tuple((ip_network(each.inside), ip_network(each.outside)) for each in firewall.translations),
-            shapes=tuple(Shape(tuple(map(ip_network, each.destinations)), each.rate_kbit) for each in firewall.shapes),
+            shapes=tuple(
+                Shape(tuple(map(ip_network, each.destinations)), each.rate_kbit, each.name) for each in firewall.shapes
+            ),
             exit_uplink=self._exit_uplink(firewall),
         )
 

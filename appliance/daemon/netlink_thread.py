@@ -10,7 +10,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from appliance.ports.netlink import InterfaceAddress, Link, NetlinkItem, NetlinkPort, PolicyRule, Route
+from appliance.ports.netlink import InterfaceAddress, Link, NetlinkItem, NetlinkPort, PolicyRule, QueueTraffic, Route
 
 T = TypeVar("T")
 
@@ -44,6 +44,9 @@ class ThreadedNetlink:
 
     async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         return await self._call(self._port.limit(interface, rates_kbit))
+
+    async def queue_traffic(self, interface: str) -> dict[int, QueueTraffic]:
+        return await self._call(self._port.queue_traffic(interface))
 
     async def close(self) -> None:
         """Safe to call twice."""

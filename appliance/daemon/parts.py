@@ -20,6 +20,7 @@ from appliance.portmap.service import PortMappingService
 from appliance.ports.clock import Clock
 from appliance.ports.engine import Engine
 from appliance.ports.events import EventBus
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.ports.refused import RefusedPort
@@ -77,6 +78,8 @@ class HostRouter(Protocol):
     async def close(self) -> None: ...
 
     async def can_log(self, group: int) -> bool: ...
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]: ...
 
     async def foreign_drops(self) -> tuple[ForeignDrop, ...]: ...
 

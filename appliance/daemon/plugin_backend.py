@@ -56,7 +56,7 @@ from appliance.pluginhost import snapshots
 from appliance.ports.clock import Clock
 from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError
-from appliance.ports.netlink import MIN_IPV6_MTU
+from appliance.ports.netlink import MIN_IPV6_MTU, QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 from appliance.proto.peerapi.location import NAMES_PATH, peer_endpoint
@@ -120,6 +120,8 @@ class PluginBackend:
         self.tunnel_mtu = MIN_IPV6_MTU
         self.open_kernel_relay: Callable[[int], Awaitable[KernelRelay]] = _no_kernel_relay
         """Has the kernel forward for a relay's port; given by the wiring."""
+        self.read_shapes: Callable[[], Awaitable[Mapping[str, QueueTraffic]]] = _no_shapes
+        """What the router's traffic shapes did, by name; given by the wiring."""
         self.gateway: StatusSource | None = None
         self.examination: Callable[[], Awaitable[tuple[Finding, ...]]] = _no_findings
         self.all_panels: Callable[[], Awaitable[tuple[PluginPanel, ...]]] = _no_panels
@@ -292,6 +294,9 @@ class PluginBackend:
         node = own if is_own else view.peer_by_stable_id(StableNodeId(stable_id))
         return granted(view, node) if node is not None else ()
 
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        return await self.read_shapes()
+
     def open_udp(self, port: int) -> Sequence[UdpPort]:
         return self.open_underlay(port)
 
@@ -344,6 +349,10 @@ class PluginBackend:
 
 async def _no_kernel_relay(port: int) -> KernelRelay:
     raise KernelRelayError(f"this gateway does not relay UDP port {port} in the kernel")
+
+
+async def _no_shapes() -> Mapping[str, QueueTraffic]:
+    return {}
 
 
 async def _no_findings() -> tuple[Finding, ...]:

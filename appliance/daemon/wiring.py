@@ -249,6 +249,7 @@ def join_gateway(
     applier = ChangeApplier(core, plugins, situation, mesh, lambda: gateway.refresh_hostinfo(), lambda: devices.devices)
     backend.refresh = applier.refresh
     backend.open_underlay = core.open_udp
+    backend.read_shapes = core.router.shape_traffic
     backend.tunnel_mtu = core.config.tunnel.mtu
     devices.changed = lambda: applier.refresh(RefreshKind.ROUTER)
     backend.open_kernel_relay = kernel_relays(helper)

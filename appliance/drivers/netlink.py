@@ -11,6 +11,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from appliance.drivers.interface_messages import (
@@ -29,11 +30,13 @@ from appliance.drivers.netlink_channel import BATCH, NetlinkChannel, Request, re
 from appliance.drivers.netlink_messages import CREATE, EXCLUSIVE, REPLACE
 from appliance.drivers.queue_messages import (
     DELETE_QUEUE,
+    GET_CLASS,
     GET_QUEUE,
     NEW_CLASS,
     NEW_QUEUE,
     all_queues,
     class_payload,
+    classes_of,
     fair_payload,
     parse_queue,
     removal_payload,
@@ -50,7 +53,16 @@ from appliance.drivers.route_messages import (
 from appliance.drivers.rule_messages import DELETE_RULE, GET_RULE, NEW_RULE, all_rules, parse_rule, rule_payload
 from appliance.drivers.shared_address import LABEL as SHARED
 from appliance.drivers.sockets import OpenSocket, open_socket
-from appliance.ports.netlink import QUEUE_MAJOR, InterfaceAddress, Link, NetlinkError, NetlinkItem, PolicyRule, Route
+from appliance.ports.netlink import (
+    QUEUE_MAJOR,
+    InterfaceAddress,
+    Link,
+    NetlinkError,
+    NetlinkItem,
+    PolicyRule,
+    QueueTraffic,
+    Route,
+)
 from appliance.types.errors import DecodeError
 
 _T = TypeVar("_T")
@@ -58,6 +70,7 @@ _PRESENT = frozenset({errno.EEXIST})
 _ABSENT = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 _SOL_NETLINK, _STRICT_CHECK = 270, 12
 _VERSIONS = (4, 6)
+_ROOT_QUEUE, _CLASS_MASK = QUEUE_MAJOR << 16, 0xFFFF
 _BYTES_PER_KBIT = 125
 _LEAST_BURST, _QUANTUM = 6000, 16_000
 """Bytes: four packets at once; what one class sends in its turn."""
@@ -112,19 +125,36 @@ class LinuxNetlink:
 
     async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         async with self._open() as channel:
-            index = next((index for index, name in (await _names(channel)).items() if name == interface), None)
-            if index is None and not rates_kbit:
+            indexes = {name: index for index, name in (await _names(channel)).items()}
+            if interface not in indexes and not rates_kbit:
                 return True
-            index = _device(interface, {} if index is None else {interface: index})
-            root = QUEUE_MAJOR << 16
-            if (index, root) in await _read(channel, GET_QUEUE, all_queues(index), parse_queue):
-                channel.request(DELETE_QUEUE, removal_payload(index, root))
+            index = _device(interface, indexes)
+            queues = await _read(channel, GET_QUEUE, all_queues(index), parse_queue)
+            if any((each.index, each.handle) == (index, _ROOT_QUEUE) for each in queues):
+                channel.request(DELETE_QUEUE, removal_payload(index, _ROOT_QUEUE))
             if rates_kbit:
-                channel.request(NEW_QUEUE, root_payload(index, root), CREATE | EXCLUSIVE)
+                channel.request(NEW_QUEUE, root_payload(index, _ROOT_QUEUE), CREATE | EXCLUSIVE)
             fair = True
             for number, rate in enumerate(rates_kbit, 1):
-                fair &= _add_class(channel, index, root | number, rate * _BYTES_PER_KBIT)
+                fair &= _add_class(channel, index, _ROOT_QUEUE | number, rate * _BYTES_PER_KBIT)
             return fair
+
+    async def queue_traffic(self, interface: str) -> dict[int, QueueTraffic]:
+        async with self._open() as channel:
+            index = next((index for index, name in (await _names(channel)).items() if name == interface), None)
+            if index is None:
+                return {}
+            classes = await _read(channel, GET_CLASS, classes_of(index, _ROOT_QUEUE), parse_queue)
+            queues = await _read(channel, GET_QUEUE, all_queues(index), parse_queue)
+        # What a fair queue drops, its class counts in part only.
+        dropped = {each.parent: each.traffic.dropped_packets for each in queues if each.index == index}
+        return {
+            each.handle & _CLASS_MASK: replace(
+                each.traffic, dropped_packets=dropped.get(each.handle, each.traffic.dropped_packets)
+            )
+            for each in classes
+            if each.handle & ~_CLASS_MASK == _ROOT_QUEUE
+        }
 
     async def close(self) -> None:
         async with self._lock:
@@ -195,7 +225,7 @@ async def _change(
 def _add_class(channel: NetlinkChannel, index: int, handle: int, rate: int) -> bool:
     """A class and, where the kernel has it, a fair queue in it: whether it has."""
     burst = max(rate // 100, _LEAST_BURST)
-    made = class_payload(index, handle, QUEUE_MAJOR << 16, rate, burst, _QUANTUM)
+    made = class_payload(index, handle, _ROOT_QUEUE, rate, burst, _QUANTUM)
     channel.request(NEW_CLASS, made, CREATE | EXCLUSIVE)
     try:
         channel.request(NEW_QUEUE, fair_payload(index, handle), CREATE | EXCLUSIVE)

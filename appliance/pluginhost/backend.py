@@ -29,6 +29,7 @@ from appliance.api.values import (
 from appliance.ports.clock import Clock
 from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.ports.randomness import Randomness
 
@@ -128,6 +129,10 @@ class HostBackend(Protocol):
 
     def granted(self, stable_id: str) -> tuple[str, ...]:
         """Application capabilities of a peer toward this node, by name."""
+        ...
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        """Of all plugins' traffic shapes, by name. Raises `ApplianceError`."""
         ...
 
     def open_udp(self, port: int) -> Sequence[UdpPort]:

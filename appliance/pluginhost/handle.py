@@ -32,6 +32,7 @@ from appliance.pluginhost.backend import HostBackend
 from appliance.pluginhost.errors import PluginError
 from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 from appliance.types.errors import StateError
 
@@ -149,6 +150,9 @@ class InlineHandle:
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         return self._backend.granted(stable_id)
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        return await self._backend.shape_traffic()
 
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
         self._need(Right.UNDERLAY)

@@ -92,7 +92,7 @@ def merge_firewall(parts: Sequence[tuple[str, FirewallPart | None]], sink: Confl
         forwarded.update(dict.fromkeys(part.forwarded))
         services.update(dict.fromkeys(each for each in part.service_addresses if owned.take(name, each)))
         translations.update((each.outside, each) for each in part.translations if owned.take(name, each.outside))
-        shapes += part.shapes
+        shapes += [each for each in part.shapes if not each.name or owned.take(name, f"limit {each.name}")]
         if part.snat is not None and (snat == part.snat or owned.take(name, "SNAT")):
             snat = part.snat
         if part.guard is not None and (guard == part.guard or owned.take(name, "guard")):

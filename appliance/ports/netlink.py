@@ -117,6 +117,22 @@ class PolicyRule:
         return self.version, self.priority, self.table, self.mark, self.mask
 
 
+@dataclass(frozen=True, slots=True)
+class QueueTraffic:
+    """What a class of `NetlinkPort.limit` did since it was made.
+
+    `overlimits`: how often a packet had to wait for the rate. `backlog_*` waits now. Packets are the kernel's: dropped
+    ones and those that wait may be super-packets, sent ones are counted as they leave.
+    """
+
+    sent_bytes: int = 0
+    sent_packets: int = 0
+    dropped_packets: int = 0
+    overlimits: int = 0
+    backlog_bytes: int = 0
+    backlog_packets: int = 0
+
+
 NetlinkItem = InterfaceAddress | Route | PolicyRule
 
 
@@ -155,6 +171,10 @@ class NetlinkPort(Protocol):
         """
         ...
 
+    async def queue_traffic(self, interface: str) -> dict[int, QueueTraffic]:
+        """By number of the rate, all in one reading; none where there is no device or no rate."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -169,6 +189,8 @@ class MemoryNetlink:
     refuse: Callable[[NetlinkItem], str] = lambda _item: ""
     rates: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """What `limit` set, by device."""
+    traffic: dict[str, dict[int, QueueTraffic]] = field(default_factory=dict)
+    """What passed, by device and number of the rate; a test plays the packets."""
     fair: bool = True
     batches: list[tuple[tuple[NetlinkItem, ...], tuple[NetlinkItem, ...]]] = field(default_factory=list)
 
@@ -182,7 +204,7 @@ class MemoryNetlink:
     def remove_link(self, name: str) -> None:
         """Play the host: a device goes, and with it what hangs on it."""
         del self.link_map[name]
-        self.rates.pop(name, None)
+        self._forget_rates(name)
         self.address_list = [item for item in self.address_list if item.interface != name]
         self._drop_routes(name)
 
@@ -221,15 +243,22 @@ class MemoryNetlink:
             self._add(item)
 
     async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
+        self._forget_rates(interface)
         if rates_kbit:
             self._link(interface)
             self.rates[interface] = tuple(rates_kbit)
-        else:
-            self.rates.pop(interface, None)
+            self.traffic[interface] = {number: QueueTraffic() for number, _ in enumerate(rates_kbit, 1)}
         return self.fair or not rates_kbit
+
+    async def queue_traffic(self, interface: str) -> dict[int, QueueTraffic]:
+        return dict(self.traffic.get(interface, {}))
 
     async def close(self) -> None:
         self.batches.clear()
+
+    def _forget_rates(self, name: str) -> None:
+        self.rates.pop(name, None)
+        self.traffic.pop(name, None)
 
     def _link(self, name: str) -> Link:
         link = self.link_map.get(name)

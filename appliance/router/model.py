@@ -98,10 +98,11 @@ class SideDevice:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What goes to these destinations through the tunnel is held, together, to a rate."""
+    """What goes to these destinations through the tunnel is held, together, to a rate. Figures are told by `name`."""
 
     destinations: tuple[Prefix, ...]
     rate_kbit: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.conntrack import ConntrackPort, Flow
 from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
-from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort
+from appliance.ports.netlink import TABLE_MAIN, Link, NetlinkError, NetlinkItem, NetlinkPort, QueueTraffic
 from appliance.ports.sysctl import Journal, SysctlError, SysctlPort
 from appliance.router.compile import CompiledFilter, FilterCompiler
 from appliance.router.flows import Openings, Withdrawals
@@ -31,6 +31,7 @@ from appliance.router.model import (
     ForeignMode,
     RouterModel,
 )
+from appliance.router.rate_keeper import RateKeeper
 from appliance.router.routes import TABLES, desired, difference, netlink_inputs, ours, route_changes
 from appliance.router.ruleset import TableRenderer, compile_filter, log_probe, render_ended
 from appliance.types.errors import ApplianceError, Severity
@@ -85,7 +86,7 @@ class Router:
         self._installed_for: tuple[RouterModel, tuple[int, ...]] = RouterModel(), ()
         self._link: Link | None = None
         self._opened = False
-        self._rates: tuple[int, ...] | None = None
+        self._rates = RateKeeper(netlink, self._health.say)
 
     @property
     def model(self) -> RouterModel | None:
@@ -224,6 +225,11 @@ class Router:
             return False
         return True
 
+    async def shape_traffic(self) -> dict[str, QueueTraffic]:
+        """What each shape of the model with a name did since it holds. Raises `NetlinkError`."""
+        async with self._lock:
+            return await self._rates.traffic(self._model.interface) if self._model is not None else {}
+
     async def foreign_drops(self) -> tuple[ForeignDrop, ...]:
         """Chains of other firewalls that drop what comes through the tunnel."""
         interface = self._model.interface if self._model is not None else "waypost0"
@@ -307,26 +313,12 @@ class Router:
             wanted.pop(item, None)
         wanted |= dict.fromkeys(add)
         self._installed, self._installed_for, self._link = wanted, (model, versions), link
-        await self._limit(model, known=known)
+        await self._rates.hold(model, known=known)
 
     def _only_routes_differ(self, model: RouterModel, versions: tuple[int, ...]) -> bool:
         """Peers come and go all the time: then nothing else is compared."""
         former, had = self._installed_for
         return had == versions and netlink_inputs(former) == netlink_inputs(model)
-
-    async def _limit(self, model: RouterModel, *, known: bool) -> None:
-        """Hold traffic to rates; where the kernel cannot, all else goes on."""
-        rates = tuple(each.rate_kbit for each in model.shapes)
-        if known and rates == self._rates:
-            return
-        self._rates = rates
-        try:
-            fair, problem = await self._netlink.limit(model.interface, rates), ""
-        except NetlinkError as error:
-            self._rates, fair, problem = None, True, error.text
-        self._health.say("traffic-not-limited", problem, "load the kernel module sch_htb, or give up the limits")
-        plain = "" if fair else "one large transfer delays all else inside its limit: this kernel has no fq_codel"
-        self._health.say("limits-not-fair", plain, "load the kernel module sch_fq_codel", Severity.LOW)
 
     async def _set_device(self, link: Link, model: RouterModel) -> None:
         mtu = model.mtu if link.mtu != model.mtu else None
@@ -376,9 +368,7 @@ class Router:
             await self._netlink.set_link(interface, up=False)
         await self._netlink.apply(list(reversed(await self._held(interface))), [])
         self._installed, self._link = {}, None
-        if self._rates:
-            self._rates = None
-            await self._netlink.limit(interface, ())
+        await self._rates.give_up(interface)
 
     async def _apply_settings(self, model: RouterModel) -> None:
         names = uplinks(await self._netlink.routes(TABLE_MAIN))

@@ -1,4 +1,4 @@
-"""What `waypost plugins run subnet_router` answers, as JSON."""
+"""What `waypost plugins run subnet_router` answers, as JSON; limits also as text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from ipaddress import IPv4Network, ip_network
 
 from appliance.api import CommandReply
 from appliance.types.via import MAX_SITE, via_parts, via_prefix
+from plugins.subnet_router.limit_report import limit_text
 from plugins.subnet_router.one_to_one import example_host
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name, unfit
 
-USAGE = "usage: translation | via SITE NETWORK, such as: via 7 192.168.1.0/24"
+USAGE = "usage: limits [--json] | translation | via SITE NETWORK, such as: via 7 192.168.1.0/24"
 
 
 def run_command(state: RouterState, command: str, arguments: tuple[str, ...]) -> CommandReply:
     match command, arguments:
+        case "limits", () | ("--json",):
+            return CommandReply(limit_text(state, as_json=bool(arguments)))
         case "translation", ():
             return CommandReply(json.dumps(_translation(state)))
         case "via", (site, network):

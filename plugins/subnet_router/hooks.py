@@ -19,6 +19,7 @@ from appliance.api import (
     NodeInfo,
     OfferedRoutes,
     Panel,
+    QueueTraffic,
     RouteSelection,
     Service,
     hookimpl,
@@ -28,9 +29,9 @@ from plugins.subnet_router.commands import run_command
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.judge import RouteJudge
+from plugins.subnet_router.limit_service import LimitService
 from plugins.subnet_router.metrics import metrics
 from plugins.subnet_router.panel import panel
-from plugins.subnet_router.peer_lookup import PeerLookup
 from plugins.subnet_router.rules import offers_subnets
 from plugins.subnet_router.service import LanWatch
 from plugins.subnet_router.shaping import NamedPeers
@@ -57,10 +58,14 @@ class SubnetRouter:
     def appliance_start(self, host: HostHandle) -> Sequence[Service]:
         self._translation = TranslationService(host, lambda: self._state.translation_plan)
         self._watch = LanWatch(host, lambda: self._state, self._saw, self._gate)
-        return (self._watch, self._translation, PeerLookup(host, self._named, self._looked))
+        limits = LimitService(host, self._named, self._looked, lambda: bool(self._state.shapes), self._counted)
+        return (self._watch, self._translation, limits)
 
     def _looked(self) -> None:
         self._state = replace(self._state, limited=self._named.prefixes)
+
+    def _counted(self, traffic: Mapping[str, QueueTraffic]) -> None:
+        self._state = replace(self._state, traffic=traffic)
 
     @hookimpl
     def appliance_netmap_changed(self, change: NetmapChange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from appliance.api import Metric, MetricKind
+from plugins.subnet_router.limit_report import limit_metrics
 from plugins.subnet_router.state import RouterState
 
 
@@ -28,6 +29,7 @@ def metrics(state: RouterState) -> tuple[Metric, ...]:
             MetricKind.COUNTER,
         ),
         *_translation(state),
+        *limit_metrics(state),
     )
 
 

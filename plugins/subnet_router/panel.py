@@ -5,9 +5,9 @@ from __future__ import annotations
 from appliance.api import Panel, PanelAction, PanelRow
 from appliance.types.addresses import known_prefix
 from plugins.subnet_router.health import health_items
+from plugins.subnet_router.limit_report import limit_words
 from plugins.subnet_router.one_to_one import example_host, translation_text
 from plugins.subnet_router.rules import by_family, share_place
-from plugins.subnet_router.shaping import Limit, rate_text
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name
 
@@ -62,14 +62,7 @@ def _one_to_one(state: RouterState) -> tuple[PanelRow, ...]:
 
 
 def _limited(state: RouterState) -> tuple[PanelRow, ...]:
-    return tuple(
-        PanelRow("Limited", each.target, f"to {rate_text(each.rate_kbit)}/s" + _unknown(state, each))
-        for each in state.config.parsed_limits
-    )
-
-
-def _unknown(state: RouterState, limit: Limit) -> str:
-    return ", no peer has that name now" if limit.is_peer and limit.target not in state.limited else ""
+    return tuple(PanelRow("Limited", each.target, limit_words(state, each)) for each in state.config.parsed_limits)
 
 
 def _approval(state: RouterState, prefix: str, waiting: bool) -> str:

@@ -81,7 +81,7 @@ def shapes(limits: Iterable[Limit], peers: Mapping[str, tuple[str, ...]]) -> tup
     for limit in limits:
         prefixes = peers.get(limit.target, ()) if limit.is_peer else (limit.target,)
         if prefixes:
-            found.append(TrafficShape(prefixes, limit.rate_kbit))
+            found.append(TrafficShape(prefixes, limit.rate_kbit, limit.target))
     return tuple(found)
 
 

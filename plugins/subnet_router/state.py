@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.api import AttachedPrefix, HostFacts, TrafficShape
+from appliance.api import AttachedPrefix, HostFacts, QueueTraffic, TrafficShape
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.judge import Judgement
 from plugins.subnet_router.rules import automatic_routes, joined, unapproved
@@ -36,6 +36,8 @@ class RouterState:
     """This node's in the mesh; "" before the first netmap."""
     limited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of the peers that limits name, by name."""
+    traffic: Mapping[str, QueueTraffic] = field(default_factory=dict)
+    """What the limits that hold let pass, by target, as of the last look."""
 
     @property
     def shapes(self) -> tuple[TrafficShape, ...]:

@@ -30,6 +30,8 @@ DEVICE = "waypost-4via6"
 MEGABYTES = 6
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 MBIT = 40
+BURST = 2000
+"""Packets; a TUN device holds 500."""
 
 
 @dataclass
@@ -187,18 +189,21 @@ def limited(world: World, mbit: int, megabytes: int) -> bool:
     Whether this kernel has fair queues inside the limits.
     """
     gateway, a = world.gateways["b"], world.hosts["a"]
-    gateway.must("plugins", "config", "subnet_router", f'limits=["10.7.1.0/24 {mbit}mbit", "gateway-a 1gbit"]')
-    wait_until(lambda: len(sent_bytes(gateway.host)) == 2, 20, "both classes")
+    limits = [f"10.7.1.0/24 {mbit}mbit", "fd00:7::/64 64kbit", "gateway-a 1gbit"]
+    gateway.must("plugins", "config", "subnet_router", f"limits={json.dumps(limits)}")
+    wait_until(lambda: len(counted(gateway)) == 3, 20, "the figures of all limits")
     digest, seconds = fetch_hash(a, "http://10.8.1.10/large.bin", 90)
     assert digest == world.large_hash
     least_s = megabytes * 8.39 / mbit
     print(f"{megabytes} MiB at {mbit} Mbit/s in {seconds:.1f} s, where {least_s:.1f} s is the least")
     assert seconds > 0.8 * least_s
-    to_network, to_peer = sent_bytes(gateway.host)
-    assert to_network > megabytes << 20
+    wait_until(lambda: counted(gateway)["10.7.1.0/24"]["sent_bytes"] > megabytes << 20, 20, "the transfer in figures")
+    before = counted(gateway)
     wait_until(lambda: fetch(world.gateways["a"].host, "http://10.8.1.10/", 5), 30, "the page on gateway-a")
-    assert sent_bytes(gateway.host)[1] > to_peer
-    assert sent_bytes(gateway.host)[0] < to_network + (megabytes << 16), "its own traffic goes by the other class"
+    sent = before["gateway-a"]["sent_bytes"]
+    wait_until(lambda: counted(gateway)["gateway-a"]["sent_bytes"] > sent, 20, "its own traffic in the other limit")
+    assert counted(gateway)["10.7.1.0/24"]["sent_bytes"] < before["10.7.1.0/24"]["sent_bytes"] + (megabytes << 16)
+    _drops_are_counted(world)
     fair = _leaves_are_fair(gateway)
     gateway.must("plugins", "config", "subnet_router", "limits=[]")
     wait_until(lambda: "htb" not in queues(gateway.host), 20, "the queue to be gone")
@@ -210,7 +215,7 @@ def _leaves_are_fair(gateway: Gateway) -> bool:
     fair = sorted(re.findall(r"qdisc fq_codel \S+ parent 5757:(\d)", queues(gateway.host)))
     plain = [item["text"] for item in gateway.status()["health"] if item["code"] == "limits-not-fair"]
     if fair:
-        assert (fair, plain) == (["1", "2"], [])
+        assert (fair, plain) == (["1", "2", "3"], [])
         return True
     assert len(plain) == 1
     assert "no fq_codel" in plain[0]
@@ -221,11 +226,24 @@ def queues(host: Namespace) -> str:
     return host.run("tc", "qdisc", "show", "dev", "waypost0")
 
 
-def sent_bytes(host: Namespace) -> list[int]:
-    """What went through each class of the limits."""
-    shown = host.run("tc", "-s", "class", "show", "dev", "waypost0")
-    found = re.findall(r"class htb 5757:(\d+) .*\n *Sent (\d+) bytes", shown)
-    return [int(sent) for _, sent in sorted(found)]
+def counted(gateway: Gateway) -> dict[str, dict[str, int]]:
+    """What each limit that holds did, by target."""
+    shown = gateway.json("limits")["limits"]
+    return {each["target"]: each["traffic"] for each in shown if each["traffic"] is not None}
+
+
+def _drops_are_counted(world: World) -> None:
+    """A burst of a host that no queue holds."""
+    with inside(world.hosts["b"]), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        for _ in range(BURST):
+            sock.sendto(bytes(1000), ("fd00:7::10", 7000))
+    gateway = world.gateways["b"]
+    wait_until(lambda: counted(gateway)["fd00:7::/64"]["dropped_packets"] > 0, 20, "drops in the figures")
+    samples = gateway.must("metrics")
+    dropped = re.search(r'waypost_limit_dropped_packets_total\{.*limit="fd00:7::/64".*\} (\d+)', samples)
+    assert dropped is not None
+    assert 0 < float(dropped[1]) < BURST
+    assert re.search(r"fd00:7::/64 +to 64kbit/s, \d+ bytes in \d+ packets passed, \d+ dropped", gateway.must("limits"))
 
 
 def translation_shown(world: World) -> None:

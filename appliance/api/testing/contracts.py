@@ -133,6 +133,8 @@ def check_contribute_firewall(plugin: object, host: HostHandle) -> FirewallPart 
     for shape in part.shapes:
         assert shape.rate_kbit > 0, f"{shape} lets nothing pass"
         _assert_prefixes(shape.destinations)
+    names = [shape.name for shape in part.shapes if shape.name]
+    assert len(set(names)) == len(names), f"two shapes are counted under one name: {names}"
     for each in part.translations:
         inside, outside = ip_network(each.inside), ip_network(each.outside)
         assert (inside.version, inside.prefixlen) == (outside.version, outside.prefixlen), f"{each} is not one to one"

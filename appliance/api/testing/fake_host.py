@@ -33,6 +33,7 @@ from appliance.api.values import (
 )
 from appliance.ports.exit_datagrams import ExitDatagrams, MemoryExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, KernelRelayError, MemoryKernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.types.addresses import AddrPort
 from appliance.types.errors import ApplianceError, StateError
@@ -101,6 +102,8 @@ class FakeHost:
         self.own_addresses: tuple[str, ...] = ()
         self.stun: tuple[str, ...] = ()
         self.confirms = 0
+        self.traffic: dict[str, QueueTraffic] = {}
+        """Of traffic shapes, by name."""
 
     @property
     def plugin(self) -> str:
@@ -201,6 +204,9 @@ class FakeHost:
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         return self.grants.get(stable_id, ())
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        return dict(self.traffic)
 
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:
         opened = [MemoryUdpPort(AddrPort(ip, port or 40000)) for ip in ("0.0.0.0", "::")]  # noqa: S104  # the port's form

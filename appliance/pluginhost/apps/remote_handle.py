@@ -32,6 +32,7 @@ from appliance.pluginhost.errors import PluginError
 from appliance.ports.clock import Clock
 from appliance.ports.exit_datagrams import ExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import TunPort, UdpPort
 
 Ask = Callable[..., Awaitable[Any]]
@@ -93,6 +94,10 @@ class RemoteHandle:
 
     async def granted(self, stable_id: str) -> tuple[str, ...]:
         found: tuple[str, ...] = await self._ask("granted", stable_id)
+        return found
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        found: Mapping[str, QueueTraffic] = await self._ask("shape_traffic")
         return found
 
     async def open_udp(self, port: int) -> tuple[UdpPort, ...]:

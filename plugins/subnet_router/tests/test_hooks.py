@@ -43,7 +43,7 @@ def test_ok__contributions(router: SubnetRouter) -> None:
     part = check("appliance_contribute_firewall", router)
     assert part.snat is False
     assert part.forwarded == ("192.168.10.0/24",)
-    assert [service.name for service in check("appliance_start", router)] == ["lan-watch", "4via6", "peer-lookup"]
+    assert [service.name for service in check("appliance_start", router)] == ["lan-watch", "4via6", "limits"]
 
 
 def test_ok__translations_are_told_to_peers_and_shown_with_names(router: SubnetRouter) -> None:

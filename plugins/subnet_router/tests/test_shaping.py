@@ -48,8 +48,8 @@ def test_ok__named_peers_with_what_is_behind_them() -> None:
     assert not named.is_stale
     assert named.prefixes == {"gateway-b": ("100.64.0.2/32", "192.168.20.0/24")}
     assert shapes(limits, named.prefixes) == (
-        TrafficShape(("100.64.0.2/32", "192.168.20.0/24"), 20_000),
-        TrafficShape(("10.8.1.0/24",), 500),
+        TrafficShape(("100.64.0.2/32", "192.168.20.0/24"), 20_000, "gateway-b"),
+        TrafficShape(("10.8.1.0/24",), 500, "10.8.1.0/24"),
     )
     named.note(NodeInfo("n2", "renamed.mesh.example", ("100.64.0.2",)))
     assert named.prefixes == {}

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from appliance.api import HostFacts, NetmapChange, NetmapSnapshot, NodeInfo, RefreshKind, TunPacket
+from appliance.api import HostFacts, NetmapChange, NetmapSnapshot, NodeInfo, QueueTraffic, RefreshKind, TunPacket
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost
 from appliance.ports.packets import MemoryTunPort
 from plugins.subnet_router.config import SubnetRouterConfig
@@ -121,6 +121,9 @@ async def test_ok__limits_of_peers_that_were_there_before(run: Run) -> None:
     assert RefreshKind.ROUTER in [kind for kind, _ in run.host.refreshes]
     part = HOOK_CONTRACTS["appliance_contribute_firewall"](run.plugin, run.host)
     assert [(each.destinations, each.rate_kbit) for each in part.shapes] == [(("100.64.0.2/32",), 1000)]
+    run.host.traffic = {"gateway-b": QueueTraffic(sent_bytes=1500, sent_packets=1)}
+    await run.host.time.pass_time(2 * INTERVAL_S)
+    assert "1500 bytes in 1 packets passed" in run.plugin.appliance_run_command("limits", ()).text
     run.plugin.appliance_netmap_changed(NetmapChange(removed=("n2",)))
     assert run.plugin.appliance_contribute_firewall().shapes == ()
     rows = {row.label: row.detail or row.value for row in run.plugin.appliance_status_panel().rows}

@@ -103,6 +103,16 @@ def test_ok__relay_status_asks_the_peer_relay(daemon: Daemon, capsys: pytest.Cap
     assert "the relay is off" in capsys.readouterr().err
 
 
+def test_ok__limits_asks_the_subnet_router(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.plugins.reply = RunReply(text='{"limits": []}')
+    assert run(["--socket", daemon.socket, "limits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"limits": []}
+    assert daemon.plugins.asked == [RunRequest(plugin="subnet_router", command="limits", arguments=("--json",))]
+    daemon.plugins.reply = RunReply(text="no plugin has that command", ok=False)
+    assert run(["--socket", daemon.socket, "limits"]) == 1
+    assert "no plugin has" in capsys.readouterr().err
+
+
 def test_fail__words(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert waypost(daemon, "enable", "ghost") == 1
     assert "installed are: status_page" in capsys.readouterr().err

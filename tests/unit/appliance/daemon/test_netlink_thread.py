@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 import pytest
 
 from appliance.daemon.netlink_thread import ThreadedNetlink
-from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError
+from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, QueueTraffic
 
 
 async def test_ok__calls_pass_through_a_thread_of_its_own() -> None:
@@ -21,6 +21,10 @@ async def test_ok__calls_pass_through_a_thread_of_its_own() -> None:
     assert await netlink.addresses("waypost0") == [address]
     assert {link.name for link in await netlink.links()} == {"lo", "waypost0"}
     assert (await netlink.routes(52), await netlink.rules()) == ([], [])
+    assert await netlink.limit("waypost0", (500,))
+    assert await netlink.queue_traffic("waypost0") == {1: QueueTraffic()}
+    assert await netlink.limit("waypost0", ())
+    assert await netlink.queue_traffic("waypost0") == {}
     assert seen == ["netlink"]
     await netlink.close()
     await netlink.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.schema import Health, Path, PeerStatus, PrefsPatch, PrefsView, Route, Status
 from appliance.ports.clock import VirtualClock
 from appliance.ports.events import EventBus
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.randomness import SeededRandomness
 from appliance.types.errors import ApplianceError, ConfigError, Severity
 from appliance.types.events import BackendState, PathKind
@@ -189,6 +191,16 @@ def test_ok__resolver_of_the_exit_in_use(
     backend.exit_in_use = lambda: chosen
     assert backend.exit_resolver() == url
     assert backend.capability("none") == ()
+
+
+async def test_ok__figures_of_shapes_are_the_routers(backend: PluginBackend) -> None:
+    assert await backend.shape_traffic() == {}
+
+    async def read() -> Mapping[str, QueueTraffic]:
+        return {"gateway-b": QueueTraffic(sent_bytes=1500)}
+
+    backend.read_shapes = read
+    assert await backend.shape_traffic() == {"gateway-b": QueueTraffic(sent_bytes=1500)}
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,18 @@ import struct
 
 import pytest
 
-from appliance.drivers.netlink_messages import attribute, attributes
+from appliance.drivers.netlink_messages import attribute, attributes, nested
 from appliance.drivers.queue_messages import (
+    Queue,
     all_queues,
     class_payload,
+    classes_of,
     fair_payload,
     parse_queue,
     removal_payload,
     root_payload,
 )
+from appliance.ports.netlink import QueueTraffic
 from appliance.types.errors import DecodeError
 
 ROOT_HANDLE = 0x57570000
@@ -28,8 +31,9 @@ def test_ok__the_root() -> None:
     assert made[20:28] == attribute(1, b"htb\0")
     assert options(made) == {2: struct.pack("=IIIII", 3, 10, 0, 0, 0)}
     assert removal_payload(3, ROOT_HANDLE) == made[:20]
-    assert parse_queue(made) == (3, ROOT_HANDLE)
+    assert parse_queue(made) == Queue(3, ROOT_HANDLE, 0xFFFFFFFF, QueueTraffic())
     assert all_queues(3) == struct.pack("=IiIII", 0, 3, 0, 0, 0)
+    assert classes_of(3, ROOT_HANDLE) == struct.pack("=IiIII", 0, 3, 0, ROOT_HANDLE, 0)
 
 
 def test_ok__a_class() -> None:
@@ -49,6 +53,29 @@ def test_ok__a_fair_queue() -> None:
     assert fair_payload(3, ROOT_HANDLE | 1)[20:] == attribute(1, b"fq_codel\0")
 
 
-def test_fail__cut_off() -> None:
+def counted(*parts: bytes) -> bytes:
+    head = struct.pack("=IiIII", 0, 3, ROOT_HANDLE | 1, ROOT_HANDLE, 0)
+    return head + attribute(1, b"htb\0") + nested(7, b"".join(parts))
+
+
+BASIC = attribute(1, struct.pack("=QI4x", 5_000_000_000, 4_000))
+QUEUE = attribute(3, struct.pack("=IIIII", 7, 9_000, 11, 0, 13))
+
+
+def test_ok__what_a_class_counted() -> None:
+    found = parse_queue(counted(BASIC, QUEUE))
+    assert (found.handle, found.parent) == (ROOT_HANDLE | 1, ROOT_HANDLE)
+    assert found.traffic == QueueTraffic(5_000_000_000, 4_000, 11, 13, 9_000, 7)
+    more = parse_queue(counted(BASIC, QUEUE, attribute(8, struct.pack("=Q", 1 << 33))))
+    assert more.traffic.sent_packets == 1 << 33, "more than 32 bits hold"
+    assert parse_queue(counted(QUEUE)).traffic.sent_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [bytes(19), counted(BASIC)[:-2], counted(attribute(1, bytes(8))), counted(BASIC, attribute(3, bytes(16)))],
+    ids=["head", "attribute", "basic", "queue"],
+)
+def test_fail__cut_off(payload: bytes) -> None:
     with pytest.raises(DecodeError):
-        parse_queue(bytes(19))
+        parse_queue(payload)

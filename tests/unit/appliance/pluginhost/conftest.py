@@ -34,6 +34,7 @@ from appliance.api.values import (
 )
 from appliance.ports.exit_datagrams import ExitDatagrams, MemoryExitDatagrams
 from appliance.ports.kernel_relay import KernelRelay, MemoryKernelRelay
+from appliance.ports.netlink import QueueTraffic
 from appliance.ports.packets import MemoryTunPort, MemoryUdpPort, TunPort, UdpPort
 from appliance.ports.randomness import SeededRandomness
 from appliance.types.addresses import AddrPort
@@ -114,6 +115,9 @@ class MemoryBackend:
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         return (Neighbour("192.168.1.9", "00:1a:2b:3c:4d:5e", "eth1"),)
+
+    async def shape_traffic(self) -> Mapping[str, QueueTraffic]:
+        return {"gateway-b": QueueTraffic(sent_bytes=1500, sent_packets=1, dropped_packets=2)}
 
     def join_group(self, interface: str, group: str, port: int) -> socket.socket:
         self.lines.append((interface, f"join {group}"))

@@ -46,6 +46,7 @@ async def test_ok__outside_the_mesh(backend) -> None:
     assert (await handle.open_device(PacketDevice("waypost-x"))).name == "waypost-x"
     assert backend.lines[-1] == ("router", "open waypost-x")
     assert (await handle.take_datagrams()).port == 40001
+    assert (await handle.shape_traffic())["gateway-b"].dropped_packets == 2
 
 
 async def test_ok__on_the_lan(backend) -> None:

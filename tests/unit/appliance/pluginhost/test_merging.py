@@ -74,10 +74,12 @@ def test_ok__exit_in_use_is_told() -> None:
 
 def test_ok__translations_and_limits_of_all_are_joined() -> None:
     sink, pair = Conflicts(), PrefixTranslation("192.168.1.0/24", "10.7.1.0/24")
-    limits = tuple(TrafficShape((prefix,), 100) for prefix in ("10.8.0.0/16", "10.9.0.0/16"))
+    limits = tuple(TrafficShape((prefix,), 100, prefix) for prefix in ("10.8.0.0/16", "10.9.0.0/16"))
     parts = [("a", FirewallPart(translations=(pair,), shapes=limits[:1])), ("b", FirewallPart(shapes=limits[1:]))]
     merged = merge_firewall(parts, sink)
     assert (merged.translations, merged.shapes) == ((pair,), limits)
+    assert merge_firewall([("c", FirewallPart(shapes=limits)), parts[1]], sink).shapes == limits
+    assert sink.found == [(f"limit {limits[1].name}", "c", "b")]
     other = PrefixTranslation("192.168.9.0/24", "10.7.1.0/24")
     assert merge_firewall([parts[0], ("c", FirewallPart(translations=(other,)))], sink).translations == (pair,)
-    assert sink.found == [("10.7.1.0/24", "a", "c")]
+    assert sink.found[1:] == [("10.7.1.0/24", "a", "c")]

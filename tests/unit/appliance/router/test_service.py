@@ -11,7 +11,7 @@ import pytest
 from appliance.ports.clock import VirtualClock
 from appliance.ports.conntrack import Flow, MemoryConntrack
 from appliance.ports.firewall import FirewallError, MemoryFirewall
-from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, PolicyRule, Route
+from appliance.ports.netlink import InterfaceAddress, MemoryNetlink, NetlinkError, PolicyRule, QueueTraffic, Route
 from appliance.ports.sysctl import MemoryJournal, MemorySysctl
 from appliance.router.forwarding import DEVICE_KEY
 from appliance.router.model import ForeignMode, RouterModel, Shape, SideDevice
@@ -392,9 +392,11 @@ async def test_ok__routes_of_side_devices_come_back_with_a_new_device(host):
 
 async def test_ok__limits_come_change_and_go(host):
     router = host.router()
-    shapes = (Shape((LAN,), 500), Shape((PEER,), 800))
+    shapes = (Shape((LAN,), 500, "lan"), Shape((PEER,), 800))
+    assert await router.shape_traffic() == {}
     await router.apply(replace(MODEL, shapes=shapes))
     assert host.netlink.rates == {"waypost0": (500, 800)}
+    assert await router.shape_traffic() == {"lan": QueueTraffic()}
     await router.apply(replace(MODEL, shapes=shapes[:1]))
     assert host.netlink.rates == {"waypost0": (500,)}
     await router.apply(MODEL)
@@ -402,6 +404,24 @@ async def test_ok__limits_come_change_and_go(host):
     await router.apply(replace(MODEL, shapes=shapes))
     await router.close()
     assert host.netlink.rates == {}
+    assert await router.shape_traffic() == {}
+
+
+async def test_ok__limits_count_on_until_they_change(host):
+    router = host.router()
+    shape, seen = Shape((LAN,), 500, "lan"), QueueTraffic(sent_bytes=1500, sent_packets=1)
+    await router.apply(replace(MODEL, shapes=(shape,)))
+    host.netlink.traffic["waypost0"][1] = seen
+    await router.repair()
+    await router.apply(replace(MODEL, shapes=(replace(shape, destinations=(LAN, PEER)),)))
+    assert await router.shape_traffic() == {"lan": seen}, "the same limit, for one more place"
+    await router.apply(replace(MODEL, shapes=(replace(shape, name="other"),)))
+    assert await router.shape_traffic() == {"other": QueueTraffic()}
+    host.netlink.rates.clear()
+    host.netlink.traffic.clear()
+    await router.repair()
+    assert host.netlink.rates == {"waypost0": (500,)}, "put back when another program took it away"
+    await router.close()
 
 
 async def test_fail__a_kernel_that_cannot_limit_lets_all_else_go_on(host, monkeypatch):

@@ -24,6 +24,7 @@ from appliance.api import (
     RelayOffer,
     RelayRequest,
     RouteSelection,
+    TrafficShape,
     hookimpl,
 )
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost
@@ -50,6 +51,7 @@ BAD: list[tuple[str, Any]] = [
     ("appliance_contribute_firewall", "something"),
     ("appliance_contribute_firewall", FirewallPart(guard=EgressGuard(direct=("10.0.0.1/8",)))),
     ("appliance_contribute_firewall", FirewallPart(guard=EgressGuard(hosts=("no host",)))),
+    ("appliance_contribute_firewall", FirewallPart(shapes=(TrafficShape(("10.0.0.0/8",), 1, "a"),) * 2)),
     ("appliance_contribute_firewall", FirewallPart(uplink=EgressUplink("wg0", 4000))),
     ("appliance_contribute_firewall", FirewallPart(uplink=EgressUplink(port=1 << 16))),
     ("appliance_contribute_firewall", FirewallPart(uplink=EgressUplink("wg0", resolvers=("dns.example",)))),
