@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from appliance.drivers.listening import Arrival
 from appliance.proto.derp.upgrade import PATH
 from appliance.proto.http1.head import encode_response, parse_request_head
 from appliance.types.errors import DecodeError
@@ -26,7 +27,7 @@ MAX_UNREAD = 65536
 _HOME = b"This is a DERP relay of a private mesh network.\n"
 
 
-class HttpFront(asyncio.Protocol):
+class HttpFront(Arrival):
     """A connection until it becomes DERP; requests for small pages are answered one after the other.
 
     `pages` are further ones by path; with `relay` False they are all there is.
@@ -42,7 +43,11 @@ class HttpFront(asyncio.Protocol):
 
     def connection_made(self, made: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, made)  # other loops' transports are no subclasses
+        self.made = transport
         self._ip = peer_ip(transport)
+        if not self._server.arrivals.admit(self):
+            transport.abort()
+            return
         if not self._server.reserve(self._ip):
             self._server.counters.closed["too_many"] += 1
             transport.abort()
@@ -112,6 +117,7 @@ class HttpFront(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.made = None
         self._leave()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from appliance.crypto.hashes import equal
 from appliance.crypto.x25519 import public_key
-from appliance.drivers.listening import ANY_V6, listen_hosts
+from appliance.drivers.listening import ANY_V6, Arrivals, listen_hosts
 from appliance.proto.derp.handshake import ServerInfo
 from appliance.proto.derp.server import ServerHandshake
 from appliance.proto.derp.upgrade import UpgradeKind, upgrade_kind, wants_fast_start
@@ -92,6 +92,8 @@ class DerpServer:
         self.loop = asyncio.get_running_loop()
         self.pages: dict[str, Page] = {}
         """Further pages by path."""
+        self.arrivals = Arrivals()
+        """Of listeners of its own, before they speak DERP."""
         self._private_key = private_key
         self._admit = admit
         self._limits = limits or DerpLimits()
@@ -188,6 +190,7 @@ class DerpServer:
         self._ticker.cancel()
         for listener in self._listeners:
             listener.close()
+        self.arrivals.close()
         for task in self._admissions:
             task.cancel()
         spread_ms = min(RECONNECT_SPREAD_MS, RECONNECT_MS_PER_CLIENT * len(self._connections))

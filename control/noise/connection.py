@@ -75,6 +75,7 @@ class TunnelConnection(asyncio.Protocol):
         self._flush_scheduled = False
         self._full = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._lost: asyncio.Future[None] | None = None
 
     @property
     def peer(self) -> MachinePublicKey:
@@ -136,6 +137,8 @@ class TunnelConnection(asyncio.Protocol):
         for stream_id in tuple(self._tasks):
             self._end_task(stream_id)
         self._handler.stream_gone(self, 0)
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
 
     # for handlers
 
@@ -167,9 +170,13 @@ class TunnelConnection(asyncio.Protocol):
     def close(self) -> None:
         """Say goodbye, then close once all is sent."""
         self._tunnel.close()
-        self._flush()
+        self._end()
+
+    async def wait_lost(self) -> None:
+        """Until the connection is gone."""
         if self._transport is not None:
-            self._transport.close()
+            self._lost = self._lost or self._loop.create_future()
+            await self._lost
 
     # inside
 
@@ -197,9 +204,7 @@ class TunnelConnection(asyncio.Protocol):
                 if event.reason is not None:
                     self.counters[f"tunnel_{event.reason}"] += 1
                 log.debug("tunnel ended", reason=str(event.reason or "goodbye"), text=event.text, remote=self.remote_ip)
-                self._flush()
-                if self._transport is not None:
-                    self._transport.close()
+                self._end()
             case _:
                 pass
 
@@ -224,6 +229,12 @@ class TunnelConnection(asyncio.Protocol):
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
+
+    def _end(self) -> None:
+        """Close once all is sent. Never twice: asyncio's TLS transport can no longer be aborted then."""
+        self._flush()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
 
     def _flush(self) -> None:
         self._flush_scheduled = False

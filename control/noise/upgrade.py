@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from contextlib import suppress
 from weakref import WeakSet
 
 from appliance.crypto.x25519 import clamp, public_key
@@ -19,6 +20,8 @@ HANDSHAKES_PER_TURN = 16
 """Of the loop, some 20 ms: when thousands of nodes come back at once, everything else still gets its turn."""
 MAX_TUNNELS_PER_MACHINE = 16
 """Clients hold one or two; more are leftovers, or somebody who wants our memory."""
+STOP_GRACE_S = 1.0
+"""For goodbyes to leave, TLS's own among them."""
 
 
 class NoiseUpgrade:
@@ -121,13 +124,20 @@ class NoiseUpgrade:
         living = ((machine, [one for one in held if one.is_open]) for machine, held in self._by_machine.items())
         self._by_machine = {machine: held for machine, held in living if held}
 
-    def close(self) -> None:
-        """Say goodbye on every open tunnel; who waits for one is sent away."""
+    async def close(self) -> None:
+        """Say goodbye on every open tunnel, drop those that do not end soon; who waits for one is sent away."""
         for transport, _, _ in self._waiting:
             transport.abort()
         self._waiting.clear()
-        for connection in tuple(self._open):
+        ending = tuple(self._open)
+        for connection in ending:
             connection.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                for connection in ending:
+                    await connection.wait_lost()
+        for connection in ending:
+            connection.abort()
 
 
 def _refuse(transport: asyncio.Transport, status: int, text: str) -> None:

@@ -55,6 +55,7 @@ class ChallengePort:
         if self._server is not None:
             self._server.close()
             self._server = None
+        self._front.close()
 
     def publish(self, answers: Mapping[str, str]) -> None:
         """Path → body from now on; nothing else is answered for."""

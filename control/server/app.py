@@ -136,7 +136,7 @@ async def running(
         noise = NoiseUpgrade(
             identity.noise, MachineApi(service, hub, requests, calls, service.ssh_checks), tasks.spawn, randomness
         )
-        stack.callback(noise.close)
+        stack.push_async_callback(noise.close)
         add_plain_routes(routes, noise, service)
         add_token_routes(routes, service.id_tokens)
         add_login_page(routes, service.logins)
@@ -144,6 +144,7 @@ async def running(
         add_status_page(routes, service, _public_name(settings, host))
         routes.raw["/ts2021"] = noise.take
         front = Front(routes, tasks.spawn)
+        stack.callback(front.close)
         service.counters.add("front", lambda: front.counters)
         service.counters.add("noise", lambda: noise.counters)
         service.counters.add("map", lambda: hub.counters)
@@ -202,6 +203,7 @@ async def _listen_metrics(
         return
     token = read_token(settings.metrics_token_file) if settings.metrics_token_file is not None else ""
     front = Front(metrics_routes(page, token), tasks.spawn)
+    stack.callback(front.close)
     listener = await front.listen(settings.metrics_listen.ip, settings.metrics_listen.port)
     stack.callback(listener.close)
 

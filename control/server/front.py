@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from appliance.drivers.listening import listen_hosts
+from appliance.drivers.listening import Arrival, Arrivals, listen_hosts
 from appliance.proto.http1.head import RequestHead, encode_response, parse_request_head
 from appliance.types.errors import ApplianceError, DecodeError, DecodeReason
 from control.noise.upgrade import remote_ip_of
@@ -37,13 +37,14 @@ USER_TIMEOUT_MS = 60_000
 
 
 class Front:
-    """Serves `routes` on any number of listeners."""
+    """Serves `routes` on any number of listeners; `close` it after them."""
 
     def __init__(self, routes: Routes, spawn: Spawn, *, head_timeout_s: float = HEAD_TIMEOUT_S) -> None:
         self.routes = routes
         self.spawn = spawn
         self.head_timeout_s = head_timeout_s
         self.counters: dict[str, int] = {}
+        self.arrivals = Arrivals()
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Start a listener. Raises `ApplianceError` with the mend when the port cannot be had."""
@@ -83,14 +84,19 @@ class Front:
     def count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
 
+    def close(self) -> None:
+        """Drop all connections that nobody took over, and those that still come."""
+        self.arrivals.close()
 
-class FrontConnection(asyncio.Protocol):
+
+class FrontConnection(Arrival):
     """One connection until it is handed over or ends."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        """None once it is lost or handed over."""
         self._buffer = bytearray()
         self._head: RequestHead | None = None
         self._body_size = 0
@@ -99,12 +105,15 @@ class FrontConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop has transport classes of its own
-        self._start_timer()
+        self.made = self._transport = cast("asyncio.Transport", transport)  # uvloop has classes of its own
+        if self._front.arrivals.admit(self):
+            self._start_timer()
+        else:
+            self.made.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self._transport = None
+        self.made = self._transport = None
         if self._task is not None:
             self._task.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,3 +63,13 @@ async def test_ok__derp_after_a_page_on_one_connection(relaying: Any) -> None:
 async def test_fail__request_with_a_body(relaying: Any) -> None:
     answer = await ask(relaying, request("/", "Content-Length: 5") + b"hello")
     assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_ok__stop_ends_connections_that_never_spoke_derp(relaying: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", relaying.port)
+    writer.write(request("/derp/probe", close=False))
+    await reader.readuntil(b"\r\n\r\n")
+    await relaying.server.stop()
+    with suppress(ConnectionResetError):  # an abort may be seen as a reset or as an end
+        assert await reader.read() == b""
+    writer.close()

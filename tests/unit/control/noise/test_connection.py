@@ -25,6 +25,8 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.closed = False
+        self.closes = 0
+        self.aborted = False
         self.reading = True
 
     def write(self, data: Any) -> None:
@@ -38,9 +40,10 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+        self.closes += 1
 
     def abort(self) -> None:
-        self.closed = True
+        self.closed = self.aborted = True
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -169,3 +172,20 @@ async def test_fail__garbage_closes_the_transport() -> None:
         bench.connection.data_received(b"\x04\x00\x10" + bytes(16))
         assert bench.wire.closed
         assert bench.connection.counters == {"tunnel_opened": 1, "tunnel_bad_ciphertext": 1}
+
+
+async def test_ok__a_transport_is_closed_once() -> None:
+    """asyncio's TLS transport that is closed twice can no longer be aborted."""
+    async with asyncio.TaskGroup() as tasks:
+        bench = Bench(tasks)
+        await bench.run()
+        bench.connection.data_received(b"\x04\x00\x10" + bytes(16))
+        bench.connection.close()
+        bench.connection.close()
+        assert bench.wire.closes == 1
+        waiting = [tasks.create_task(bench.connection.wait_lost()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        bench.connection.connection_lost(None)
+    assert all(task.done() for task in waiting)
+    await bench.connection.wait_lost()

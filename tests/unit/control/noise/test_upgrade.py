@@ -1,4 +1,4 @@
-"""Handshakes of many nodes at once: a few a turn of the loop, all of them in the end."""
+"""Handshakes of many nodes at once: a few a turn of the loop, all of them in the end. The end of all tunnels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from appliance.crypto.x25519 import public_key
+from appliance.ports.randomness import SeededRandomness
+from appliance.proto.control.tunnel import ClientTunnel
+from appliance.proto.http1.head import parse_request_head
+from appliance.proto.noise.handshake import Initiator
 from appliance.types.addresses import AddrPort
 from control.noise import upgrade
 from control.server.app import running
 from control.server.settings import ServerSettings
 from tests.lab.control_node import ControlNode, server_key
+from tests.unit.control.noise.test_connection import MACHINE, SERVER, Handler, Wire
 
 NODES = 12
 
@@ -40,3 +46,44 @@ async def test_ok__many_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.M
             assert (await node.ask("GET", "/machine/whoami"))[0] == 200
         for node in nodes:
             node.close()
+
+
+class Tunnelled(Wire):
+    """A transport that tells its protocol of its end: when closed, or, `slow`, only when aborted."""
+
+    def __init__(self, *, slow: bool) -> None:
+        super().__init__()
+        self._slow = slow
+        self._protocol: asyncio.BaseProtocol | None = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def close(self) -> None:
+        super().close()
+        if not self._slow:
+            self._lost()
+
+    def abort(self) -> None:
+        super().abort()
+        self._lost()
+
+    def _lost(self) -> None:
+        assert isinstance(self._protocol, asyncio.Protocol)
+        asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+
+
+async def test_ok__close_drops_what_does_not_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "STOP_GRACE_S", 0.05)
+    async with asyncio.TaskGroup() as tasks:
+        noise = upgrade.NoiseUpgrade(SERVER, Handler(), tasks.create_task, SeededRandomness(1))
+        client = ClientTunnel("h", Initiator(MACHINE, public_key(SERVER), version=130, ephemeral_seed=bytes(32)))
+        found = parse_request_head(client.data_to_send())
+        assert found is not None
+        quick, slow = Tunnelled(slow=False), Tunnelled(slow=True)
+        for transport in (quick, slow):
+            noise.take(transport, found[0], b"")
+            assert transport.written.startswith(b"HTTP/1.1 101")
+        await noise.close()
+        assert (quick.closes, quick.aborted) == (1, False)
+        assert (slow.closes, slow.aborted) == (1, True)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,23 @@ async def test_ok__serve_until_told_to_stop_with_companions(tmp_path: Path) -> N
 
     await serve(make_settings(tmp_path, derp_host=None), stop=stop, ready=ready, companions=[companion])
     assert seen == ["up", "ready", "down"]
+
+
+async def test_ok__no_connection_outlives_it(tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with running(make_settings(tmp_path, metrics_listen=LOOPBACK)) as server:
+        relay = server.derp_map.regions[RegionId(900)].nodes[0].derp_port
+        kept = [await asyncio.open_connection("127.0.0.1", server.port)]
+        kept.append(await asyncio.open_connection("127.0.0.1", relay, ssl=context))
+        for (reader, writer), path in zip(kept, (b"/key?v=130", b"/derp/probe"), strict=True):
+            writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            await reader.readuntil(b"\r\n\r\n")
+        await kept[0][0].readuntil(b"}")
+    for reader, writer in kept:
+        with suppress(ConnectionResetError):  # an abort may be seen as a reset or as an end
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_ok__relay_shares_the_tls_listener(tmp_path: Path) -> None:

@@ -77,8 +77,10 @@ async def running(folder: Path) -> AsyncIterator[Server]:
         try:
             yield Server(service, hub, front, noise, listener.sockets[0].getsockname()[1])
         finally:
-            hub.close()
             listener.close()
+            front.close()
+            await noise.close()
+            hub.close()
             await service.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -26,26 +27,46 @@ class Taken(asyncio.Protocol):
         self._transport.write(data)
 
 
+@dataclass
+class Rig:
+    front: Front
+    port: int
+
+
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def rig() -> AsyncIterator[Rig]:
     async def echo(request: PlainRequest) -> PlainResponse:
         return PlainResponse(200, request.head.path.encode() + b":" + request.body)
 
     async def broken(request: PlainRequest) -> PlainResponse:
         raise RuntimeError("a defect")
 
+    taken: list[asyncio.Transport] = []
+
     def take(transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> None:
         transport.set_protocol(Taken(transport, leftover))
+        taken.append(transport)
+
+    def refuse(transport: asyncio.Transport, head: RequestHead, leftover: bytes) -> None:
+        transport.write(b"refused")
 
     routes = Routes(
         plain={("GET", "/a"): echo, ("POST", "/a"): echo, ("GET", "/b"): echo, ("GET", "/broken"): broken},
-        raw={"/raw": take},
+        raw={"/raw": take, "/refused": refuse},
     )
     async with RequestTasks() as tasks:
         front = Front(routes, tasks.spawn, head_timeout_s=0.3)
         listener = await front.listen("127.0.0.1", 0)
-        yield listener.sockets[0].getsockname()[1]
+        yield Rig(front, listener.sockets[0].getsockname()[1])
         listener.close()
+        front.close()
+        for transport in taken:
+            transport.abort()
+
+
+@pytest.fixture
+def port(rig: Rig) -> int:
+    return rig.port
 
 
 async def talk(port: int, *pieces: bytes, limit: int = -1) -> bytes:
@@ -88,6 +109,29 @@ async def test_fail__half_a_head_is_dropped_in_time(port: int) -> None:
 async def test_ok__hand_over_keeps_the_bytes_behind_the_head(port: int) -> None:
     answer = await talk(port, b"GET /raw HTTP/1.1\r\nUpgrade: x\r\n\r\nbehind", b"-later", limit=18)
     assert answer == b"taken:behind-later"
+
+
+async def test_ok__close_ends_what_nobody_took_over(rig: Rig) -> None:
+    rig.front.head_timeout_s = 3600.0
+    idle, half, taken, refused = [await asyncio.open_connection("127.0.0.1", rig.port) for _ in range(4)]
+    for (reader, writer), sent, answer in (
+        (idle, b"GET /a HTTP/1.1\r\n\r\n", b"/a:"),
+        (half, b"GET /b HTTP/1.1\r\n\r\nGET /b HT", b"/b:"),
+        (taken, b"GET /raw HTTP/1.1\r\n\r\n", b"taken:"),
+        (refused, b"GET /refused HTTP/1.1\r\n\r\n", b"refused"),
+    ):
+        writer.write(sent)
+        await reader.readuntil(answer)
+    rig.front.close()
+    late = await asyncio.open_connection("127.0.0.1", rig.port)
+    for reader, writer in (idle, half, refused, late):
+        with contextlib.suppress(ConnectionResetError):  # an abort may be seen as a reset or as an end
+            assert await reader.read() == b""
+        writer.close()
+    reader, writer = taken
+    writer.write(b"still here")
+    assert await reader.readexactly(10) == b"still here"
+    writer.close()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ async def listening(folder):
             yield listener.sockets[0].getsockname()[1], answers, tls, front
         finally:
             listener.close()
+            front.close()
 
 
 def _context(*protocols: str) -> ssl.SSLContext:

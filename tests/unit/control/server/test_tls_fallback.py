@@ -35,7 +35,9 @@ async def front_of(stack: AsyncExitStack) -> Front:
     tasks = await stack.enter_async_context(RequestTasks())
     routes = Routes()
     routes.plain["GET", "/hello"] = hello
-    return Front(routes, tasks.spawn)
+    front = Front(routes, tasks.spawn)
+    stack.callback(front.close)
+    return front
 
 
 # Source: stock client 1.102.3 against a restarted plain server at a public address, 2026-11-21: every retry went to
