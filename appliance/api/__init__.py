@@ -10,7 +10,11 @@ from appliance.api.hookspecs import hookimpl as hookimpl
 from appliance.api.host import HostHandle as HostHandle
 from appliance.api.host import Service as Service
 from appliance.api.offered import OfferedRoutes as OfferedRoutes
+from appliance.api.settings import Bounds as Bounds
+from appliance.api.settings import Choices as Choices
+from appliance.api.settings import Secret as Secret
 from appliance.api.settings import SettingError as SettingError
+from appliance.api.settings import check_declared as check_declared
 from appliance.api.values import API_VERSION as API_VERSION
 from appliance.api.values import AttachedPrefix as AttachedPrefix
 from appliance.api.values import CommandReply as CommandReply
@@ -18,6 +22,7 @@ from appliance.api.values import ControlState as ControlState
 from appliance.api.values import DerpState as DerpState
 from appliance.api.values import EgressGuard as EgressGuard
 from appliance.api.values import EgressUplink as EgressUplink
+from appliance.api.values import FieldKind as FieldKind
 from appliance.api.values import Finding as Finding
 from appliance.api.values import FirewallPart as FirewallPart
 from appliance.api.values import GatewayStatus as GatewayStatus
@@ -41,6 +46,7 @@ from appliance.api.values import OfferedRoute as OfferedRoute
 from appliance.api.values import PacketDevice as PacketDevice
 from appliance.api.values import Panel as Panel
 from appliance.api.values import PanelAction as PanelAction
+from appliance.api.values import PanelForm as PanelForm
 from appliance.api.values import PanelRow as PanelRow
 from appliance.api.values import PathCandidate as PathCandidate
 from appliance.api.values import PathReasons as PathReasons
@@ -58,6 +64,8 @@ from appliance.api.values import Right as Right
 from appliance.api.values import RouteSelection as RouteSelection
 from appliance.api.values import RouteState as RouteState
 from appliance.api.values import SelfState as SelfState
+from appliance.api.values import SettingField as SettingField
+from appliance.api.values import SettingProblem as SettingProblem
 from appliance.api.values import StatusChange as StatusChange
 from appliance.api.values import TrafficShape as TrafficShape
 from appliance.api.values import Transport as Transport

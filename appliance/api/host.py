@@ -28,6 +28,8 @@ from appliance.api.values import (
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    SettingField,
+    SettingProblem,
     StatusChange,
     WakeReport,
 )
@@ -240,6 +242,18 @@ class HostHandle(Protocol):
         """Press the button `label` of a plugin's panel as it is now (right `act`). Raises `ApplianceError`.
 
         A change of settings is on trial: it goes back after a minute unless `confirm` comes before.
+        """
+        ...
+
+    async def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        """A plugin's settings as they hold now, for a form (right `act`); none where it does not run."""
+        ...
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        """Change a plugin's settings as `waypost set` does (right `act`); None puts one back to the file's or its
+        default. Raises `ApplianceError`.
+
+        What comes back is why they were refused, and then nothing changed. Otherwise they are on trial, as with `act`.
         """
         ...
 

@@ -19,6 +19,10 @@ from appliance.api.firewall_values import FirewallPart as FirewallPart
 from appliance.api.firewall_values import PacketDevice as PacketDevice
 from appliance.api.firewall_values import PrefixTranslation as PrefixTranslation
 from appliance.api.firewall_values import TrafficShape as TrafficShape
+from appliance.api.form_values import FieldKind as FieldKind
+from appliance.api.form_values import PanelForm as PanelForm
+from appliance.api.form_values import SettingField as SettingField
+from appliance.api.form_values import SettingProblem as SettingProblem
 from appliance.api.status_values import ControlState as ControlState
 from appliance.api.status_values import DerpState as DerpState
 from appliance.api.status_values import GatewayStatus as GatewayStatus
@@ -67,7 +71,7 @@ class Right(StrEnum):
     STATUS = "status"
     """The whole gateway's status, every plugin's panel, changes."""
     ACT = "act"
-    """Press the buttons of other plugins' panels."""
+    """Press the buttons of other plugins' panels, and fill in their forms."""
     UNDERLAY = "underlay"
     """UDP ports outside the tunnel; for plugins inside `waypostd` only."""
     PROBE = "probe"
@@ -306,6 +310,8 @@ class Panel:
     health: tuple[HealthItem, ...] = ()
     rows: tuple[PanelRow, ...] = ()
     actions: tuple[PanelAction, ...] = ()
+    forms: tuple[PanelForm, ...] = ()
+    """None: the page offers one with all settings."""
 
 
 class MetricKind(StrEnum):
@@ -416,7 +422,10 @@ VALUE_TYPES: tuple[type, ...] = (
     HostFacts,
     PanelRow,
     PanelAction,
+    PanelForm,
     Panel,
+    SettingField,
+    SettingProblem,
     Metric,
     CommandReply,
     RelayRequest,

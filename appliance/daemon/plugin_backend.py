@@ -32,6 +32,8 @@ from appliance.api.values import (
     PacketDevice,
     PanelAction,
     PluginPanel,
+    SettingField,
+    SettingProblem,
     WakeReport,
 )
 from appliance.api.values import RefreshKind as Kind
@@ -128,6 +130,8 @@ class PluginBackend:
         self.wake_host: Callable[[str, str, str], Awaitable[WakeReport]] = _no_wake
         """Hardware address, interface, gateway; given once the mesh services are there."""
         self.run_command: Callable[[str, str, tuple[str, ...]], Awaitable[CommandReply]] = _no_command
+        self.fields_of: Callable[[str], tuple[SettingField, ...]] = lambda _plugin: ()
+        """A plugin's settings; given once the plugins are there."""
         self.feed = ChangeFeed()
         self.answers = AnswerFeed()
         self.exit_in_use: Callable[[], str] = lambda: ""
@@ -192,6 +196,18 @@ class PluginBackend:
         reply = await self.run_command(plugin, action.command[0], action.command[1:])
         if not reply.ok:
             raise ApplianceError(reply.text, code="action-refused")
+
+    def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        return self.fields_of(plugin)
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        patch = PrefsPatch(plugins={plugin: dict(settings)}, confirm_within_s=TRIAL_S)
+        try:
+            await self._gateway().set_prefs(patch)
+        except ConfigError as error:
+            above = f"plugins.{plugin}."
+            return (SettingProblem(error.key.removeprefix(above), error.text.removeprefix(above), error.mend),)
+        return ()
 
     async def confirm(self) -> None:
         await self._gateway().confirm()

@@ -264,6 +264,7 @@ def join_gateway(
     backend.egress_guard = lambda: plugins.hooks.contribute_firewall().guard
     backend.examination = DoctorDesk(core, situation, applier, lambda: gateway.status(peers=False)).examine
     backend.all_panels = plugins.panels
+    backend.fields_of = plugins.setting_fields
     history.subscribe(lambda line: backend.feed.note(line.kind))
     keeper = Housekeeper(core, gateway, applier, plugin_store, lifecycle, manager)
     stack.push_async_callback(keeper.finish)

@@ -24,6 +24,8 @@ from appliance.api.values import (
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    SettingField,
+    SettingProblem,
     WakeReport,
 )
 from appliance.ports.clock import Clock
@@ -62,6 +64,12 @@ class HostBackend(Protocol):
 
     async def act(self, plugin: str, label: str) -> None:
         """Press a button of a plugin's panel; the change is on trial. Raises `ApplianceError`."""
+        ...
+
+    def setting_fields(self, plugin: str) -> tuple[SettingField, ...]: ...
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        """Why they were refused; with nothing they are on trial. Raises `ApplianceError`."""
         ...
 
     async def confirm(self) -> None:

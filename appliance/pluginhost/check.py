@@ -19,6 +19,7 @@ import msgspec
 
 from appliance.api.offered import OfferedRoutes
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost, round_trip
+from appliance.api.testing.contracts import check_forms
 from appliance.api.values import (
     AttachedPrefix,
     HostFacts,
@@ -139,7 +140,7 @@ def check_candidate(candidate: Candidate) -> Iterator[Finding]:
         return
     for hook in manifest.hooks:
         for arguments in _arguments(hook, candidate, config):
-            yield _try_hook(plugin, hook, arguments, name)
+            yield _try_hook(plugin, hook, arguments, name, config)
 
 
 def _try_config(candidate: Candidate) -> tuple[Any, Finding]:
@@ -190,11 +191,13 @@ def _arguments(hook: str, candidate: Candidate, config: Any) -> list[dict[str, A
     return [ARGUMENTS.get(hook, {})]
 
 
-def _try_hook(plugin: object, hook: str, arguments: dict[str, Any], name: str) -> Finding:
+def _try_hook(plugin: object, hook: str, arguments: dict[str, Any], name: str, config: Any) -> Finding:
     what = f"{hook} {arguments['command']}" if "command" in arguments else hook
     contract: Callable[..., Any] = HOOK_CONTRACTS[hook]
     try:
-        StallGuard(STALL_S).call(contract, plugin, FakeHost(name), **arguments)
+        result = StallGuard(STALL_S).call(contract, plugin, FakeHost(name), **arguments)
+        if hook == "appliance_status_panel":
+            check_forms(result, config)
     except Stalled:
         return Finding(what, f"did not return within {STALL_S:g} s", "hand long work to a service")
     except (Exception, SystemExit) as error:  # foreign code may raise anything

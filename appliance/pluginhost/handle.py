@@ -25,6 +25,8 @@ from appliance.api.values import (
     PluginPanel,
     RefreshKind,
     Right,
+    SettingField,
+    SettingProblem,
     StatusChange,
     WakeReport,
 )
@@ -113,6 +115,14 @@ class InlineHandle:
     async def act(self, plugin: str, label: str) -> None:
         self._need(Right.ACT)
         await self._backend.act(plugin, label)
+
+    async def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        self._need(Right.ACT)
+        return self._backend.setting_fields(plugin)
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        self._need(Right.ACT)
+        return await self._backend.change_settings(plugin, settings)
 
     async def confirm(self) -> None:
         self._need(Right.ACT)

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
-from appliance.api.values import CommandReply, NetmapChange, Placement, PluginPanel, RefreshKind
+from appliance.api.settings import setting_fields
+from appliance.api.values import CommandReply, NetmapChange, Placement, PluginPanel, RefreshKind, SettingField
 from appliance.pluginhost.admission import Site, admit
 from appliance.pluginhost.apps.process import Limits, PluginProcess
 from appliance.pluginhost.backend import HostBackend
@@ -246,8 +247,15 @@ class PluginHost:
         if loaded is None:
             return self._enabled(name), table, {}
         if loaded.process is not None:
-            return True, table, loaded.process.settings
+            return True, table, loaded.process.told.settings
         return True, table, plain_settings(loaded.config)
+
+    def setting_fields(self, name: str) -> tuple[SettingField, ...]:
+        """A running plugin's settings as inputs of a form."""
+        loaded = self._loaded.get(name)
+        if loaded is None:
+            return ()
+        return loaded.process.told.fields if loaded.process is not None else setting_fields(loaded.config, helped=True)
 
     # --- one plugin
 

@@ -35,14 +35,18 @@ def parse_settings(name: str, config_class: type, table: Mapping[str, Any]) -> A
     for key in own_table(table):
         if key not in known:
             choices = ", ".join(known) or "none"
-            raise ConfigError(f"{path}.{key} is not a setting of this plugin", mend=f"its settings are: {choices}")
+            raise ConfigError(
+                f"{path}.{key} is not a setting of this plugin",
+                mend=f"its settings are: {choices}",
+                key=f"{path}.{key}",
+            )
     try:
         return msgspec.convert(own_table(table), config_class)
     except msgspec.ValidationError as error:
         cause = error.__cause__
         if isinstance(cause, SettingError):
-            raise ConfigError(f"{path}.{cause.key}: {cause.text}", mend=cause.mend) from None
-        raise ConfigError(_plain(path, str(error))) from None
+            raise ConfigError(f"{path}.{cause.key}: {cause.text}", mend=cause.mend, key=f"{path}.{cause.key}") from None
+        raise _wrong_type(path, str(error)) from None
 
 
 def plain_settings(config: Any) -> dict[str, Any]:
@@ -52,10 +56,10 @@ def plain_settings(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _plain(path: str, text: str) -> str:
+def _wrong_type(path: str, text: str) -> ConfigError:
     """ "Expected `bool`, got `str` - at `$.snat`" becomes "plugins.x.snat: expected bool, got str"."""
     message, _, place = text.rpartition(" - at `$")
     if not message:
-        return f"{path}: {text}"
-    message = message.replace("`", "")
-    return f"{path}{place.rstrip('`')}: {message[:1].lower()}{message[1:]}"
+        return ConfigError(f"{path}: {text}")
+    message, key = message.replace("`", ""), path + place.rstrip("`")
+    return ConfigError(f"{key}: {message[:1].lower()}{message[1:]}", key=key)

@@ -39,9 +39,13 @@ class ApplianceError(Exception):
 
 
 class ConfigError(ApplianceError):
-    """A setting is wrong; `text` names the key path."""
+    """A setting is wrong; `text` names the key path. `key` is that path alone, where one setting is to blame."""
 
     code = "config"
+
+    def __init__(self, text: str, *, mend: str = "", code: str | None = None, key: str = "") -> None:
+        super().__init__(text, mend=mend, code=code)
+        self.key = key
 
 
 class StateError(ApplianceError):

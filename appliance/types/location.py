@@ -13,12 +13,19 @@ class Location:
     """Codes are short ("DE", "BER"); latitude and longitude in degrees, both 0: not said. `priority` ranks places."""
 
     country: str = ""
+    """Its name, such as Germany."""
     country_code: str = ""
+    """Such as DE."""
     city: str = ""
+    """Its name, such as Berlin."""
     city_code: str = ""
+    """Such as BER."""
     latitude: float = 0.0
+    """Degrees, to the north positive."""
     longitude: float = 0.0
+    """Degrees, to the east positive."""
     priority: int = 0
+    """Among exits of one place the highest is taken first."""
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.city or self.city_code, self.country or self.country_code)))

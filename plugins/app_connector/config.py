@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from appliance.api import SettingError
+from appliance.api import Bounds, SettingError, check_declared
 from plugins.app_connector.apps import MAX_APPS, MAX_DOMAINS, App, make_app
 from plugins.app_connector.errors import AppSettingError
 
@@ -20,9 +21,9 @@ class AppConnectorConfig:
     """Apps of this gateway's own: name to domains, of which "*.example.com" means all names below."""
     routes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Presets of own apps: name to prefixes that are offered as they are."""
-    max_addresses: int = 1000
+    max_addresses: Annotated[int, Bounds(1, MAX_PER_APP)] = 1000
     """For each app; the address that was not seen longest goes."""
-    keep_hours: int = 24
+    keep_hours: Annotated[int, Bounds(1, MAX_DAYS * 24)] = 24
     """How long an address is kept after it was last seen, at least."""
     ipv4_only: bool = False
     """Learn no IPv6 addresses."""
@@ -30,9 +31,7 @@ class AppConnectorConfig:
     def __post_init__(self) -> None:
         if len({*self.domains, *self.routes}) > MAX_APPS:
             raise SettingError("domains", f"has more than {MAX_APPS} apps", mend="join some")
-        for key, low, high in (("max_addresses", 1, MAX_PER_APP), ("keep_hours", 1, MAX_DAYS * 24)):
-            if not low <= getattr(self, key) <= high:
-                raise SettingError(key, f"must be from {low} to {high}", mend="correct the number")
+        check_declared(self)
         for name, texts in self.domains.items():
             if len(texts) > MAX_DOMAINS:
                 raise SettingError(f"domains.{name}", f"has more than {MAX_DOMAINS} entries", mend="use a wildcard")

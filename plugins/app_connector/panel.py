@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from appliance.api import Panel, PanelAction, PanelRow
+from appliance.api import Panel, PanelAction, PanelForm, PanelRow
 from plugins.app_connector.apps import App
 from plugins.app_connector.health import health_items
 from plugins.app_connector.state import ConnectorState
+
+FORMS = (
+    PanelForm("Own apps", ("advertise", "domains", "routes")),
+    PanelForm("What is learned", ("max_addresses", "keep_hours", "ipv4_only")),
+)
 
 
 def panel(state: ConnectorState) -> Panel:
@@ -17,6 +22,7 @@ def panel(state: ConnectorState) -> Panel:
         health=health_items(state),
         rows=rows or (PanelRow("Apps", "none" if on else "off"),),
         actions=(PanelAction(label, {"advertise": not on}),),
+        forms=FORMS,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
+from appliance.api import Bounds, check_declared
 from plugins.doctor.errors import DoctorSettingError
 
 MOST_MINUTES = 24 * 60
@@ -14,15 +16,13 @@ _CHECK = re.compile(r"[a-z][a-z-]{0,31}")
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    interval_minutes: int = 15
+    interval_minutes: Annotated[int, Bounds(1, MOST_MINUTES)] = 15
     """Time between two examinations."""
     ignore: tuple[str, ...] = ()
     """Checks that are of no concern here; they are shown, but are no health items."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.interval_minutes <= MOST_MINUTES:
-            mend = f"use a number from 1 to {MOST_MINUTES}"
-            raise DoctorSettingError("interval_minutes", f"is {self.interval_minutes}", mend=mend)
+        check_declared(self)
         if len(self.ignore) > MAX_IGNORED:
             raise DoctorSettingError(
                 "ignore", f"has more than {MAX_IGNORED} entries", mend="disable the plugin instead"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.api import Panel, PanelAction, PanelRow
+from appliance.api import Panel, PanelAction, PanelForm, PanelRow
 from plugins.exit_node.config import AUTO
 from plugins.exit_node.health import health_items
 from plugins.exit_node.rules import Exit, Measure, is_lost
@@ -11,6 +11,13 @@ from plugins.exit_node.state import ExitState
 SHOWN = 8
 """Exits with a row and a button of their own."""
 
+FORMS = (
+    PanelForm("Use an exit", ("use", "regions", "lan_access", "direct")),
+    PanelForm("The exit for hosts behind this gateway", ("use", "site", "hosts", "not_hosts", "gateway_direct")),
+    PanelForm("Offer an exit", ("advertise", "uplink", "uplink_credentials", "uplink_resolvers")),
+    PanelForm("Where this gateway is", ("location",)),
+)
+
 
 def panel(state: ExitState) -> Panel:
     return Panel(
@@ -18,6 +25,7 @@ def panel(state: ExitState) -> Panel:
         health=health_items(state),
         rows=(_use(state), *_protection(state), _offer(state), *_uplink(state), *_exits(state)),
         actions=tuple(_actions(state)),
+        forms=FORMS,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from typing import Annotated
 
-from appliance.api import SettingError
+from appliance.api import Bounds, Choices, SettingError, check_declared
 from appliance.types.errors import DecodeError
 from plugins.magicdns.records import clean_name, parse_record
 from plugins.magicdns.upstream import parse_upstreams
@@ -20,7 +21,7 @@ MAX_STALE_S = 7 * 86400
 class MagicDnsConfig:
     accept: bool = True
     """Take resolvers, split routes and search domains from control; nodes' names are answered all the same."""
-    os: str = "auto"
+    os: Annotated[str, Choices(WAYS)] = "auto"
     """How the host's own programs are told to ask this resolver; "off": they are not."""
     upstreams: tuple[str, ...] = ()
     """Resolvers for all other names; without any: control's, else those that the host had."""
@@ -36,7 +37,7 @@ class MagicDnsConfig:
     """At these addresses only; none: at all of the host's."""
     lan_clients: tuple[str, ...] = ()
     """Further prefixes that may ask; the attached ones always may."""
-    port: int = 53
+    port: Annotated[int, Bounds(1, 65535)] = 53
     """For the hosts of the site."""
     short_names: bool = True
     """A name of one label is looked for in the search domains."""
@@ -44,15 +45,15 @@ class MagicDnsConfig:
     """Hosts of the site are not given private addresses for public names."""
     rebind_allow: tuple[str, ...] = ()
     """Suffixes whose names may have private addresses."""
-    cache_entries: int = 10_000
-    serve_stale_s: int = 86_400
+    cache_entries: Annotated[int, Bounds(0, MAX_CACHE)] = 10_000
+    """Answers that are remembered, at most."""
+    serve_stale_s: Annotated[int, Bounds(0, MAX_STALE_S)] = 86_400
     """How long an answer that ran out may be given while no resolver answers; 0: never."""
     ca_file: str = ""
     """Certificates for tls:// and https:// resolvers, instead of the system's."""
 
     def __post_init__(self) -> None:
-        if self.os not in WAYS:
-            raise SettingError("os", f"is {self.os!r}", mend=f"write one of {', '.join(WAYS)}")
+        check_declared(self)
         self._check_sizes()
         parse_upstreams(self.upstreams, "upstreams")
         for suffix, resolvers in self.routes.items():
@@ -72,13 +73,6 @@ class MagicDnsConfig:
         for key in ("upstreams", "routes", "records", "search", "lan_addresses", "lan_clients", "rebind_allow"):
             if len(getattr(self, key)) > MAX_ENTRIES:
                 raise SettingError(key, f"has more than {MAX_ENTRIES} entries", mend="shorten it")
-        for key, low, high in (
-            ("port", 1, 65535),
-            ("cache_entries", 0, MAX_CACHE),
-            ("serve_stale_s", 0, MAX_STALE_S),
-        ):
-            if not low <= getattr(self, key) <= high:
-                raise SettingError(key, f"must be from {low} to {high}", mend="correct the number")
 
     def _check_addresses(self) -> None:
         for index, text in enumerate(self.lan_addresses):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.api import Panel, PanelAction, PanelRow
+from appliance.api import Panel, PanelAction, PanelForm, PanelRow
 from plugins.magicdns.health import health_items
 from plugins.magicdns.state import DnsState, UpstreamState
 
@@ -14,6 +14,13 @@ WAY_WORDS = {
     "resolvconf": "by resolvconf",
 }
 SHOWN = 12
+FORMS = (
+    PanelForm("Resolvers", ("upstreams", "routes", "accept", "ca_file")),
+    PanelForm("Names answered here", ("records", "search", "short_names")),
+    PanelForm("Hosts of this site", ("serve_lan", "lan_addresses", "lan_clients", "port")),
+    PanelForm("Rebinding protection", ("rebind_protection", "rebind_allow")),
+    PanelForm("This host and the cache", ("os", "cache_entries", "serve_stale_s")),
+)
 
 
 def panel(state: DnsState) -> Panel:
@@ -22,6 +29,7 @@ def panel(state: DnsState) -> Panel:
         health=health_items(state),
         rows=(_names(state), *_places(state), _host(state), *_upstreams(state), *_counts(state)),
         actions=(_site_action(state),),
+        forms=FORMS,
     )
 
 

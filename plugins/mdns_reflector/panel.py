@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from appliance.api import Panel, PanelRow
+from appliance.api import Panel, PanelForm, PanelRow
 from plugins.mdns_reflector.health import health_items
 from plugins.mdns_reflector.state import ReflectorState
+
+FORMS = (PanelForm("Reflect services between sites", ("interfaces", "sites", "services", "port")),)
 
 
 def panel(state: ReflectorState) -> Panel:
@@ -16,4 +18,4 @@ def panel(state: ReflectorState) -> Panel:
         PanelRow("Services", ", ".join(state.config.services) or "none", f"{len(state.reflector.seen)} seen elsewhere"),
         PanelRow("Datagrams", f"{counters['out_sent']} to sites, {counters['in_sent']} to LANs"),
     )
-    return Panel("Services of other sites (mDNS)", health_items(state), rows)
+    return Panel("Services of other sites (mDNS)", health_items(state), rows, forms=FORMS)

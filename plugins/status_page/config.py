@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
-from appliance.api import SettingError
+from appliance.api import Bounds, SettingError, check_declared
 
 DEFAULT_PORT = 5280
 MAX_HOSTS = 16
@@ -16,29 +17,24 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 class StatusPageConfig:
     """`port` is the same on every address. `hosts` are kept in lower case."""
 
-    port: int = DEFAULT_PORT
+    port: Annotated[int, Bounds(1, 65535)] = DEFAULT_PORT
+    """TCP port of the page."""
     loopback: bool = True
     """Listen on 127.0.0.1 and ::1."""
     overlay: bool = True
     """Listen on this node's own addresses in the mesh."""
     hosts: tuple[str, ...] = ()
     """More names under which browsers may open the page, such as a name of the own DNS."""
-    session_hours: int = 12
-    max_peers: int = 200
+    session_hours: Annotated[int, Bounds(1, 24 * 30)] = 12
+    """How long a sign-in lasts."""
+    max_peers: Annotated[int, Bounds(1, 1000)] = 200
     """Peers shown; active ones come first."""
 
     def __post_init__(self) -> None:
-        _check_range("port", self.port, 1, 65535)
-        _check_range("session_hours", self.session_hours, 1, 24 * 30)
-        _check_range("max_peers", self.max_peers, 1, 1000)
+        check_declared(self)
         if len(self.hosts) > MAX_HOSTS:
             raise SettingError("hosts", f"has more than {MAX_HOSTS} entries", mend="name only what people type")
         object.__setattr__(self, "hosts", tuple(_host(index, name) for index, name in enumerate(self.hosts)))
-
-
-def _check_range(key: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise SettingError(key, f"is {value}", mend=f"use a number from {least} to {most}")
 
 
 def _host(index: int, name: str) -> str:

@@ -13,3 +13,19 @@ class RefusedRequestError(ApplianceError):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text, mend="open the page by its own address, which “waypost page” prints")
         self.status = status
+
+
+class TypedError(ApplianceError):
+    """What a person typed into a form cannot be read."""
+
+    code = "page-typed"
+
+
+class StaleFormError(ApplianceError):
+    """Others changed the settings since the form was opened."""
+
+    code = "page-stale-form"
+
+    def __init__(self) -> None:
+        text = "these settings were changed by somebody else since this form was opened"
+        super().__init__(text, mend="what you typed is below; compare it with the gateway's page, then save again")

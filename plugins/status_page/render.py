@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from appliance.api import GatewayStatus, PeerState, PluginPanel
+from appliance.api import GatewayStatus, PanelForm, PeerState, PluginPanel, SettingProblem
 from appliance.pages.assets import templates
 from plugins.status_page import words
+from plugins.status_page.forms import FORGET, FORM, PLUGIN, RESET, SEEN, Input, fingerprint, forms_of
 from plugins.status_page.texts import COUNTED, PATHS, PLUGIN_MARKS, SEVERITIES, STATES, TEXTS
 
 FOLDER = Path(__file__).parent
@@ -19,6 +20,19 @@ SECTIONS = ("banner", "health", "node", "links", "peers", "routes", "panels")
 Frame = Mapping[str, str]
 """HTML by section."""
 MAX_ROUTES = 200
+FILTERS = (
+    "size",
+    "latency",
+    "ago",
+    "iso",
+    "utc",
+    "path_where",
+    "first_label",
+    "rest_of_name",
+    "sentence",
+    "setting_label",
+)
+"""Functions of `words` that the templates use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +51,9 @@ class Renderer:
     def __init__(self) -> None:
         self._templates = templates(FOLDER, "")
         marks = {"states": STATES, "paths": PATHS, "severities": SEVERITIES, "plugin_marks": PLUGIN_MARKS}
-        self._templates.globals.update(t=TEXTS, **marks)
-        for name in ("size", "latency", "ago", "iso", "utc", "path_where", "first_label", "rest_of_name", "sentence"):
+        names = {"plugin": PLUGIN, "form": FORM, "seen": SEEN, "reset": RESET, "forget": FORGET}
+        self._templates.globals.update(t=TEXTS, names=names, forms_of=forms_of, **marks)
+        for name in FILTERS:
             self._templates.filters[name] = getattr(words, name)
 
     def frame(self, shown: Shown) -> Frame:
@@ -50,6 +65,15 @@ class Renderer:
 
     def sign_in(self, problem: str = "") -> str:
         return self._render("sign_in.html", problem=problem)
+
+    def settings(
+        self, shown: PluginPanel, form: PanelForm, inputs: tuple[Input, ...], problems: tuple[SettingProblem, ...]
+    ) -> str:
+        known = {problem for each in inputs for problem in each.problems}
+        rest = tuple(each for each in problems if each not in known)
+        seen = fingerprint(each.field for each in inputs)
+        values = {"inputs": inputs, "problems": problems, "rest": rest, "seen": seen}
+        return self._render("settings.html", plugin=shown.plugin, title=shown.panel.title, form=form, **values)
 
     def refusal(self, text: str, mend: str) -> str:
         return self._render("refusal.html", text=text, mend=mend)

@@ -1,7 +1,8 @@
 """The web server of the page. Every request passes the same guard: own Host, own site, then a session.
 
 Paths: `/` the page, `/events` its live sections, `/session` whether the session lives, `/sign-in`, `/sign-out`,
-`/act` (a panel's button), `/confirm` (settings on trial stay), `/static/`. No path changes anything by GET.
+`/act` (a panel's button), `/settings` (a panel's form), `/confirm` (settings on trial stay), `/static/`. No path
+changes anything by GET.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from plugins.status_page.live import LiveFrame, changed_sections
 from plugins.status_page.malformed import MalformedRequests
 from plugins.status_page.render import FOLDER, Frame, Renderer, Shown, node_title
 from plugins.status_page.rules import is_own_host
+from plugins.status_page.settings_pages import SettingsPages
 from plugins.status_page.words import sentence
 
 COOKIE = "waypost_page"
@@ -47,6 +49,7 @@ class PageServer:
         sign_in: SignIn,
         renderer: Renderer,
         live: LiveFrame,
+        settings: SettingsPages,
         *,
         look: Callable[[], Awaitable[Shown]],
         act: Callable[[str, str], Awaitable[None]],
@@ -58,6 +61,7 @@ class PageServer:
         self._sign_in = sign_in
         self._renderer = renderer
         self._live = live
+        self._settings = settings
         self._look = look
         self._act = act
         self._confirm = confirm
@@ -85,6 +89,8 @@ class PageServer:
                 web.post("/sign-out", self._sign_out),
                 web.post("/act", self._press),
                 web.post("/confirm", self._keep),
+                web.get("/settings", self._settings.show),
+                web.post("/settings", self._settings.save),
                 web.get("/static/{name}", self._asset),
             ]
         )

@@ -18,6 +18,7 @@ from plugins.status_page.live import LiveFrame
 from plugins.status_page.render import Renderer, Shown
 from plugins.status_page.rules import known_hosts
 from plugins.status_page.server import PageServer
+from plugins.status_page.settings_pages import SettingsPages
 
 FRAME_PAUSE_S = 0.5
 """Least time between two frames."""
@@ -46,6 +47,7 @@ class PageService:
             sign_in,
             self._renderer,
             self._live,
+            SettingsPages(self._renderer, host.panels, host.setting_fields, host.change_settings),
             look=self._look,
             act=host.act,
             confirm=host.confirm,

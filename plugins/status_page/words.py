@@ -11,6 +11,10 @@ from appliance.types.events import PathKind
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
+ABBREVIATIONS = {"snat": "SNAT", "stun": "STUN", "lan": "LAN", "os": "OS", "ca": "CA", "ipv4": "IPv4"}
+"""Parts of settings' names that are no words."""
+
+
 def size(count: int) -> str:
     """Bytes: "0 B", "1.5 KiB", "320 MiB"."""
     value, place = float(count), 0
@@ -59,6 +63,12 @@ def rest_of_name(name: str) -> str:
     """What comes behind the first label, with its dot."""
     _, dot, rest = name.partition(".")
     return dot + rest
+
+
+def setting_label(key: str) -> str:
+    """ "accept_only" becomes "Accept only", "location.city_code" "Location: city code"."""
+    words = key.replace(".", ": ").split("_")
+    return sentence(" ".join(ABBREVIATIONS.get(word, word) for word in words))
 
 
 def sentence(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.api import Panel, PanelAction, PanelRow
+from appliance.api import Panel, PanelAction, PanelForm, PanelRow
 from appliance.types.addresses import known_prefix
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.limit_report import limit_words
@@ -10,6 +10,13 @@ from plugins.subnet_router.one_to_one import example_host, translation_text
 from plugins.subnet_router.rules import by_family, share_place
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name
+
+FORMS = (
+    PanelForm("Offer subnets", ("advertise_routes", "auto", "auto_except", "probes", "shared_address", "snat")),
+    PanelForm("Use subnets of peers", ("accept_routes", "accept_only", "refuse_routes")),
+    PanelForm("Translate networks", ("translate", "translation_pool")),
+    PanelForm("Limit rates", ("limits",)),
+)
 
 
 def panel(state: RouterState) -> Panel:
@@ -26,6 +33,7 @@ def panel(state: RouterState) -> Panel:
             _snat(state),
         ),
         actions=(_accept_action(state),),
+        forms=FORMS,
     )
 
 

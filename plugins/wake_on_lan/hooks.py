@@ -32,7 +32,7 @@ class WakeOnLan:
         return health_items(self._state)
 
     @hookimpl
-    def appliance_status_panel(self) -> Panel | None:
+    def appliance_status_panel(self) -> Panel:
         return panel(self._state)
 
     @hookimpl

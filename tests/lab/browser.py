@@ -35,9 +35,10 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(program: str = CHROMIUM) -> AsyncIterator[Browser]:
+    """`program` starts it, on another host of the lab perhaps."""
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), headless=True)
+        browser = await driver.chromium.launch(executable_path=program, args=list(FLAGS), headless=True)
         try:
             yield browser
         finally:

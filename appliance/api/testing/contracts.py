@@ -18,6 +18,7 @@ import msgspec
 from appliance.api.hookspecs import PROJECT
 from appliance.api.host import HostHandle, Service
 from appliance.api.offered import OfferedRoutes, plain
+from appliance.api.settings import setting_fields
 from appliance.api.values import (
     AttachedPrefix,
     CommandReply,
@@ -32,6 +33,7 @@ from appliance.api.values import (
     RelayOffer,
     RelayRequest,
     RouteSelection,
+    SettingField,
 )
 from appliance.types.addresses import parse_addr_port
 from appliance.types.keys import DiscoPublicKey
@@ -63,8 +65,9 @@ def call_hook(plugin: object, hook: str, **arguments: Any) -> Any:
 
 
 def check_configure(plugin: object, host: HostHandle, config: Any) -> None:
-    """The configuration has plain values, and setting it twice is fine."""
+    """The configuration has plain values, can be described as a form, and setting it twice is fine."""
     round_trip(config, type(config))
+    round_trip(setting_fields(config), tuple[SettingField, ...])
     for _ in range(2):
         assert call_hook(plugin, "appliance_configure", host=host, config=config) is None
 
@@ -184,14 +187,25 @@ def check_check_health(plugin: object, host: HostHandle, facts: HostFacts) -> tu
 
 
 def check_status_panel(plugin: object, host: HostHandle) -> Panel | None:
-    """A title, and no markup."""
+    """A title, and no markup; each form has a name of its own and no setting twice."""
     panel = call_hook(plugin, "appliance_status_panel", host=host)
     if panel is None:
         return None
     round_trip(panel, Panel)
     assert panel.title
     assert not any("</" in row.value or "</" in row.detail for row in panel.rows), "panels carry no markup"
+    labels = [form.label for form in panel.forms]
+    assert all(labels), "a form has no label"
+    assert len(set(labels)) == len(labels), f"forms share a label: {labels}"
+    assert not any(len(set(form.keys)) < len(form.keys) for form in panel.forms), "a form names a setting twice"
     return panel  # type: ignore[no-any-return]  # the round trip held its type
+
+
+def check_forms(panel: Panel | None, config: Any) -> None:
+    """The forms of a panel name settings of this configuration that a form can hold."""
+    known = {field.key.partition(".")[0] for field in setting_fields(config)}
+    for form in panel.forms if panel is not None else ():
+        assert set(form.keys) <= known, f"{form.label!r} names {sorted(set(form.keys) - known)}, which no form can hold"
 
 
 def check_metrics(plugin: object, host: HostHandle) -> tuple[Metric, ...]:

@@ -27,6 +27,8 @@ from appliance.api.values import (
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    SettingField,
+    SettingProblem,
     StatusChange,
     Transport,
     WakeReport,
@@ -86,6 +88,11 @@ class FakeHost:
         self.resolver_wishes: list[ResolverWish] = []
         self.refuse_resolver: Exception | None = None
         self.acts: list[tuple[str, str]] = []
+        self.fields: dict[str, tuple[SettingField, ...]] = {}
+        """Settings by plugin."""
+        self.changes_made: list[tuple[str, dict[str, JsonValue]]] = []
+        self.setting_problems: tuple[SettingProblem, ...] = ()
+        """Why `change_settings` refuses; with none it takes everything."""
         self.grants: dict[str, tuple[str, ...]] = {}
         """Application capabilities by peer."""
         self.udp_ports: list[MemoryUdpPort] = []
@@ -164,6 +171,14 @@ class FakeHost:
 
     async def act(self, plugin: str, label: str) -> None:
         self.acts.append((plugin, label))
+
+    async def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        return self.fields.get(plugin, ())
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        if not self.setting_problems:
+            self.changes_made.append((plugin, dict(settings)))
+        return self.setting_problems
 
     async def confirm(self) -> None:
         self.confirms += 1

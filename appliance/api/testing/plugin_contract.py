@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from appliance.api.hookspecs import HOOK_PREFIX
-from appliance.api.testing.contracts import HOOK_CONTRACTS
+from appliance.api.testing.contracts import HOOK_CONTRACTS, check_forms
 from appliance.api.testing.fake_host import FakeHost
 from appliance.api.values import HostFacts, NetmapChange, NodeInfo, RelayRequest
 
@@ -43,7 +43,9 @@ class PluginContract:
         given = {**DEFAULTS.get(contract_hook, {}), **self.arguments.get(contract_hook, {})}
         if contract_hook == "appliance_configure":
             given = {"config": self.config, **given}
-        HOOK_CONTRACTS[contract_hook](plugin, fake_host, **given)
+        result = HOOK_CONTRACTS[contract_hook](plugin, fake_host, **given)
+        if contract_hook == "appliance_status_panel":
+            check_forms(result, self.config)
 
     def test_ok__every_hook_is_known(self) -> None:
         ours = {name for name in dir(self.plugin_class) if name.startswith(HOOK_PREFIX)}

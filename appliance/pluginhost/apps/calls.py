@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import Raw
 
 from appliance.pluginhost.apps.messages import Result
-from appliance.types.errors import ApplianceError
+from appliance.types.errors import ApplianceError, ConfigError
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class PendingCalls:
         if call is None or call.future.done():
             return
         if result.text:
-            call.future.set_exception(ApplianceError(result.text, mend=result.mend, code=result.code or "plugin"))
+            call.future.set_exception(_error(result))
         else:
             call.future.set_result(result.value)
 
@@ -60,3 +60,9 @@ class PendingCalls:
                 call.future.set_exception(error)
                 call.future.exception()  # whoever gave up waiting must not make it a warning
         self._calls.clear()
+
+
+def _error(result: Result) -> ApplianceError:
+    if result.code == ConfigError.code:
+        return ConfigError(result.text, mend=result.mend, key=result.key)
+    return ApplianceError(result.text, mend=result.mend, code=result.code or "plugin")

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-PROTOCOL = 1
+from appliance.api.values import SettingField
+
+PROTOCOL = 2
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
@@ -24,7 +26,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
-    """Parse the table; unless `check_only` also call the hook. Answered by `Result`, its value the whole settings."""
+    """Parse the table; unless `check_only` also call the hook. Answered by `Result`, its value `Told`."""
 
     call: int
     table: dict[str, Any]
@@ -50,13 +52,21 @@ class End(msgspec.Struct, frozen=True, tag="end"):
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):
-    """Answer to a call, in both directions. `text` non-empty: it failed."""
+    """Answer to a call, in both directions. `text` non-empty: it failed; `key` is the wrong setting's path."""
 
     call: int
     value: Raw = Raw(msgspec.msgpack.encode(None))
     code: str = ""
     text: str = ""
     mend: str = ""
+    key: str = ""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A plugin's settings: all of them with their defaults, and as inputs of a form."""
+
+    settings: dict[str, Any] = {}
+    fields: tuple[SettingField, ...] = ()
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

@@ -30,6 +30,7 @@ from appliance.pluginhost.apps.messages import (
     Ping,
     Result,
     Services,
+    Told,
     ToPlugin,
     decode_to_host,
     encode,
@@ -85,8 +86,8 @@ class PluginProcess:
     ) -> None:
         self.name = candidate.name
         self.services: tuple[str, ...] = ()
-        self.settings: Mapping[str, Any] = {}
-        """All settings with their defaults, once the plugin has told them."""
+        self.told = Told()
+        """Its settings, once the plugin has told them."""
         self.restarts = 0
         self.is_live = False
         self._candidate = candidate
@@ -349,9 +350,10 @@ class PluginProcess:
         self._post(Configure(number, dict(table), check_only=True))
         try:
             await future
-        except ApplianceError as error:
-            if error.code == ConfigError.code:
-                raise ConfigError(error.text, mend=error.mend) from None
+        except ConfigError:
+            raise
+        except ApplianceError:
+            return
 
     async def run_command(self, command: str, arguments: tuple[str, ...]) -> CommandReply:
         """Raises `ApplianceError`."""
@@ -416,11 +418,10 @@ class PluginProcess:
         number, future = self._calls.add("appliance_configure", self._backend.clock.now(), self._limits.hook_s)
         self._post(Configure(number, dict(self._table())))
         try:
-            self.settings = msgspec.msgpack.decode(await future, type=dict[str, Any])
+            self.told = msgspec.msgpack.decode(await future, type=Told)
         except ApplianceError as error:
             self._failed("appliance_configure", error)
-            wrong = error.code == ConfigError.code
-            self._note_first(ConfigError(error.text, mend=error.mend) if wrong else error)
+            self._note_first(error)
             return
         self._faults.succeeded(self.name, "appliance_configure")
         self._configured.set()

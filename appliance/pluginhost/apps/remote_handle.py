@@ -25,6 +25,8 @@ from appliance.api.values import (
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    SettingField,
+    SettingProblem,
     StatusChange,
     WakeReport,
 )
@@ -178,6 +180,14 @@ class RemoteHandle:
 
     async def act(self, plugin: str, label: str) -> None:
         await self._ask("act", plugin, label)
+
+    async def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        found: tuple[SettingField, ...] = await self._ask("setting_fields", plugin)
+        return found
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        found: tuple[SettingProblem, ...] = await self._ask("change_settings", plugin, dict(settings))
+        return found
 
     async def confirm(self) -> None:
         await self._ask("confirm")

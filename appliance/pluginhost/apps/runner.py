@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.api.settings import setting_fields
 from appliance.api.values import JsonValue, LogLevel
 from appliance.pluginhost.apps.border import (
     METHODS,
@@ -35,6 +36,7 @@ from appliance.pluginhost.apps.messages import (
     Result,
     Services,
     ToHost,
+    Told,
     decode_to_plugin,
     encode,
 )
@@ -47,7 +49,7 @@ from appliance.pluginhost.settings import parse_settings, plain_settings
 from appliance.ports.channels import Channel, ChannelClosed
 from appliance.ports.clock import Clock
 from appliance.ports.randomness import Randomness
-from appliance.types.errors import ApplianceError
+from appliance.types.errors import ApplianceError, ConfigError
 
 
 class PluginRunner:
@@ -127,7 +129,8 @@ class PluginRunner:
         except ApplianceError as error:
             if isinstance(error.__cause__, MemoryError):
                 self._out_of_memory()
-            self._post(Result(call, code=error.code, text=error.text or "failed", mend=error.mend))
+            key = error.key if isinstance(error, ConfigError) else ""
+            self._post(Result(call, code=error.code, text=error.text or "failed", mend=error.mend, key=key))
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as error:
             self._post(Result(call, code="plugin-result", text=f"cannot be sent or read: {error}"))
 
@@ -135,7 +138,7 @@ class PluginRunner:
         config = parse_settings(self._name, self._config_class, message.table)
         if not message.check_only:
             self._hooks.invoke(self._name, "appliance_configure", {"config": config})
-        return plain_settings(config)
+        return Told(plain_settings(config), setting_fields(config, helped=True))
 
     def _call_hook(self, message: CallHook) -> Any:
         if message.hook == "appliance_start":

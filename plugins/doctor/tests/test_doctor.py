@@ -7,11 +7,10 @@ import json
 
 import pytest
 
-from appliance.api import Finding, RefreshKind
+from appliance.api import Finding, RefreshKind, SettingError
 from appliance.api.testing import FakeHost, PluginContract
 from appliance.types.errors import Severity
 from plugins.doctor.config import DoctorConfig
-from plugins.doctor.errors import DoctorSettingError
 from plugins.doctor.hooks import Doctor
 from plugins.doctor.service import FIRST_S
 
@@ -79,7 +78,7 @@ async def test_ok__looked_at_anew(fake_host: FakeHost) -> None:
     ],
 )
 def test_fail__wrong_settings(values: dict[str, object], key: str) -> None:
-    with pytest.raises(DoctorSettingError) as caught:
+    with pytest.raises(SettingError) as caught:
         DoctorConfig(**values)  # type: ignore[arg-type]  # wrong on purpose
     assert caught.value.key == key
     assert caught.value.mend

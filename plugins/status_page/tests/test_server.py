@@ -12,11 +12,24 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, CookieJar, DummyCookieJar
 
-from appliance.api import GatewayStatus, ListenPlace, ListenScope, PeerPath, PeerState, SelfState
+from appliance.api import (
+    FieldKind,
+    GatewayStatus,
+    ListenPlace,
+    ListenScope,
+    Panel,
+    PanelForm,
+    PeerPath,
+    PeerState,
+    PluginPanel,
+    SelfState,
+    SettingField,
+    SettingProblem,
+)
 from appliance.api.testing import FakeHost
 from appliance.types.errors import ApplianceError
 from appliance.types.events import BackendState, PathKind
-from plugins.status_page import connections, live
+from plugins.status_page import connections, forms, live
 from plugins.status_page import service as service_module
 from plugins.status_page.config import StatusPageConfig
 from plugins.status_page.hooks import StatusPage
@@ -168,17 +181,18 @@ async def test_fail__other_sites_are_refused(
     page: Page, browser: ClientSession, method: str, headers: dict[str, str]
 ) -> None:
     await page.sign_in(browser)
-    path = "/" if method == "GET" else "/act"
-    async with browser.request(method, f"{page.url}{path}", data=None, headers=headers) as answer:
-        assert answer.status == 403
+    paths = ("/", "/settings") if method == "GET" else ("/act", "/settings")
+    for path in paths:
+        async with browser.request(method, f"{page.url}{path}", data=None, headers=headers) as answer:
+            assert answer.status == 403
     assert page.host.acts == []
-    assert page.service.server.refused == 1
+    assert page.service.server.refused == 2
 
 
-@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/confirm", "/nothing"])
+@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/confirm", "/settings", "/nothing"])
 async def test_fail__nothing_without_a_session(page: Page, path: str) -> None:
     async with ClientSession(cookie_jar=DummyCookieJar()) as stranger:
-        method = "POST" if path in ("/act", "/confirm") else "GET"
+        method = "POST" if path in ("/act", "/confirm", "/settings") else "GET"
         async with stranger.request(method, page.url + path, headers=page.own()) as answer:
             assert answer.status == 401
             assert "site-a" not in await answer.text()
@@ -260,6 +274,91 @@ async def test_fail__a_button_that_fails_says_why(
     async with browser.post(f"{page.url}/act", data={"plugin": "x", "label": "y"}, headers=page.own()) as answer:
         assert answer.status == 409
         assert "Reload the page" in await answer.text()
+
+
+FORM = {forms.PLUGIN: "router", forms.FORM: "Offer subnets"}
+ROUTES = SettingField("routes", FieldKind.LIST, "Prefixes that are offered.", ["10.0.0.0/8"])
+TOKEN = SettingField("token", FieldKind.TEXT, secret=True, is_set=True)
+
+
+def offer_form(page: Page) -> dict[str, str]:
+    """Give the gateway a panel with a form; what a browser sends with it."""
+    page.host.shown = (PluginPanel("router", Panel("Subnet routes", forms=(PanelForm("Offer subnets"),))),)
+    page.host.fields = {"router": (ROUTES, TOKEN)}
+    return {**FORM, forms.SEEN: forms.fingerprint((ROUTES, TOKEN))}
+
+
+async def test_ok__a_panels_form_shows_what_holds_and_sets_what_was_typed(page: Page, browser: ClientSession) -> None:
+    hidden = offer_form(page)
+    await page.sign_in(browser)
+    async with browser.get(page.url) as answer:
+        assert "/settings?plugin=router&amp;form=Offer+subnets" in (await answer.text()).replace("%20", "+")
+    query = {"plugin": "router", "form": "Offer subnets"}
+    async with browser.get(f"{page.url}/settings", params=query) as answer:
+        text = await answer.text()
+        assert "Prefixes that are offered." in text
+        assert "10.0.0.0/8</textarea>" in text
+        assert hidden[forms.SEEN] in text
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    typed = {**hidden, "routes": "10.0.0.0/8\r\n" + "fd00::/8\r\n" * 1000}
+    async with browser.post(f"{page.url}/settings", data=typed, headers=page.own()) as answer:
+        assert answer.url.path == "/"
+    assert page.host.changes_made == [("router", {"routes": ["10.0.0.0/8", *["fd00::/8"] * 1000]})]
+
+
+async def test_ok__a_form_that_changes_nothing_and_one_that_resets(page: Page, browser: ClientSession) -> None:
+    hidden = offer_form(page)
+    await page.sign_in(browser)
+    for more, made in (
+        ({"routes": "10.0.0.0/8"}, []),
+        ({forms.RESET: "on"}, [("router", {"routes": None, "token": None})]),
+    ):
+        async with browser.post(f"{page.url}/settings", data=hidden | more, headers=page.own()) as answer:
+            assert answer.url.path == "/"
+        assert page.host.changes_made == made
+
+
+async def test_fail__a_refused_form_keeps_what_was_typed(page: Page, browser: ClientSession) -> None:
+    hidden = offer_form(page)
+    await page.sign_in(browser)
+    page.host.setting_problems = (
+        SettingProblem("routes[0]", "routes[0]: '<b>' is not a prefix", "write 10.0.0.0/8"),
+        SettingProblem("", "the gateway is in a bad mood"),
+    )
+    typed = {**hidden, "routes": "<b>", "token": "hush"}
+    async with browser.post(f"{page.url}/settings", data=typed, headers=page.own()) as answer:
+        text = await answer.text()
+    assert answer.status == 422
+    assert "&lt;b&gt;</textarea>" in text
+    assert "routes[0]: &#39;&lt;b&gt;&#39; is not a prefix. Write 10.0.0.0/8." in text
+    assert 'aria-invalid="true"' in text
+    assert "The gateway is in a bad mood." in text
+    assert "hush" not in text
+    assert page.host.changes_made == []
+
+
+async def test_fail__a_form_that_is_older_than_the_settings(page: Page, browser: ClientSession) -> None:
+    hidden = offer_form(page)
+    await page.sign_in(browser)
+    page.host.fields = {"router": (replace(ROUTES, value=["192.168.1.0/24"]), TOKEN)}
+    typed = {**hidden, "routes": "10.0.0.0/8"}
+    async with browser.post(f"{page.url}/settings", data=typed, headers=page.own()) as answer:
+        text = await answer.text()
+    assert answer.status == 422
+    assert "changed by somebody else" in text
+    assert "10.0.0.0/8</textarea>" in text
+    assert page.host.changes_made == []
+
+
+async def test_fail__forms_that_are_not_there(page: Page, browser: ClientSession) -> None:
+    hidden = offer_form(page)
+    await page.sign_in(browser)
+    async with browser.get(f"{page.url}/settings", params={"plugin": "router"}) as answer:
+        assert answer.status == 409
+    big = {**hidden, "routes": "x" * 300_000}
+    async with browser.post(f"{page.url}/settings", data=big, headers=page.own()) as answer:
+        assert answer.status == 413
+    assert page.host.changes_made == []
 
 
 async def test_fail__large_bodies_and_unknown_files(page: Page, browser: ClientSession) -> None:

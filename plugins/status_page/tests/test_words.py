@@ -50,3 +50,10 @@ def test_ok__names() -> None:
     assert (words.first_label("a.b.c"), words.rest_of_name("a.b.c")) == ("a", ".b.c")
     assert (words.first_label("a"), words.rest_of_name("a")) == ("a", "")
     assert words.sentence("the end") == "The end"
+
+
+def test_ok__settings_have_labels() -> None:
+    assert words.setting_label("advertise_routes") == "Advertise routes"
+    assert words.setting_label("location.city_code") == "Location: city code"
+    assert words.setting_label("ipv4_only") == "IPv4 only"
+    assert words.setting_label("snat") == "SNAT"

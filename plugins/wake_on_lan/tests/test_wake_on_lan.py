@@ -134,9 +134,12 @@ async def test_ok__hosts_that_cannot_be_woken_are_said(fake_host: FakeHost) -> N
     assert plugin.appliance_check_health() == ()
 
 
-def test_ok__no_panel_without_hosts() -> None:
+def test_ok__panel_without_hosts_offers_to_set_some() -> None:
     plugin = WakeOnLan()
-    assert plugin.appliance_status_panel() is None
+    panel = plugin.appliance_status_panel()
+    assert panel is not None
+    assert ([row.value for row in panel.rows], panel.actions) == (["none"], ())
+    assert panel.forms[0].keys == ("hosts", "learn")
     assert "no hosts" in plugin.appliance_run_command("list", ()).text
     assert json.loads(plugin.appliance_run_command("list", ("--json",)).text) == []
 

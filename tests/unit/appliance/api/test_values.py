@@ -19,6 +19,7 @@ from appliance.api.values import (
     DerpState,
     EgressGuard,
     EgressUplink,
+    FieldKind,
     Finding,
     FirewallPart,
     GatewayStatus,
@@ -40,6 +41,7 @@ from appliance.api.values import (
     PacketDevice,
     Panel,
     PanelAction,
+    PanelForm,
     PanelRow,
     PathCandidate,
     PathReasons,
@@ -54,6 +56,8 @@ from appliance.api.values import (
     RouteSelection,
     RouteState,
     SelfState,
+    SettingField,
+    SettingProblem,
     StatusChange,
     TrafficShape,
     Transport,
@@ -97,7 +101,8 @@ DERP = DerpState(1, "fra", "Frankfurt", True)
 ROUTE = RouteState("10.0.0.0/8", "b", False, "not accepted")
 HEALTH = HealthState("x", Severity.LOW, "text", "mend", NOW)
 PLUGIN = PluginState("status_page", "running")
-PANEL = Panel("title", (ITEM,), (ROW,), (ACTION,))
+FORM = PanelForm("Offer", ("advertise",))
+PANEL = Panel("title", (ITEM,), (ROW,), (ACTION,), (FORM,))
 
 ANSWER = DnsAnswer("a.example", (("b.example", "192.0.2.1", 60),), (("a.example", "b.example"),))
 UPSTREAM = DnsUpstream("9.9.9.9", True)
@@ -135,6 +140,10 @@ EXAMPLES = (
     HostFacts(True, None, True, 1420),
     ROW,
     ACTION,
+    FORM,
+    SettingField("port", FieldKind.NUMBER, "UDP port.", 53, 1, 65535),
+    SettingField("apps", FieldKind.LISTS, value={"shop": ["shop.example"]}),
+    SettingProblem("port", "port: is 0", "give a number"),
     PANEL,
     Metric("waypost_x", 1.5, "help", MetricKind.COUNTER, {"a": "b"}),
     CommandReply("done"),

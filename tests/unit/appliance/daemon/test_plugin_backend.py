@@ -9,7 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from appliance.api.values import CommandReply, EgressGuard, ListenPlace, ListenScope, Panel, PanelAction, PluginPanel
+from appliance.api.values import (
+    CommandReply,
+    EgressGuard,
+    FieldKind,
+    ListenPlace,
+    ListenScope,
+    Panel,
+    PanelAction,
+    PluginPanel,
+    SettingField,
+    SettingProblem,
+)
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import Lan
 from appliance.daemon.plugin_backend import PluginBackend
@@ -80,6 +91,31 @@ async def test_ok__button_sets_what_the_panel_says(backend: PluginBackend) -> No
     for wrong in (("subnet_router", "Stop"), ("other", "Use")):
         with pytest.raises(ApplianceError, match="no button"):
             await backend.act(*wrong)
+
+
+async def test_ok__form_sets_as_the_command_line_does(backend: PluginBackend) -> None:
+    gateway = backend.gateway = MemoryBackend(STATUS, view())
+    field = SettingField("upstreams", FieldKind.LIST, value=[])
+    assert backend.setting_fields("magicdns") == ()
+    backend.fields_of = lambda plugin: (field,) if plugin == "magicdns" else ()
+    assert backend.setting_fields("magicdns") == (field,)
+    assert await backend.change_settings("magicdns", {"upstreams": ["9.9.9.9"]}) == ()
+    change = PrefsPatch(plugins={"magicdns": {"upstreams": ["9.9.9.9"]}}, confirm_within_s=60.0)
+    assert gateway.asked == [change]
+
+
+async def test_fail__form_with_a_wrong_setting_says_which(
+    backend: PluginBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = backend.gateway = MemoryBackend(STATUS, view())
+    error = ConfigError("plugins.x.a[1]: is no prefix", mend="write one", key="plugins.x.a[1]")
+
+    async def refuse(patch: PrefsPatch) -> PrefsView:
+        raise error
+
+    monkeypatch.setattr(gateway, "set_prefs", refuse)
+    problem = SettingProblem("a[1]", "a[1]: is no prefix", "write one")
+    assert await backend.change_settings("x", {"a": ["", "y"]}) == (problem,)
 
 
 async def test_ok__button_that_runs_a_command(backend: PluginBackend) -> None:

@@ -17,6 +17,7 @@ from appliance.api.dns import ResolverWish
 from appliance.api.testing import VirtualTime
 from appliance.api.values import (
     AttachedPrefix,
+    FieldKind,
     Finding,
     GatewayStatus,
     HealthItem,
@@ -30,6 +31,8 @@ from appliance.api.values import (
     PacketDevice,
     PluginPanel,
     RefreshKind,
+    SettingField,
+    SettingProblem,
     WakeReport,
 )
 from appliance.ports.exit_datagrams import ExitDatagrams, MemoryExitDatagrams
@@ -87,6 +90,13 @@ class MemoryBackend:
 
     async def act(self, plugin: str, label: str) -> None:
         self.acts.append((plugin, label))
+
+    def setting_fields(self, plugin: str) -> tuple[SettingField, ...]:
+        return (SettingField("limit", FieldKind.NUMBER, value=len(plugin)),)
+
+    async def change_settings(self, plugin: str, settings: Mapping[str, JsonValue]) -> tuple[SettingProblem, ...]:
+        self.acts.append((plugin, str(settings)))
+        return (SettingProblem("limit", "is negative", "give more"),) if settings.get("limit") == -1 else ()
 
     async def confirm(self) -> None:
         self.acts.append(("", "confirm"))

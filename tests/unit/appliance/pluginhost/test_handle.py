@@ -17,6 +17,11 @@ async def test_ok__rights_open_the_methods(backend) -> None:
     assert (await handle.status()).version == "0"
     assert await handle.panels() == ()
     await handle.act("subnet_router", "Use")
+    assert (await handle.setting_fields("dns"))[0].value == 3
+    assert await handle.change_settings("dns", {"limit": 4}) == ()
+    assert (await handle.change_settings("dns", {"limit": -1}))[0].key == "limit"
+    assert backend.acts[1:] == [("dns", "{'limit': 4}"), ("dns", "{'limit': -1}")]
+    del backend.acts[1:]
     await handle.confirm()
     assert backend.acts == [("subnet_router", "Use"), ("", "confirm")]
     (await handle.listen(PLACE)).close()
@@ -64,6 +69,8 @@ METHODS = [
     "wait_change",
     "act",
     "confirm",
+    "setting_fields",
+    "change_settings",
     "reach",
     "open_udp",
     "relay_in_kernel",
@@ -86,6 +93,7 @@ async def test_fail__method_without_its_right(backend, method: str) -> None:
     handle = InlineHandle("page", backend, dict)
     given = {"listen": (PLACE,), "wait_change": (-1,), "act": ("a", "b"), "reach": ("192.0.2.1", 1.0)}
     given |= {"hold_address": ("192.0.2.1", "eth0", 1), "drop_address": ("192.0.2.1", "eth0")}
+    given |= {"setting_fields": ("dns",), "change_settings": ("dns", {})}
     given |= {"open_udp": (0,), "relay_in_kernel": (41642,)}
     given |= {"wake": ("00:1a:2b:3c:4d:5e",), "join_group": ("eth0", "224.0.0.251", 5353)}
     given |= {"set_resolver": (ResolverWish(),), "wait_answers": (0,), "report_answer": (DnsAnswer("a.example"),)}

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from appliance.api.values import Placement
+from appliance.api.settings import setting_fields
+from appliance.api.testing import HOOK_CONTRACTS, FakeHost
+from appliance.api.values import PanelForm, Placement, PluginPanel, SettingField
 from appliance.pluginhost.discovery import discover
 from appliance.pluginhost.host import PluginHost
-from appliance.pluginhost.imports import import_class
+from appliance.pluginhost.imports import import_class, import_object, make_plugin
 from appliance.pluginhost.settings import parse_settings, plain_settings
 from appliance.types.errors import ConfigError
+from plugins.status_page import forms
 
 FOUND = discover()
 MANIFESTS = {each.name: each.manifest for each in FOUND.candidates}
@@ -56,6 +59,26 @@ def test_fail__key_and_mend(name: str) -> None:
     with pytest.raises(ConfigError, match=f"plugins.{name}.nonsense is not a setting") as caught:
         parse_settings(name, config_class, {"nonsense": 1})
     assert "its settings are" in caught.value.mend
+
+
+@pytest.mark.parametrize("name", sorted(MANIFESTS))
+def test_ok__every_setting_is_in_a_form_of_the_page(name: str, fake_host: FakeHost) -> None:
+    """With its help; and a form that is sent back as it came changes nothing."""
+    config = parse_settings(name, import_class(name, MANIFESTS[name].config), GOOD[name])
+    candidate = next(each for each in FOUND.candidates if each.name == name)
+    plugin = make_plugin(name, import_object(name, candidate.target))
+    HOOK_CONTRACTS["appliance_configure"](plugin, fake_host, config=config)
+    panel = HOOK_CONTRACTS["appliance_status_panel"](plugin, fake_host)
+    fields = setting_fields(config, helped=True)
+    offered = {field for form in forms.forms_of(PluginPanel(name, panel), "") for field in _keys(form, fields)}
+    assert offered == set(plain_settings(config)), "a setting is in no form"
+    assert [field.key for field in fields if not field.help] == []
+    shown = {field.key: forms.shown_text(field) for field in fields}
+    assert forms.read_form(fields, shown) == ({}, ())
+
+
+def _keys(form: PanelForm, fields: tuple[SettingField, ...]) -> set[str]:
+    return {forms.top_key(field.key) for field in forms.fields_of(form, fields)}
 
 
 @pytest.mark.parametrize("name", sorted(each.name for each in INLINE))

@@ -20,6 +20,7 @@ from appliance.api import (
     NetmapChange,
     OfferedRoute,
     Panel,
+    PanelForm,
     PanelRow,
     RelayOffer,
     RelayRequest,
@@ -28,6 +29,7 @@ from appliance.api import (
     hookimpl,
 )
 from appliance.api.testing import HOOK_CONTRACTS, FakeHost
+from appliance.api.testing.contracts import check_forms
 
 KEY = "discokey:" + "51" * 32
 LAN = AttachedPrefix("192.168.1.0/24", "eth0")
@@ -62,6 +64,9 @@ BAD: list[tuple[str, Any]] = [
     ("appliance_check_health", (HealthItem("code", "text"),)),
     ("appliance_check_health", (HealthItem("Bad Code", "text", "mend"),)),
     ("appliance_status_panel", Panel("t", rows=(PanelRow("a", "<b>x</b>"),))),
+    ("appliance_status_panel", Panel("t", forms=(PanelForm("A", ("a",)), PanelForm("A", ("b",))))),
+    ("appliance_status_panel", Panel("t", forms=(PanelForm("A", ("a", "a")),))),
+    ("appliance_status_panel", Panel("t", forms=(PanelForm(""),))),
     ("appliance_metrics", (Metric("other_name", 1, "help"),)),
     ("appliance_run_command", CommandReply(" ")),
     ("appliance_run_command", None),
@@ -101,3 +106,11 @@ def test_fail__hook_without_marker() -> None:
 
 def test_ok__every_contract_can_fail() -> None:
     assert {hook for hook, _ in BAD} == set(HOOK_CONTRACTS)
+
+
+def test_fail__form_that_names_no_setting() -> None:
+    check_forms(None, Panel("x"))
+    check_forms(Panel("t", forms=(PanelForm("A", ("title",)), PanelForm("All"))), Panel("x"))
+    for key in ("limit", "rows"):
+        with pytest.raises(AssertionError, match=key):
+            check_forms(Panel("t", forms=(PanelForm("A", ("title", key)),)), Panel("x"))

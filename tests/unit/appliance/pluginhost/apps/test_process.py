@@ -10,6 +10,7 @@ from appliance.api.dns import DnsSettings
 from appliance.api.offered import OfferedRoutes
 from appliance.api.testing import settle
 from appliance.api.values import (
+    FieldKind,
     FirewallPart,
     HostFacts,
     HostinfoPart,
@@ -18,6 +19,7 @@ from appliance.api.values import (
     NodeInfo,
     OfferedRoute,
     RefreshKind,
+    SettingField,
 )
 from appliance.pluginhost.admission import Site
 from appliance.pluginhost.discovery import discover
@@ -267,8 +269,9 @@ async def test_fail__plugin_that_cannot_be_imported_is_not_tried_again(backend, 
 @pytest.mark.parametrize(("table", "said"), [({"limit": "x"}, "expected int"), ({"limit": -1}, "is negative")])
 async def test_fail__wrong_setting_at_run_time_changes_nothing(backend, launcher, point, table, said) -> None:
     host = await started(backend, launcher, point, tables={"remote": {"limit": 5}})
-    with pytest.raises(ConfigError, match=rf"plugins\.remote\.limit: {said}"):
+    with pytest.raises(ConfigError, match=rf"plugins\.remote\.limit: {said}") as caught:
         await host.apply_tables({"remote": table})
+    assert caught.value.key == "plugins.remote.limit"
     assert [each.limit for each in plugin().seen if hasattr(each, "limit")] == [5]
     await host.apply_tables({"remote": {"limit": 6}})
     await settle()
@@ -283,6 +286,7 @@ async def test_fail__wrong_setting_at_start_degrades_until_mended(backend, launc
     await host.apply_tables({"remote": {}})
     await settle()
     assert host.settings("remote") == (True, {}, {"limit": 3})
+    assert host.setting_fields("remote") == (SettingField("limit", FieldKind.NUMBER, value=3),)
     assert host.statuses()[0].services == ("worker",)
     assert problem(backend) == ""
     await host.stop()
