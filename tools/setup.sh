@@ -121,7 +121,10 @@ elif [ "$purpose" = resolvers ]; then
   unpack_packages build/debian systemd-resolved libsystemd-shared network-manager libnm0 libndp0 libmm-glib0 \
     libteamdctl0 libbluetooth3 libnewt0.52
 else
-  if [ "$purpose" = test ]; then unpack_packages build/coturn coturn; fi
+  if [ "$purpose" = test ]; then
+    unpack_packages build/coturn coturn
+    unpack_packages build/unbound unbound libevent-2.1-7 libprotobuf-c1 libpython3.11
+  fi
   install_python
   if ! tools/build_native.sh; then
     [ "$purpose" = demo ] || exit 1

@@ -50,7 +50,7 @@ class MagicDnsConfig:
     serve_stale_s: Annotated[int, Bounds(0, MAX_STALE_S)] = 86_400
     """How long an answer that ran out may be given while no resolver answers; 0: never."""
     ca_file: str = ""
-    """Certificates for tls:// and https:// resolvers, instead of the system's."""
+    """Certificates of private authorities for tls:// and https:// resolvers, besides the system's."""
 
     def __post_init__(self) -> None:
         check_declared(self)

@@ -87,6 +87,7 @@ class Core:
         self.note(
             upstreams=tuple(shown),
             failing_s=self.forwarder.failing_s,
+            ca_problem=self.transports.trust.problem,
             counters=dict(self.resolver.counters.items()),
             cached_entries=len(self.resolver.cache),
         )
@@ -101,6 +102,7 @@ class Core:
             known.failed,
             known.latency_s,
             known.error,
+            known.untrusted,
             (route, upstream) in self.resolver.loops.found,
         )
 

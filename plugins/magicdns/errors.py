@@ -20,6 +20,22 @@ class UpstreamError(ApplianceError):
     code = "dns-upstream"
 
 
+class UntrustedError(UpstreamError):
+    """A resolver shows a certificate that does not count."""
+
+    code = "dns-upstream-untrusted"
+
+
+class NoHttp2Error(UpstreamError):
+    """A resolver speaks HTTP/1.1 alone."""
+
+
+class CaFileError(UpstreamError):
+    """The file with certificates of private authorities cannot be used."""
+
+    code = "dns-ca-file"
+
+
 class NoUpstreamError(UpstreamError):
     """There is no resolver to ask about a name."""
 

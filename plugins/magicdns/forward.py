@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from appliance.proto.dns import Reply, build_query
 from appliance.proto.dns.numbers import BADVERS, FORMERR, NOTIMP, REFUSED, SERVFAIL
 from appliance.types.errors import ApplianceError
-from plugins.magicdns.errors import NoUpstreamError, UpstreamError
+from plugins.magicdns.errors import NoUpstreamError, UntrustedError, UpstreamError
 from plugins.magicdns.transports import Transports
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -34,7 +34,10 @@ _SMOOTHING = 0.2
 
 @dataclass(slots=True)
 class UpstreamHealth:
-    """`latency_s` is smoothed, 0 before the first answer; `error` is the last failure since the last answer."""
+    """`latency_s` is smoothed, 0 before the first answer; `error` is the last failure since the last answer,
+
+    `untrusted` whether its certificate was the reason.
+    """
 
     asked: int = 0
     answered: int = 0
@@ -43,16 +46,17 @@ class UpstreamHealth:
     failed_at: float | None = None
     answered_at: float | None = None
     error: str = ""
+    untrusted: bool = False
     no_edns: bool = False
 
     def good(self, seconds: float, now: float) -> None:
         self.answered += 1
         self.latency_s = seconds if not self.latency_s else self.latency_s + _SMOOTHING * (seconds - self.latency_s)
-        self.failed_at, self.answered_at, self.error = None, now, ""
+        self.failed_at, self.answered_at, self.error, self.untrusted = None, now, "", False
 
-    def bad(self, reason: str, now: float) -> None:
+    def bad(self, reason: str, now: float, *, untrusted: bool = False) -> None:
         self.failed += 1
-        self.failed_at, self.error = now, reason
+        self.failed_at, self.error, self.untrusted = now, reason, untrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class Forwarder:
             return UpstreamError(f"{upstream} does not answer")
         except (ApplianceError, OSError, EOFError) as error:
             reason = error.text if isinstance(error, ApplianceError) else getattr(error, "strerror", None) or str(error)
-            known.bad(reason, self._clock())
+            known.bad(reason, self._clock(), untrusted=isinstance(error, UntrustedError))
             return UpstreamError(f"{upstream}: {reason}")
         if reply.rcode in _SOFT:
             known.bad("answers SERVFAIL" if reply.rcode == SERVFAIL else "refuses", self._clock())

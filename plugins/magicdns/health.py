@@ -42,6 +42,15 @@ def _upstreams(state: DnsState) -> Iterator[HealthItem]:
         text = f"no resolver has answered for {state.failing_s:.0f} s: {broken or 'the reason is not known'}"
         mend = "check the way to the Internet, or set plugins.magicdns.upstreams"
         yield HealthItem("dns-forward-failing", text, mend)
+    if state.ca_problem:
+        text = f"the CA file {state.config.ca_file} cannot be used: {state.ca_problem}"
+        mend = "name a PEM file that waypostd may read in plugins.magicdns.ca_file"
+        yield HealthItem("dns-ca-file", text, mend)
+    untrusted = sorted({f"{each.name} ({each.error})" for each in state.upstreams if each.untrusted})
+    if untrusted:
+        text = f"resolvers that cannot prove who they are get no questions: {', '.join(untrusted)}"
+        mend = "correct the name behind the #, or name their CA in plugins.magicdns.ca_file"
+        yield HealthItem("dns-upstream-untrusted", text, mend)
     looping = sorted({each.name for each in state.upstreams if each.looping})
     if looping:
         text = f"questions to {', '.join(looping)} come back to this gateway"

@@ -1,29 +1,26 @@
-"""DNS over HTTPS (RFC 8484) toward resolvers, and over HTTP toward the peer API of a node (apps spec 1.5)."""
+"""DNS messages by HTTP/1.1: to resolvers that speak no HTTP/2, and to the peer API of a node."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, Resolve, check_answer
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.trust import untrusted
 from plugins.magicdns.upstream import Kind, Upstream
 
 if TYPE_CHECKING:
     import socket
 
-TYPE = "application/dns-message"
-MAX_BYTES = 65535
-IDLE_S = 10.0
-
 
 class _Addresses(AbstractResolver):
     """Never the host's own resolver, which may be ourselves."""
 
-    def __init__(self, resolve: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
         self.fixed: dict[str, str] = {}
 
@@ -44,7 +41,7 @@ class _Addresses(AbstractResolver):
 class HttpsClient:
     """Keeps connections for a while. Raises `UpstreamError` and OSError."""
 
-    def __init__(self, resolve: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(self, resolve: Resolve) -> None:
         self._addresses = _Addresses(resolve)
         connector = aiohttp.TCPConnector(resolver=self._addresses, keepalive_timeout=IDLE_S, limit_per_host=8)
         self._session = aiohttp.ClientSession(
@@ -63,18 +60,15 @@ class HttpsClient:
             async with self._session.post(
                 url, data=message, headers=headers, allow_redirects=False, ssl=context or True
             ) as response:
-                if response.status != 200:
-                    raise UpstreamError(f"{upstream} answers with HTTP {response.status}")
-                if response.content_type != TYPE:
-                    raise UpstreamError(f"{upstream} answers with {response.content_type[:60]}, not with DNS")
                 data = await response.content.read(MAX_BYTES + 1)
                 while not response.content.at_eof() and len(data) <= MAX_BYTES:
                     data += await response.content.read(MAX_BYTES + 1 - len(data))
+                check_answer(response.status, response.content_type, len(data))
+                return data
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise untrusted(error.certificate_error) from None
         except aiohttp.ClientError as error:
-            raise UpstreamError(f"{upstream}: {str(error)[:200]}") from error
-        if not 12 <= len(data) <= MAX_BYTES:
-            raise UpstreamError(f"{upstream} sends {len(data)} bytes, which is no DNS message")
-        return data
+            raise UpstreamError(str(error)[:200]) from error
 
     async def close(self) -> None:
         await self._session.close()

@@ -33,7 +33,7 @@ from plugins.magicdns.listen import Judge, Listener
 from plugins.magicdns.os_dns import HostFiles, choose_way, former_nameservers, make_wish
 from plugins.magicdns.resolver import Client
 from plugins.magicdns.routes import RouteTable
-from plugins.magicdns.state import DnsState, OsState
+from plugins.magicdns.state import DnsState, OsState, UpstreamState
 from plugins.magicdns.upstream import Upstream, parse_upstream, parse_upstreams, without
 
 LOOK_S = 2.0
@@ -156,7 +156,7 @@ class DnsService:
         default = without(default, own)
         is_open = not self._shielded or all(each.is_inside for each in default)
         table = RouteTable({suffix: without(found, own) for suffix, found in suffixes.items()}, default, is_open)
-        self._core.transports.set_ca_file(config.ca_file)
+        self._core.transports.trust.set_ca_file(config.ca_file)
         self._core.set_routes(table)
         self._core.note(wrong_resolvers=tuple(wrong))
         if table != self._checked:
@@ -311,4 +311,7 @@ def _place_text(place: ListenPlace) -> str:
 
 def _shown(state: DnsState) -> DnsState:
     """What a health check or a person would see change; counters change all the time."""
-    return replace(state, counters={}, upstreams=(), cached_entries=0, failing_s=float(state.failing_s > 0))
+    upstreams = tuple(
+        UpstreamState(each.name, untrusted=each.untrusted, looping=each.looping) for each in state.upstreams
+    )
+    return replace(state, counters={}, upstreams=upstreams, cached_entries=0, failing_s=float(state.failing_s > 0))

@@ -20,6 +20,7 @@ class UpstreamState:
     failed: int = 0
     latency_s: float = 0.0
     error: str = ""
+    untrusted: bool = False
     looping: bool = False
 
 
@@ -52,6 +53,8 @@ class DnsState:
     wrong_records: tuple[str, ...] = ()
     os: OsState = OsState()
     failing_s: float = 0.0
+    ca_problem: str = ""
+    """Why `config.ca_file` cannot be used."""
     counters: dict[str, int] = field(default_factory=dict)
     cached_entries: int = 0
     names: int = 0

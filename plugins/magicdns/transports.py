@@ -6,25 +6,19 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from appliance.proto.dns import Reply, parse_reply
 from appliance.types.errors import DecodeError
+from plugins.magicdns.doh import DohClient, Resolve
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.trust import Trust, judged
 from plugins.magicdns.upstream import Kind, Upstream
-
-if TYPE_CHECKING:
-    from plugins.magicdns.https import HttpsClient
 
 RESEND_S = (1.0, 2.5)
 """When a datagram that brought no answer is sent again."""
 _LENGTH = struct.Struct(">H")
 MAX_DATAGRAM = 65535
-
-Resolve = Callable[[str], Awaitable[str]]
-"""Address of an upstream that is known by name only."""
 
 
 class Transports:
@@ -32,18 +26,11 @@ class Transports:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._tls: ssl.SSLContext | None = None
-        self._https: HttpsClient | None = None
-        self._ca_file = ""
-
-    def set_ca_file(self, path: str) -> None:
-        if path != self._ca_file:
-            self._ca_file, self._tls = path, None
+        self.trust = Trust()
+        self._doh = DohClient(resolve, self.trust)
 
     async def close(self) -> None:
-        if self._https is not None:
-            await self._https.close()
-            self._https = None
+        await self._doh.close()
 
     async def ask(self, upstream: Upstream, message: bytes, key: bytes, *, stream: bool = False) -> Reply:
         """The reply to `message`, whose lower-case question is `key`. `stream`: no UDP."""
@@ -53,7 +40,7 @@ class Transports:
             case Kind.PLAIN:
                 return await self._ask_stream(upstream, message, key, None)
             case Kind.TLS:
-                return await self._ask_stream(upstream, message, key, self._context())
+                return await self._ask_stream(upstream, message, key, self.trust.context())
         return await self._ask_https(upstream, message, key)
 
     async def _ask_stream(
@@ -61,33 +48,24 @@ class Transports:
     ) -> Reply:
         address = upstream.address or await self._resolve(upstream.server_name)
         name = upstream.server_name if context is not None else None
-        reader, writer = await asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name)
+        with judged():
+            reader, writer = await asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name)
         try:
             writer.write(_LENGTH.pack(len(message)) + message)
             await writer.drain()
             (length,) = _LENGTH.unpack(await reader.readexactly(2))
             return accepted(await reader.readexactly(length), message, key)
         except asyncio.IncompleteReadError:
-            raise UpstreamError(f"{upstream} closed the connection without an answer") from None
+            raise UpstreamError("closed the connection without an answer") from None
         finally:
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
                 writer.transport.abort()
 
     async def _ask_https(self, upstream: Upstream, message: bytes, key: bytes) -> Reply:
-        if self._https is None:
-            from plugins.magicdns.https import HttpsClient  # an HTTP client is loaded only where one is used
-
-            self._https = HttpsClient(self._resolve)
-        context = self._context() if upstream.kind is Kind.HTTPS else None
         # Without an id of its own a query can be answered from the cache of a proxy (RFC 8484 section 4.1).
-        data = await self._https.post(upstream, b"\0\0" + message[2:], context)
+        data = await self._doh.post(upstream, b"\0\0" + message[2:])
         return accepted(message[:2] + data[2:], message, key)
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=self._ca_file or None)
-        return self._tls
 
 
 def accepted(data: bytes, message: bytes, key: bytes) -> Reply:

@@ -103,9 +103,12 @@ class Http2:
 
     # sending
 
-    def send_request(self, method: str, path: str, headers: Headers, body: bytes) -> int:
-        """Returns the stream's id. Raises `DecodeError` (UNEXPECTED) when the connection cannot carry it."""
-        fields = [(":method", method), (":scheme", "https"), (":authority", "unused"), (":path", path), *headers]
+    def send_request(self, method: str, path: str, headers: Headers, body: bytes, *, authority: str = "unused") -> int:
+        """`authority`: host and port of the server, where it has any.
+
+        Returns the stream's id. Raises `DecodeError` (UNEXPECTED) when the connection cannot carry it.
+        """
+        fields = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path), *headers]
         if body:
             fields.append(("content-length", str(len(body))))
         try:

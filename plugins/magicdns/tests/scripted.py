@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+
+from appliance.crypto.certificates import self_signed
+
+
+def certificate_file(folder: Path, name: str) -> Path:
+    """A self-signed certificate for `name` and its key, in one file."""
+    now = datetime.now(UTC)
+    pair = self_signed([name], now - timedelta(days=1), now + timedelta(days=1), hashlib.sha384(name.encode()).digest())
+    path = folder / "both.pem"
+    path.write_bytes(pair.certificate_pem + pair.private_key_pem)
+    return path
+
 
 Zone = dict[tuple[str, str], tuple[str, ...]]
 

@@ -7,17 +7,15 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dns.message
 import pytest
 from aiohttp import web
 
-from appliance.crypto.certificates import self_signed
 from appliance.proto.dns import build_query, encode_name
-from plugins.magicdns.errors import UpstreamError
-from plugins.magicdns.tests.scripted import Scripted
+from plugins.magicdns.errors import UntrustedError, UpstreamError
+from plugins.magicdns.tests.scripted import Scripted, certificate_file
 from plugins.magicdns.transports import Transports
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -30,12 +28,7 @@ ZONE = {("web.example", "A"): ("192.0.2.1",)}
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificate and key in one file."""
-    now = datetime.now(UTC)
-    pair = self_signed([NAME], now - timedelta(days=1), now + timedelta(days=1), bytes(48))
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(pair.certificate_pem + pair.private_key_pem)
-    return path
+    return certificate_file(tmp_path_factory.mktemp("tls"), NAME)
 
 
 def context(certificate: Path) -> ssl.SSLContext:
@@ -51,7 +44,7 @@ async def here(_name: str) -> str:
 @asynccontextmanager
 async def transports(certificate: Path | None) -> AsyncIterator[Transports]:
     made = Transports(here)
-    made.set_ca_file(str(certificate or ""))
+    made.trust.set_ca_file(str(certificate or ""))
     yield made
     await made.close()
 
@@ -100,10 +93,10 @@ async def test_ok__tls(certificate: Path, address: str) -> None:
 async def test_fail__tls_of_somebody_else(certificate: Path) -> None:
     async with tls_server(certificate) as port:
         async with transports(certificate) as ours:
-            with pytest.raises(ssl.SSLError):
+            with pytest.raises(UntrustedError, match="does not count"):
                 await ours.ask(Upstream(Kind.TLS, "127.0.0.1", port, "other.example"), MESSAGE, KEY)
         async with transports(None) as ours:
-            with pytest.raises(ssl.SSLError):
+            with pytest.raises(UntrustedError):
                 await ours.ask(Upstream(Kind.TLS, "127.0.0.1", port, NAME), MESSAGE, KEY)
 
 
@@ -130,5 +123,5 @@ async def test_fail__https_that_is_no_dns(certificate: Path, status: int, kind: 
 
 async def test_fail__https_of_somebody_else(certificate: Path) -> None:
     async with https_server(certificate) as port, transports(None) as ours:
-        with pytest.raises(UpstreamError):
+        with pytest.raises(UntrustedError):
             await ours.ask(Upstream(Kind.HTTPS, "127.0.0.1", port, NAME, "/dns-query"), MESSAGE, KEY)
