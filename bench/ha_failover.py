@@ -4,9 +4,10 @@ client (a node) ── Internet ──┬── router-1 ──┐
                               └── router-2 ──┴── switch ── host (web)
 
 `cable`: its LAN port loses the link. `killed`: kill -9 of its daemon. `lan`: the LAN behind a good cable is gone.
-Measured are the stop of a running HTTP transfer, and beside it the time from the event to the next new page, which is
-asked for again and again. Before each run both routers serve again, the lost one started anew and connected long enough
-to be a substitute. WAYPOST_BENCH_RUNS sets how often each happens (3, or 50 with WAYPOST_BENCH_FULL=1).
+Measured are the stop of a running HTTP transfer in each IP version, and beside it the time from the event to the next
+new page by IPv4, which is asked for again and again. Before each run both routers serve again, the lost one started
+anew and connected long enough to be a substitute. WAYPOST_BENCH_RUNS sets how often each happens (3, or 50 with
+WAYPOST_BENCH_FULL=1).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.report import line, middle
 from control.service.takeovers import STEADY_S
 from tests.lab.namespaces import Lab
 from tests.lab.processes import pause, wait_until
-from tests.lab.test_failover import LAN, Pair, download, pair_with_shared_address, pull
+from tests.lab.test_failover import HOSTS, Download, Pair, downloads, pair_with_shared_address, pull
 
 RUNS = int(os.environ.get("WAYPOST_BENCH_RUNS", "50" if FULL else "3"))
 LIMIT_S = 60.0
@@ -37,31 +38,27 @@ EVENTS: dict[str, Callable[[Pair, str], None]] = {
 }
 
 
-def once(world: Pair, act: Callable[[Pair, str], None], file: Path) -> tuple[float, float]:
-    """Seconds that the transfer stood still, and seconds without a page."""
+def once(world: Pair, act: Callable[[Pair, str], None], directory: Path) -> tuple[float, ...]:
+    """Seconds that the transfer of each IP version stood still, and seconds without a page."""
     first = world.primary()
-    curl = download(world, file)
+    running = downloads(world, directory, HOSTS)
     with ThreadPoolExecutor(1) as beside:
         act(world, first)
         page = beside.submit(wait_until, world.page_comes, LIMIT_S, "a page by the other router")
-        stop_s = longest_stop(file)
+        wait_for_stops(running)
         page_s = page.result()
-    curl.stop()
+    for each in running:
+        each.curl.stop()
     assert world.primary() != first
     restore(world, first)
-    return stop_s, page_s
+    return *(each.longest for each in running), page_s
 
 
-def longest_stop(file: Path) -> float:
-    """Until the transfer goes on after it."""
-    size, since = file.stat().st_size, time.monotonic()
-    while True:
-        grown, stood_s = file.stat().st_size, time.monotonic() - since
-        assert stood_s < LIMIT_S, "the transfer does not go on"
-        if grown != size and stood_s >= STOPPED_S:
-            return stood_s
-        if grown != size:
-            size, since = grown, time.monotonic()
+def wait_for_stops(running: list[Download]) -> None:
+    """Until each transfer goes on after its stop."""
+    while waiting := [each for each in running if each.longest < STOPPED_S]:
+        for each in waiting:
+            assert each.look() < LIMIT_S, f"the transfer by {each.version} does not go on"
         pause(0.01)
 
 
@@ -81,10 +78,8 @@ def restore(world: Pair, name: str) -> None:
 def serving(world: Pair) -> int:
     """Routers that are connected and offer the LAN."""
     found = 0
-    for router in world.routers.values():
-        status = router.status()
-        node = status["self_node"] or {}
-        found += status["control"]["connected"] and LAN in node.get("advertised_routes", ())
+    for name, router in world.routers.items():
+        found += router.status()["control"]["connected"] and world.serves(name)
     return found
 
 
@@ -93,10 +88,10 @@ def run(directory: Path) -> Iterator[str]:
         world = pair_with_shared_address(lab, directory)
         wait_until(lambda: serving(world) == 2, LIMIT_S, "both routers to serve")
         for event, act in EVENTS.items():
-            runs = [once(world, act, directory / "received.bin") for _ in range(RUNS)]
-            stops, pages = (sorted(values) for values in zip(*runs, strict=True))
-            yield report(event, stops)
-            yield report(f"{event}, new page", pages)
+            runs = [once(world, act, directory) for _ in range(RUNS)]
+            variants = event, f"{event}, IPv6", f"{event}, new page"
+            for variant, seconds in zip(variants, zip(*runs, strict=True), strict=True):
+                yield report(variant, sorted(seconds))
 
 
 def report(event: str, seconds: list[float]) -> str:

@@ -82,10 +82,10 @@ class HostHandle(Protocol):
         ...
 
     async def hold_address(self, address: str, interface: str, seconds: int) -> None:
-        """Let this host hold one more IPv4 address on an interface of its own for so long, and tell the LAN.
+        """Let this host hold one more address on an interface of its own for so long, and tell the LAN.
 
-        Call it again before the time is over; the address goes by itself when nobody does (right `addresses`). Raises
-        `ApplianceError`.
+        It is an address of a network there, or a link-local IPv6 one, and answers at once. Call it again before the
+        time is over; the address goes by itself when nobody does (right `addresses`). Raises `ApplianceError`.
         """
         ...
 

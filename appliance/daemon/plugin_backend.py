@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +38,7 @@ from appliance.api.values import (
 )
 from appliance.api.values import RefreshKind as Kind
 from appliance.daemon.applier import Situation
-from appliance.daemon.parts import HostLinks
+from appliance.daemon.parts import HostLinks, Lan
 from appliance.daemon.plugin_devices import PluginDevices
 from appliance.daemon.plugin_listeners import PluginListeners
 from appliance.daemon.plugin_store import PluginStore
@@ -265,22 +265,17 @@ class PluginBackend:
         return HostFacts(_is_on(_FORWARDING[4]), _is_on(_FORWARDING[6]), connected, self.tunnel_mtu)
 
     def hold_address(self, address: str, interface: str, seconds: int) -> None:
-        held = self._shareable(address, interface)
+        lans = [lan for lan in self._links.lans() if lan.interface == interface]
+        held = literal(address)
+        if held is None or not _is_inside(held, lans) or any(lan.address == str(held) for lan in lans):
+            mend = "give another address of the LAN that no host has"
+            raise ApplianceError(f"{address} cannot be shared on {interface}", mend=mend, code="shared-address")
         shared_address.hold(held, interface, seconds)
         shared_address.announce(held, interface)
 
     def drop_address(self, address: str, interface: str) -> None:
-        shared_address.drop(self._shareable(address, interface), interface)
-
-    def _shareable(self, address: str, interface: str) -> IPv4Address:
-        """Raises `ApplianceError` for what lies in no network of that interface, or is the host's own."""
-        found = ip_address(address)
-        lans = [lan for lan in self._links.lans() if lan.interface == interface]
-        inside = any(found in ip_network(lan.prefix) for lan in lans)
-        if not isinstance(found, IPv4Address) or not inside or any(lan.address == address for lan in lans):
-            mend = "give another address of the LAN that no host has"
-            raise ApplianceError(f"{address} cannot be shared on {interface}", mend=mend, code="shared-address")
-        return found
+        if (held := literal(address)) is not None:
+            shared_address.drop(held, interface)
 
     async def wake(self, mac: str, interface: str, via: str) -> WakeReport:
         return await self.wake_host(mac, interface, via)
@@ -389,6 +384,13 @@ async def _no_command(_plugin: str, _command: str, _arguments: tuple[str, ...]) 
 
 def _starting() -> ApplianceError:
     return ApplianceError("the gateway is still starting", mend="try again in a second", code="starting")
+
+
+def _is_inside(address: Address, lans: Sequence[Lan]) -> bool:
+    """Link-local IPv6 is on every one of them."""
+    if address.version == 6 and address.is_link_local:
+        return bool(lans)
+    return any(address in ip_network(lan.prefix) for lan in lans)
 
 
 def _is_local_group(text: str) -> bool:

@@ -18,14 +18,22 @@ from appliance.types.errors import DecodeError, DecodeReason
 NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
 _NAME, _MTU, _INFO, _KIND = 3, 4, 18, 1
-_ADDRESS, _LOCAL, _LABEL = 1, 2, 3
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 3, 6, 8
+SHARED_LABEL = ":wp"
+"""End of the label of an IPv4 address that routers of a LAN share; it is not the host's own."""
+SHARED_FLAGS = 0x02 | 0x20 | 0x200
+"""IPv6 has no labels: such an address is a single one without duplicate detection and prefix route, and deprecated from
+the beginning, so that nothing leaves with it."""
+CACHEINFO = struct.Struct("=IIII")
+"""Preferred and valid for so many seconds, made and changed when."""
+FOREVER = 0xFFFFFFFF
 _LINK = struct.Struct("=BxHiII")
-_ADDRESS_HEAD = struct.Struct("=BBBBI")
+ADDRESS_HEAD = struct.Struct("=BBBBI")
 _NUMBER = struct.Struct("=I")
 _UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
-_SIZES = {AF_INET: 4, AF_INET6: 16}
+_SIZES: dict[int, int] = {AF_INET: 4, AF_INET6: 16}
 
-ALL_ADDRESSES = _ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
+ALL_ADDRESSES = ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
 
 
 def link_payload(
@@ -59,26 +67,45 @@ def parse_kind(payload: bytes) -> str:
 def address_payload(address: IPv4Interface | IPv6Interface, index: int) -> bytes:
     family = AF_INET if address.version == 4 else AF_INET6
     own = address.ip.packed
-    head = _ADDRESS_HEAD.pack(family, address.network.prefixlen, 0, 0, index)
-    return head + attribute(_LOCAL, own) + attribute(_ADDRESS, own)
+    head = ADDRESS_HEAD.pack(family, address.network.prefixlen, 0, 0, index)
+    return head + attribute(IFA_LOCAL, own) + attribute(IFA_ADDRESS, own)
 
 
-def parse_address(payload: bytes, names: Mapping[int, str]) -> tuple[InterfaceAddress, str] | None:
-    """The address and its label (IPv4). None for one of an unknown interface, and for link-local IPv6.
+def parse_address(payload: bytes, names: Mapping[int, str]) -> InterfaceAddress | None:
+    """None for one of an unknown interface, for link-local IPv6, and for what routers of a LAN share.
 
     Raises `DecodeError`.
     """
-    if len(payload) < _ADDRESS_HEAD.size:
-        raise DecodeError(DecodeReason.BAD_LENGTH, "address message")
-    family, length, _flags, _scope, index = _ADDRESS_HEAD.unpack_from(payload)
-    found = dict(attributes(memoryview(payload)[_ADDRESS_HEAD.size :]))
-    own, name = found.get(_LOCAL, found.get(_ADDRESS)), names.get(index)
+    family, length, index, found = _read_address(payload)
+    own, name = found.get(IFA_LOCAL, found.get(IFA_ADDRESS)), names.get(index)
     if own is None or name is None or family not in _SIZES:
         return None
     kind = IPv4Interface if family == AF_INET else IPv6Interface
     if len(own) != _SIZES[family] or length > 8 * len(own):
         raise DecodeError(DecodeReason.BAD_VALUE, "address message")
     address = kind((bytes(own), length))
-    if address.version == 6 and address.ip.is_link_local:
+    if _is_shared(family, length, found) or (address.version == 6 and address.ip.is_link_local):
         return None
-    return InterfaceAddress(name, address), text(found.get(_LABEL))
+    return InterfaceAddress(name, address)
+
+
+def is_shared(payload: bytes) -> bool:
+    """Whether routers of a LAN share the address of this message. Raises `DecodeError`."""
+    family, length, _index, found = _read_address(payload)
+    return _is_shared(family, length, found)
+
+
+def _read_address(payload: bytes) -> tuple[int, int, int, dict[int, memoryview]]:
+    """Family, prefix length, index of the interface, attributes. Raises `DecodeError`."""
+    if len(payload) < ADDRESS_HEAD.size:
+        raise DecodeError(DecodeReason.BAD_LENGTH, "address message")
+    family, length, _flags, _scope, index = ADDRESS_HEAD.unpack_from(payload)
+    return family, length, index, dict(attributes(memoryview(payload)[ADDRESS_HEAD.size :]))
+
+
+def _is_shared(family: int, length: int, found: Mapping[int, memoryview]) -> bool:
+    if family == AF_INET:
+        return text(found.get(IFA_LABEL)).endswith(SHARED_LABEL)
+    times = found.get(IFA_CACHEINFO, b"")
+    limited = len(times) == CACHEINFO.size and CACHEINFO.unpack(times)[1] != FOREVER
+    return limited and length == 128 and number(found.get(IFA_FLAGS)) & SHARED_FLAGS == SHARED_FLAGS

@@ -51,7 +51,6 @@ from appliance.drivers.route_messages import (
     route_payload,
 )
 from appliance.drivers.rule_messages import DELETE_RULE, GET_RULE, NEW_RULE, all_rules, parse_rule, rule_payload
-from appliance.drivers.shared_address import LABEL as SHARED
 from appliance.drivers.sockets import OpenSocket, open_socket
 from appliance.ports.netlink import (
     QUEUE_MAJOR,
@@ -92,7 +91,7 @@ class LinuxNetlink:
         async with self._open() as channel:
             names = await _names(channel)
             found = await _read(channel, GET_ADDRESS, ALL_ADDRESSES, lambda payload: parse_address(payload, names))
-        return [item for item, label in found if not label.endswith(SHARED) and interface in ("", item.interface)]
+        return [item for item in found if interface in ("", item.interface)]
 
     async def routes(self, table: int) -> list[Route]:
         async with self._open() as channel:

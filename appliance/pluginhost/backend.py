@@ -112,7 +112,7 @@ class HostBackend(Protocol):
     def facts(self) -> HostFacts: ...
 
     def hold_address(self, address: str, interface: str, seconds: int) -> None:
-        """Hold an IPv4 address on an interface and tell the LAN. Raises `ApplianceError`."""
+        """Hold an address on an interface and tell the LAN. Raises `ApplianceError`."""
         ...
 
     def drop_address(self, address: str, interface: str) -> None:

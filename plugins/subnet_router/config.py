@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from appliance.api import PrefixTranslation, SettingError
+from appliance.types.addresses import in_overlay
 from plugins.subnet_router.errors import RouteSettingError
 from plugins.subnet_router.one_to_one import MAX_TRANSLATIONS, parse_translations, translation_text
 from plugins.subnet_router.rules import normalise_routes
@@ -31,6 +32,8 @@ class SubnetRouterConfig:
     """Hosts of the LANs; a LAN whose probes are all silent is not offered until they answer."""
     shared_address: str = ""
     """An IPv4 address of a LAN, the same on both routers of a pair: the one in charge holds it."""
+    shared_address_v6: str = ""
+    """The same by IPv6; a link-local one is held on every LAN with IPv6 that goes through here."""
     accept_routes: bool = False
     """Install the prefixes that peers offer."""
     accept_only: tuple[str, ...] = ()
@@ -62,6 +65,8 @@ class SubnetRouterConfig:
             )
         if self.shared_address:
             object.__setattr__(self, "shared_address", _shared(self.shared_address))
+        if self.shared_address_v6:
+            object.__setattr__(self, "shared_address_v6", _shared_v6(self.shared_address_v6))
         if len(self.limits) > MAX_LIMITS:
             raise SettingError("limits", f"has more than {MAX_LIMITS} entries", mend="limit larger networks")
         object.__setattr__(self, "limits", tuple(str(each) for each in parse_limits(self.limits)))
@@ -74,6 +79,11 @@ class SubnetRouterConfig:
     @cached_property
     def translations(self) -> tuple[PrefixTranslation, ...]:
         return parse_translations(self.translate)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The shared addresses of either IP version."""
+        return tuple(each for each in (self.shared_address, self.shared_address_v6) if each)
 
     @cached_property
     def parsed_limits(self) -> tuple[Limit, ...]:
@@ -118,3 +128,24 @@ def _shared(text: str) -> str:
     except ValueError:
         mend = "write an IPv4 address of the LAN that no host has, such as 192.168.10.254"
         raise SettingError("shared_address", f"{text[:64]!r} is no IPv4 address", mend=mend) from None
+
+
+def _shared_v6(text: str) -> str:
+    try:
+        address = IPv6Address(text.strip())
+        problem = _unshareable(address)
+    except ValueError:
+        problem = "is no IPv6 address"
+    if problem:
+        mend = "write an IPv6 address of the LAN that no host has, such as fd00:10::fe, or a link-local one, fe80::fe"
+        raise SettingError("shared_address_v6", f"{text[:64]!r} {problem}", mend=mend)
+    return str(address)
+
+
+def _unshareable(address: IPv6Address) -> str:
+    """Why no host can have it as its way to the mesh, "" = it can."""
+    if address.scope_id is not None:
+        return "names an interface"
+    if address.ipv4_mapped is not None or address.is_multicast or address.is_loopback or address.is_unspecified:
+        return "is no address of a host"
+    return "is an address of the mesh" if in_overlay(ip_network(address)) else ""

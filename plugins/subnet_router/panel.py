@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from appliance.api import Panel, PanelAction, PanelForm, PanelRow
-from appliance.types.addresses import known_prefix
+from appliance.types.addresses import CGNAT_V4, ULA_V6, known_prefix, literal
 from plugins.subnet_router.health import health_items
 from plugins.subnet_router.limit_report import limit_words
 from plugins.subnet_router.one_to_one import example_host, translation_text
-from plugins.subnet_router.rules import by_family, share_place
+from plugins.subnet_router.rules import by_family
 from plugins.subnet_router.state import RouterState
 from plugins.subnet_router.via import example_name
 
 FORMS = (
-    PanelForm("Offer subnets", ("advertise_routes", "auto", "auto_except", "probes", "shared_address", "snat")),
+    PanelForm(
+        "Offer subnets",
+        ("advertise_routes", "auto", "auto_except", "probes", "shared_address", "shared_address_v6", "snat"),
+    ),
     PanelForm("Use subnets of peers", ("accept_routes", "accept_only", "refuse_routes")),
     PanelForm("Translate networks", ("translate", "translation_pool")),
     PanelForm("Limit rates", ("limits",)),
@@ -92,22 +97,28 @@ def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
 
 
 def _shared(state: RouterState) -> tuple[PanelRow, ...]:
-    address = state.config.shared_address
-    if not address:
-        return ()
-    place = share_place(address, state.attached, state.offered, state.primary)
-    here = f"held here, on {place.interface}" if place is not None else "not held here"
-    return (PanelRow("Shared address", address, here),)
+    return tuple(PanelRow("Shared address", address, _holding(state, address)) for address in state.config.shared)
+
+
+def _holding(state: RouterState, address: str) -> str:
+    names = sorted(interface for shared, interface in state.share_places if shared == address)
+    return f"held here, on {', '.join(names)}" if names else "not held here"
 
 
 def _snat(state: RouterState) -> PanelRow:
     if state.config.snat:
         return PanelRow("Source address", "gateway's own", "mesh traffic enters the own networks as the gateway")
-    own = next((lan.address for lan in state.attached if lan.prefix in state.offered and lan.address), "this gateway")
-    hint = state.config.shared_address or own
-    return PanelRow(
-        "Source address", "kept", f"hosts need the route 100.64.0.0/10 via {hint}, and those of other sites"
-    )
+    needed = " and ".join(_ways(state)) or f"the route {CGNAT_V4} via this gateway"
+    return PanelRow("Source address", "kept", f"hosts need {needed}, and those of other sites")
+
+
+def _ways(state: RouterState) -> Iterator[str]:
+    """The hosts' routes to the mesh, in each IP version that a LAN has."""
+    own = [literal(lan.address) for lan in state.attached if lan.prefix in state.offered]
+    for mesh, shared in ((CGNAT_V4, state.config.shared_address), (ULA_V6, state.config.shared_address_v6)):
+        way = shared or next((str(each) for each in own if each is not None and each.version == mesh.version), "")
+        if way:
+            yield f"the route {mesh} via {way}"
 
 
 def _accept_action(state: RouterState) -> PanelAction:

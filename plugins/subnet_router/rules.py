@@ -104,19 +104,21 @@ def link_problem(route: str, attached: Iterable[AttachedPrefix], before: frozens
     return "its interface is gone" if any(prefix.overlaps(ip_network(text)) for text in before) else ""
 
 
-def share_place(
+def share_places(
     address: str, attached: Iterable[AttachedPrefix], offered: Iterable[str], primary: Iterable[str]
-) -> AttachedPrefix | None:
-    """Where this router holds the shared address now: on the LAN that goes through it. None: another one does."""
-    if not address:
-        return None
-    served = [ip_network(text) for text in frozenset(offered).intersection(primary)]
+) -> tuple[str, ...]:
+    """Interfaces on which this router holds a shared address now: their LAN goes through it.
+
+    A link-local IPv6 address is on every LAN with IPv6.
+    """
     found = ip_address(address)
-    for lan in attached:
-        prefix = ip_network(lan.prefix)
-        if lan.up and found in prefix and any(found in each for each in served):
-            return lan
-    return None
+    served = [ip_network(text) for text in frozenset(offered).intersection(primary)]
+    linked = [(lan.interface, ip_network(lan.prefix)) for lan in attached if lan.up]
+    if found.version == 6 and found.is_link_local:
+        with_ipv6 = [(name, prefix) for name, prefix in linked if prefix.version == 6]
+        return tuple(sorted({name for name, prefix in with_ipv6 if any(map(prefix.overlaps, served))}))
+    through_here = any(found in each for each in served)
+    return tuple(sorted({name for name, prefix in linked if through_here and found in prefix}))
 
 
 def probes_in(route: str, probes: Iterable[str]) -> tuple[str, ...]:

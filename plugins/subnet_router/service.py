@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from appliance.api import AttachedPrefix, HealthItem, HostHandle, LogLevel, RefreshKind
-from appliance.types.errors import ApplianceError
+from appliance.api import AttachedPrefix, HostHandle, LogLevel, RefreshKind
 from plugins.subnet_router.lan_gate import LanGate
 from plugins.subnet_router.nudge import Nudge
-from plugins.subnet_router.rules import link_problem, probes_in, share_place
+from plugins.subnet_router.rules import link_problem, probes_in
+from plugins.subnet_router.sharing import AddressShare
 from plugins.subnet_router.state import RouterState
 
 INTERVAL_S = 1.0
@@ -18,10 +18,6 @@ DOUBT_S = 0.3
 """Instead of it while a probe did not answer or a link is newly gone."""
 PROBE_LIMIT_S = 0.6
 """A LAN that fell silent is left within 2.5 s: TCP repeats 3 s after the loss, and again only 3 s later."""
-HOLD_S = 12
-SHARE_MEND = "look at the log of waypostd; hosts keep using the other router"
-RENEW_S = 3.0
-"""A shared address is held for the one, renewed after the other: a router that died gives it up by itself."""
 
 
 class LanWatch:
@@ -48,16 +44,13 @@ class LanWatch:
         self._were_attached: frozenset[str] = frozenset()
         self._known: tuple[AttachedPrefix, ...] | None = None
         self._wanted: tuple[str, ...] = ()
-        self._shared: tuple[str, str] | None = None
-        """The shared address that is held, and its interface."""
-        self._shared_at = 0.0
+        self._share = AddressShare(host)
 
     async def run(self) -> NoReturn:
         try:
             await self._watch()
         finally:
-            if self._shared is not None:
-                await self._host.drop_address(*self._shared)
+            await self._share.follow(frozenset())
 
     async def _watch(self) -> NoReturn:
         while True:
@@ -67,30 +60,8 @@ class LanWatch:
             unlinked = self._unlinked(attached)
             silent = await self._silent_probes(unlinked)
             doubtful = await self._judge(unlinked, silent)
-            await self._share(attached)
+            await self._share.follow(self._state().share_places)
             await self.nudge.rest(DOUBT_S if silent or doubtful else INTERVAL_S)
-
-    async def _share(self, attached: tuple[AttachedPrefix, ...]) -> None:
-        """Hold the shared address while the LAN goes through here, and no longer."""
-        state, now = self._state(), await self._host.now()
-        address = state.config.shared_address
-        place = share_place(address, attached, state.offered, state.primary)
-        if self._shared is not None and (place is None or self._shared != (address, place.interface)):
-            held, self._shared = self._shared, None
-            await self._host.drop_address(*held)
-        if place is None:
-            return
-        if self._shared is None or now - self._shared_at >= RENEW_S:
-            self._shared, self._shared_at = (address, place.interface), now
-            await self._hold(address, place.interface)
-
-    async def _hold(self, address: str, interface: str) -> None:
-        try:
-            await self._host.hold_address(address, interface, HOLD_S)
-        except ApplianceError as error:
-            await self._host.set_health(HealthItem("shared-address", error.text, error.mend or SHARE_MEND))
-        else:
-            await self._host.clear_health("shared-address")
 
     async def _changed(self, attached: tuple[AttachedPrefix, ...]) -> None:
         first, self._known = self._known is None, attached

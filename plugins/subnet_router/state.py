@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from appliance.api import AttachedPrefix, HostFacts, QueueTraffic, TrafficShape
 from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.judge import Judgement
-from plugins.subnet_router.rules import automatic_routes, joined, unapproved
+from plugins.subnet_router.rules import automatic_routes, joined, share_places, unapproved
 from plugins.subnet_router.shaping import shapes
 from plugins.subnet_router.via import TranslationPlan, TranslationView, lan_of, plan
 
@@ -58,6 +58,15 @@ class RouterState:
             return static
         insides = (each.inside for each in config.translations)
         return joined(static, automatic_routes(self.attached, (*config.auto_except, *insides)))
+
+    @property
+    def share_places(self) -> frozenset[tuple[str, str]]:
+        """Shared addresses that this router holds now, each with its interface."""
+        return frozenset(
+            (address, interface)
+            for address in self.config.shared
+            for interface in share_places(address, self.attached, self.offered, self.primary)
+        )
 
     @property
     def translation_plan(self) -> TranslationPlan | None:

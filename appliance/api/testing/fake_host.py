@@ -66,8 +66,8 @@ class FakeHost:
         """`feed.note(kind)` wakes whoever follows `changes`."""
         self.listens: list[ListenPlace] = []
         self.findings: tuple[Finding, ...] = ()
-        self.held: dict[str, str] = {}
-        """Interfaces of the addresses that the plugin holds, whatever time it gave."""
+        self.held: dict[tuple[str, str], float] = {}
+        """Addresses and interfaces that the plugin holds, with the time until which it asked for."""
         self.woken: list[tuple[str, str, str]] = []
         """Hardware address, interface and gateway of each host that the plugin had woken."""
         self.known_neighbours: tuple[Neighbour, ...] = ()
@@ -190,10 +190,10 @@ class FakeHost:
         return self.host_facts
 
     async def hold_address(self, address: str, interface: str, seconds: int) -> None:
-        self.held[address] = interface
+        self.held[address, interface] = self.time.now() + seconds
 
     async def drop_address(self, address: str, interface: str) -> None:
-        self.held.pop(address, None)
+        self.held.pop((address, interface), None)
 
     async def wake(self, mac: str, interface: str = "", via: str = "") -> WakeReport:
         if self.refuse_wake is not None:

@@ -88,3 +88,24 @@ def test_ok__shared_address() -> None:
             SubnetRouterConfig(shared_address=text)
         assert caught.value.key == "shared_address"
         assert caught.value.mend
+
+
+def test_ok__shared_address_v6() -> None:
+    for text, kept in ((" FD00:10::0FE ", "fd00:10::fe"), ("fe80::fe", "fe80::fe"), ("2001:db8::fe", "2001:db8::fe")):
+        config = SubnetRouterConfig(shared_address_v6=text)
+        assert config.shared_address_v6 == kept
+        assert config.shared == (kept,)
+    both = SubnetRouterConfig(shared_address="192.168.10.254", shared_address_v6="fe80::fe")
+    assert both.shared == ("192.168.10.254", "fe80::fe")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["192.168.10.254", "fd00::/64", "router", "fe80::fe%eth1", "::1", "::", "ff02::1", "::ffff:10.0.0.1",
+     "fd7a:115c:a1e0::9"],
+)  # fmt: skip
+def test_fail__shared_address_v6(text: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        SubnetRouterConfig(shared_address_v6=text)
+    assert caught.value.key == "shared_address_v6"
+    assert caught.value.mend

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,11 @@ from plugins.subnet_router.config import SubnetRouterConfig
 from plugins.subnet_router.hooks import SubnetRouter
 from plugins.subnet_router.lan_gate import FIRST_HOLD_S, MISSES
 from plugins.subnet_router.service import DOUBT_S, INTERVAL_S, PROBE_LIMIT_S
+from plugins.subnet_router.sharing import HOLD_S, RENEW_S
 
 WAN = AttachedPrefix("198.51.100.0/24", "eth0", "198.51.100.7")
 LAN = AttachedPrefix("192.168.10.0/24", "eth1", "192.168.10.1")
+LAN_V6 = AttachedPrefix("fd00:10::/64", "eth1", "fd00:10::1")
 DEAD = AttachedPrefix("192.168.10.0/24", "eth1", "192.168.10.1", up=False)
 
 
@@ -159,7 +162,7 @@ async def test_ok__the_shared_address_is_taken_when_control_says_so(run: Run) ->
     here = NodeInfo("n1", "a", routes=(lan,), primary=(lan,))
     run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=here))
     await run.host.time.pass_time(0.0)
-    assert run.host.held == {shared: "eth1"}
+    assert set(run.host.held) == {(shared, "eth1")}
 
 
 async def test_ok__the_one_in_charge_holds_the_shared_address(run: Run) -> None:
@@ -169,7 +172,7 @@ async def test_ok__the_one_in_charge_holds_the_shared_address(run: Run) -> None:
     here = NodeInfo("n1", "a", routes=(lan,), primary=(lan,))
     run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=here))
     await run.host.time.pass_time(2 * INTERVAL_S)
-    assert run.host.held == {shared: "eth1"}
+    assert set(run.host.held) == {(shared, "eth1")}
     rows = {row.label: row.detail for row in run.plugin.appliance_status_panel().rows}
     assert rows["Shared address"] == "held here, on eth1"
     run.plugin.appliance_netmap_changed(NetmapChange(self_node=NodeInfo("n1", "a", routes=(lan,))))
@@ -179,6 +182,38 @@ async def test_ok__the_one_in_charge_holds_the_shared_address(run: Run) -> None:
     run.host.attached = (DEAD,)
     await run.host.time.pass_time(2 * INTERVAL_S)
     assert run.host.held == {}, "a router without its LAN is not in charge, whatever control says"
+
+
+async def test_ok__either_ip_version_has_its_own_shared_address(run: Run) -> None:
+    """Each goes where the LAN of its version goes; they are renewed before they end."""
+    lans = (LAN.prefix, LAN_V6.prefix)
+    config = SubnetRouterConfig(lans, shared_address="192.168.10.254", shared_address_v6="fd00:10::fe", snat=False)
+    await run.start(config, LAN, LAN_V6)
+    both = NodeInfo("n1", "a", routes=lans, primary=lans)
+    run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=both))
+    await run.host.time.pass_time(RENEW_S + 2 * INTERVAL_S)
+    assert set(run.host.held) == {("192.168.10.254", "eth1"), ("fd00:10::fe", "eth1")}
+    assert min(run.host.held.values()) > run.host.time.now() + HOLD_S - RENEW_S - 2 * INTERVAL_S, "renewed"
+    rows = run.plugin.appliance_status_panel().rows
+    assert [row.value for row in rows if row.label == "Shared address"] == [*config.shared]
+    (source,) = (row.detail for row in rows if row.label == "Source address")
+    assert "100.64.0.0/10 via 192.168.10.254 and the route fd7a:115c:a1e0::/48 via fd00:10::fe" in source
+    run.plugin.appliance_netmap_changed(NetmapChange(self_node=replace(both, primary=(LAN.prefix,))))
+    await run.host.time.pass_time(0.0)
+    assert set(run.host.held) == {("192.168.10.254", "eth1")}
+
+
+async def test_ok__link_local_shared_address_is_on_every_lan_in_charge(run: Run) -> None:
+    other = AttachedPrefix("fd00:20::/64", "eth2", "fd00:20::1")
+    dead = AttachedPrefix("fd00:30::/64", "eth3", "fd00:30::1", up=False)
+    routes = (LAN_V6.prefix, other.prefix, dead.prefix)
+    here = NodeInfo("n1", "a", routes=routes, primary=routes)
+    run.plugin.appliance_netmap_changed(NetmapChange(full=True, self_node=here))
+    await run.start(SubnetRouterConfig(routes, shared_address_v6="fe80::fe", snat=False), WAN, LAN, LAN_V6, other, dead)
+    rows = {row.label: row.detail for row in run.plugin.appliance_status_panel().rows}
+    assert rows["Shared address"] == "held here, on eth1, eth2"
+    assert "fd7a:115c:a1e0::/48 via fe80::fe" in rows["Source address"]
+    assert set(run.host.held) == {("fe80::fe", "eth1"), ("fe80::fe", "eth2")}
 
 
 async def test_ok__the_shared_address_goes_with_the_service(run: Run) -> None:

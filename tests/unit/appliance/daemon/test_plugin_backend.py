@@ -24,6 +24,7 @@ from appliance.api.values import (
 from appliance.daemon.applier import Situation
 from appliance.daemon.parts import Lan
 from appliance.daemon.plugin_backend import PluginBackend
+from appliance.drivers.shared_address import SharedAddressError
 from appliance.health.tracker import HealthTracker
 from appliance.localapi.backend import MemoryBackend
 from appliance.localapi.schema import Health, Path, PeerStatus, PrefsPatch, PrefsView, Route, Status
@@ -184,12 +185,28 @@ def test_ok__grants_of_peers_and_of_this_node_itself(backend: PluginBackend) -> 
     assert [backend.granted(name) for name in ("n1", "n2", "n3")] == [("x",), ("x",), ()]
 
 
-@pytest.mark.parametrize("address", ["192.168.99.1", "192.168.10.1", "fd00::9"])
+LANS = (Lan("lan0", "192.168.10.0/24", "192.168.10.1"), Lan("lan0", "fd00:10::/64", "fd00:10::1"))
+
+
+@pytest.mark.parametrize("address", ["192.168.99.1", "192.168.10.1", "fd00::9", "fd00:10::1", "169.254.1.1", "router"])
 def test_fail__address_that_cannot_be_shared(backend: PluginBackend, address: str) -> None:
-    """Of no network of the interface, the host's own, or not IPv4."""
-    backend._links = SimpleNamespace(lans=lambda: (Lan("lan0", "192.168.10.0/24", "192.168.10.1"),))  # type: ignore[assignment]  # enough of it
+    """Of no network of the interface, the host's own, or none."""
+    backend._links = SimpleNamespace(lans=lambda: LANS)  # type: ignore[assignment]  # enough of it
     with pytest.raises(ApplianceError, match="cannot be shared"):
         backend.hold_address(address, "lan0", 5)
+
+
+@pytest.mark.parametrize("address", ["192.168.10.254", "fd00:10::fe", "fe80::fe"])
+def test_ok__address_that_can_be_shared(backend: PluginBackend, address: str) -> None:
+    """The interface is none of this host, which the driver says; one without a network is refused before."""
+    backend._links = SimpleNamespace(lans=lambda: LANS)  # type: ignore[assignment]  # enough of it
+    with pytest.raises(SharedAddressError, match="cannot hold"):
+        backend.hold_address(address, "lan0", 5)
+    with pytest.raises(ApplianceError, match="cannot be shared"):
+        backend.hold_address(address, "lan1", 5)
+    backend._links = SimpleNamespace(lans=tuple)  # type: ignore[assignment]  # nothing is attached any more
+    backend.drop_address(address, "lan0")
+    backend.drop_address("router", "lan0")
 
 
 async def test_ok__what_cannot_be_reached_is_none(backend: PluginBackend) -> None:

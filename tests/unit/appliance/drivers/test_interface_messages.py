@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.drivers.interface_messages import address_payload, link_payload, parse_address, parse_kind, parse_link
+from appliance.drivers.interface_messages import (
+    address_payload,
+    is_shared,
+    link_payload,
+    parse_address,
+    parse_kind,
+    parse_link,
+)
 from appliance.drivers.netlink_messages import attribute
 from appliance.ports.netlink import InterfaceAddress, Link
 from appliance.types.errors import DecodeError
@@ -46,7 +53,9 @@ def test_ok__a_link_is_listed() -> None:
 @pytest.mark.parametrize("text", ["192.168.1.5/24", "100.64.0.1/32", "fd7a:115c:a1e0::1/128", "2001:db8::9/64"])
 def test_ok__an_address_read_back(text: str) -> None:
     address = ip_interface(text)
-    assert parse_address(address_payload(address, 3), NAMES) == (InterfaceAddress("eth0", address), "")
+    made = address_payload(address, 3)
+    assert parse_address(made, NAMES) == InterfaceAddress("eth0", address)
+    assert not is_shared(made)
 
 
 def test_ok__layout_and_label() -> None:
@@ -54,9 +63,30 @@ def test_ok__layout_and_label() -> None:
     assert made == bytes([2, 24, 0, 0]) + struct.pack("=I", 3) + bytes(
         [8, 0, 2, 0, 192, 168, 1, 5, 8, 0, 1, 0, 192, 168, 1, 5]
     )
-    found = parse_address(made + attribute(3, b"eth0:wp\0"), NAMES)
-    assert found is not None
-    assert found[1] == "eth0:wp"
+    assert parse_address(made + attribute(3, b"eth0:1\0"), NAMES) is not None
+
+
+def test_ok__shared_addresses_are_not_listed() -> None:
+    labelled = address_payload(ip_interface("192.168.1.5/32"), 3) + attribute(3, b"eth0:wp\0")
+    marked = address_payload(ip_interface("fd00::5/128"), 3) + ipv6_marks(0x2A2, 12)
+    for made in (labelled, marked):
+        assert is_shared(made)
+        assert parse_address(made, NAMES) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "valid_s"),
+    [("fd00::5/64", 0x222, 12), ("fd00::5/128", 0x222, 0xFFFFFFFF), ("fd00::5/128", 0x202, 12), ("fd00::5/128", 0, 12)],
+)
+def test_ok__addresses_of_other_programs_are_listed(text: str, flags: int, valid_s: int) -> None:
+    """Of a LAN, for ever, in use, of a DHCP server."""
+    address = ip_interface(text)
+    made = address_payload(address, 3) + ipv6_marks(flags, valid_s)
+    assert parse_address(made, NAMES) == InterfaceAddress("eth0", address)
+
+
+def ipv6_marks(flags: int, valid_s: int) -> bytes:
+    return attribute(6, struct.pack("=IIII", 0, valid_s, 0, 0)) + attribute(8, struct.pack("=I", flags))
 
 
 def test_ok__what_is_not_listed() -> None:
@@ -80,8 +110,8 @@ def test_fail__addresses(payload: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_fail__garbage(noise: bytes) -> None:
-    for parse in (parse_link, parse_kind, lambda payload: parse_address(payload, NAMES)):
-        for payload in (noise, bytes([2, 24, 0, 0]) + struct.pack("=I", 3) + noise):
+    for parse in (parse_link, parse_kind, is_shared, lambda payload: parse_address(payload, NAMES)):
+        for payload in (noise, *(bytes([family, 24, 0, 0]) + struct.pack("=I", 3) + noise for family in (2, 10))):
             try:
                 parse(payload)
             except DecodeError:

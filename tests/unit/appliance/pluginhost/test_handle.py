@@ -46,6 +46,8 @@ async def test_ok__outside_the_mesh(backend) -> None:
     await handle.hold_address("192.168.1.254", "eth1", 9999)
     await handle.drop_address("192.168.1.254", "eth1")
     assert backend.lines == [("eth1", "hold 192.168.1.254 for 60 s"), ("eth1", "drop 192.168.1.254")]
+    await handle.hold_address("fe80::fe", "eth1", 0)
+    assert backend.lines[-1] == ("eth1", "hold fe80::fe for 1 s")
     assert (await handle.relay_in_kernel(41642)).serving == 0
     assert [each.check for each in await handle.examine()] == ["clock"]
     assert (await handle.open_device(PacketDevice("waypost-x"))).name == "waypost-x"
