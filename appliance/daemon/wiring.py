@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -44,6 +45,7 @@ from appliance.daemon.preferences import effective_tables
 from appliance.daemon.remote_settings import RemoteSettingsDesk
 from appliance.daemon.saved_netmap import load_netmap, netmap_document
 from appliance.daemon.startup import only_one, prepare_folders
+from appliance.daemon.successor import guard_outlives
 from appliance.daemon.timestamps import TimestampKeeper
 from appliance.daemon.uplink_desk import UplinkDesk, clean_steering
 from appliance.drivers.helper import HelperClient, HelperError
@@ -82,6 +84,13 @@ log = structlog.get_logger("waypostd")
 PREFERENCES_HEALTH = "preferences-ignored"
 
 
+@dataclass
+class Ending:
+    """`for_good`: somebody asked for it, and no run follows that would want an exit's guard."""
+
+    for_good: bool = False
+
+
 async def run_gateway(config: Config, manager: ServiceManager, stop: asyncio.Event) -> None:
     """The whole process until `stop`; another profile starts all of it anew. Raises `ApplianceError` at a start."""
     while await run_profile(config, manager, stop):
@@ -96,9 +105,9 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(config.daemon.state_dir))
         store = FileStore(config.daemon.state_dir)
-        situation = Situation()
+        situation, ending = Situation(), Ending()
         placement = make_placement(config, stack)
-        core = await start_core(config, store, situation, placement, stack)
+        core = await start_core(config, store, situation, placement, ending, stack)
         gateway, applier, keeper = join_gateway(core, store, situation, manager, stack)
         await applier.guard_early()
         firewall = FirewallDesk(lambda: situation.view, lambda: core.router.model)
@@ -117,12 +126,18 @@ async def run_profile(config: Config, manager: ServiceManager, stop: asyncio.Eve
             again = await serve(core, gateway, [applier, keeper, handout, watch, *core.services], manager, stop)
         if not again:
             manager.stopping()
+            ending.for_good = not await guard_outlives()
     log.info("stopped")
     return again
 
 
 async def start_core(
-    config: Config, store: StateStore, situation: Situation, placement: Placement, stack: AsyncExitStack
+    config: Config,
+    store: StateStore,
+    situation: Situation,
+    placement: Placement,
+    ending: Ending,
+    stack: AsyncExitStack,
 ) -> Core:
     """Everything below the state machine, started; `stack` undoes it."""
     clock, randomness, bus = SystemClock(), SystemRandomness(), EventBus(on_error=_report)
@@ -147,7 +162,7 @@ async def start_core(
         # Not before device and port are ours: what is there could belong to a gateway that runs.
         await clean_up(router, config.tunnel.interface)
     await router.note_device(setting)
-    stack.push_async_exit(partial(_close_router, router))
+    stack.push_async_exit(partial(_close_router, router, ending))
     if not placement.rootless:
         remove_left_relay()
     links = MonitoredLinks(
@@ -342,7 +357,8 @@ async def clean_up(router: Router, interface: str, *, guard: bool = False) -> No
 
 
 async def clean_up_only(config: Config) -> None:
-    """`waypostd --clean-up`. Raises `ApplianceError`. An exit's guard outlives a crash, for a start will follow."""
+    """`waypostd --clean-up`. Raises `ApplianceError`. An exit's guard outlives a crash, for a start will follow, and a
+    restart."""
     refuse_if_served(config.daemon.socket)
     with suppress(HelperError):  # without a helper nothing was set; nobody answers names now, whatever forwards
         await HelperClient(config.daemon.helper_socket).set_resolver(())
@@ -355,7 +371,8 @@ async def clean_up_only(config: Config) -> None:
         log.info("removed what a run before left", items=[config.tunnel.interface])
     netlink = ThreadedNetlink(LinuxNetlink())
     try:
-        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=not ended_badly())
+        opens = not (ended_badly() or await guard_outlives())
+        await clean_up(host_router(config, netlink, EventBus()), config.tunnel.interface, guard=opens)
         await clean_steering(netlink)
     finally:
         await netlink.close()
@@ -374,10 +391,10 @@ def _report_state_error(health: HealthTracker) -> Callable[[StateError], None]:
     return lambda error: health.set_error(error)
 
 
-async def _close_router(router: Router, kind: type[BaseException] | None, *_: object) -> None:
+async def _close_router(router: Router, ending: Ending, kind: type[BaseException] | None, *_: object) -> None:
     """A failure is no end that anybody asked for: what keeps traffic in the tunnel stays."""
     try:
-        await router.close(guard=kind is None)
+        await router.close(guard=ending.for_good and kind is None)
     except ApplianceError as error:
         log.error("not everything was removed from the host", error=error.text, mend=error.mend)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from appliance.ports.firewall import FirewallError, FirewallPort, NftTable, render_change, render_create, render_delete
@@ -12,13 +13,16 @@ from appliance.router.model import GUARD_NAME, TABLE_FAMILY, RouterModel
 class GuardKeeper:
     """Methods raise `FirewallError`. A table that another run left counts as unknown and is replaced or removed.
 
-    `keep` takes the document that makes the table, "" when no exit is wanted any more: a boot wants it early.
+    `keep` takes the document that makes the table, "" when no exit is wanted any more: a boot wants it early. It is
+    called in another thread, once at a time.
     """
 
     def __init__(self, firewall: FirewallPort, keep: Callable[[str], None] = lambda _document: None) -> None:
         self._firewall = firewall
         self._keep = keep
+        self._document: str | None = None
         self._kept: str | None = None
+        self._writing: asyncio.Future[None] | None = None
         self._table: NftTable | None = None
         self._known = False
         """Whether the kernel holds `_table`."""
@@ -28,16 +32,17 @@ class GuardKeeper:
         wanted = render_guard(model)
         if wanted is None or (self._known and wanted == self._table):
             return
+        document = render_create(wanted)
         if self._known and self._table is not None:
             try:
-                if document := render_change(self._table, wanted):
-                    await self._firewall.apply(document)
+                if change := render_change(self._table, wanted):
+                    await self._firewall.apply(change)
             except FirewallError:  # somebody changed it
-                await self._firewall.apply(render_create(wanted))
+                await self._firewall.apply(document)
         else:
-            await self._firewall.apply(render_create(wanted))
-        self._table, self._known = wanted, True
-        self._record(render_create(wanted))
+            await self._firewall.apply(document)
+        self._table, self._known, self._document = wanted, True, document
+        await self.settle()
 
     async def open_up(self, model: RouterModel) -> None:
         """After routes: a guard that the model does not want goes."""
@@ -45,7 +50,8 @@ class GuardKeeper:
             if not self._known and not await self._firewall.table(TABLE_FAMILY, GUARD_NAME):
                 self._known = True
             await self.remove()
-            self._record("")
+            self._document = ""
+        await self.settle()
 
     def stands(self) -> bool:
         """Whether the wanted guard is there."""
@@ -62,7 +68,11 @@ class GuardKeeper:
             await self._firewall.apply(render_delete(TABLE_FAMILY, GUARD_NAME))
         self._table, self._known = None, True
 
-    def _record(self, document: str) -> None:
-        if document != self._kept:
-            self._keep(document)
-            self._kept = document
+    async def settle(self) -> None:
+        """What a boot loads is on disk. A write goes on when its caller is cancelled, and the next one waits for it."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+        if self._document is not None and self._document != self._kept:
+            self._kept = self._document
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._keep, self._document)
+            await asyncio.shield(self._writing)

@@ -179,6 +179,7 @@ class Router:
             if guard:
                 with _noting(failures):
                     await self._guard.remove()
+            await self._guard.settle()
             if failures:
                 raise RouterError(f"could not remove everything: {failures[0].text}", mend=failures[0].mend)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.daemon.successor import UNIT
+
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 SOCKETS = sorted((ROOT / "systemd").glob("*.socket"))
@@ -114,6 +116,7 @@ def test_ok__the_guard_comes_with_the_gateway_and_before_the_network() -> None:
     for key in ("Wants", "After"):
         assert any(guard.name in line for line in values(gateway, key))
     assert values(guard, "StateDirectory") == values(gateway, "StateDirectory")
+    assert f"{UNIT}=%n" in values(gateway, "Environment"), "the end of a run asks what follows"
     assert "[Install]" not in guard.read_text(), "where the gateway is not enabled nothing is closed"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.mesh import PROGRAMS, fetch, page, web_server
-from tests.lab.namespaces import Lab, Namespace
+from tests.lab.namespaces import SEARCH_PATH, Lab, Namespace
 from tests.lab.processes import wait_until
 from tests.lab.raw_packets import addresses
 from tests.lab.router_host import snapshot
@@ -55,6 +55,28 @@ with Server(("::", 80), Handler) as server:
 """
 
 
+UNIT = "waypostd.service"
+
+
+class Jobs:
+    """What `systemctl list-jobs` says to gateway-a, in the words of systemd 252: there is none in the lab."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        program = folder / "systemctl"
+        program.write_text(f"#!/bin/sh\nexec cat {folder}/jobs\n")
+        program.chmod(0o755)
+
+    @property
+    def wrapper(self) -> tuple[str, ...]:
+        """Before a command, as its unit would have it."""
+        return ("env", f"PATH={self.folder}:{SEARCH_PATH}", f"WAYPOST_UNIT={UNIT}")
+
+    def say(self, kind: str) -> None:
+        (self.folder / "jobs").write_text(f"812 {UNIT} {kind} running\n")
+
+
 @dataclass
 class ExitWorld:
     """Two sites with IPv6 as well, and a web server on the Internet that says who asks."""
@@ -62,6 +84,7 @@ class ExitWorld:
     sites: TwoSites
     web: Namespace
     other: Namespace
+    jobs: Jobs
 
     def seen_from(self, host: Namespace) -> tuple[str | None, str | None]:
         """Who the web server thinks `host` is, by IPv4 and by IPv6."""
@@ -121,7 +144,9 @@ def exit_world(lab: Lab, directory: Path) -> ExitWorld:
     web.start("who", sys.executable, "-c", WHO).wait_for_output("serving")
     page(directory / "box", "page of the box")
     web_server(sites.site_a.gateway, "0.0.0.0", directory / "box", 8000)
-    return ExitWorld(sites, web, add_host(lab, sites.site_a, 11))
+    jobs = Jobs(directory / "systemd")
+    sites.a.wrapper = jobs.wrapper
+    return ExitWorld(sites, web, add_host(lab, sites.site_a, 11), jobs)
 
 
 def join(world: ExitWorld) -> None:
@@ -209,19 +234,63 @@ def check_gateway_direct(world: ExitWorld, watch: UplinkWatch, spared: set[str])
     spared -= GATEWAY
 
 
+def clean_up(world: ExitWorld, result: str) -> None:
+    """As systemd runs it after the end of the daemon."""
+    world.sites.site_a.gateway.run(
+        *world.jobs.wrapper, f"SERVICE_RESULT={result}", str(PROGRAMS / "waypostd"), *own_places(world), "--clean-up"
+    )
+
+
+def own_places(world: ExitWorld) -> tuple[str, ...]:
+    a = world.sites.a
+    return ("--state-dir", str(a.directory / "state"), "--socket", str(a.socket), *a.options)
+
+
 def check_crash_and_boot(world: ExitWorld, watch: UplinkWatch) -> None:
     """What systemd runs after a crash takes routes and settings back and leaves the guard; a boot makes it anew."""
-    gateway, a = world.sites.site_a.gateway, world.sites.a
-    own = ("--state-dir", str(a.directory / "state"), "--socket", str(a.socket), *a.options)
-    program = str(PROGRAMS / "waypostd")
-    gateway.run("env", "SERVICE_RESULT=signal", program, *own, "--clean-up")
+    gateway = world.sites.site_a.gateway
+    clean_up(world, "signal")
     assert not gateway.ip("route show table 52")
     check_silence(world, watch, "cleaned up after a crash")
-    gateway.run("nft", "delete", "table", "inet", "waypost_guard")
-    wait_until(lambda: watch.seen, 10, "traffic to leave where a boot begins")
-    gateway.run(program, *own, "--restore-guard")
+    world.jobs.say("stop")
+    clean_up(world, "success")
+    wait_until(lambda: watch.seen, 10, "traffic to leave after a regular end, and where a boot begins")
+    gateway.run(str(PROGRAMS / "waypostd"), *own_places(world), "--restore-guard")
     watch.take()
     check_silence(world, watch, "booted, the daemon not started")
+
+
+def check_hand_over(world: ExitWorld, watch: UplinkWatch) -> None:
+    """From one profile to another, both of which use the exit, and from one run to the next at a restart."""
+    sites, gateway = world.sites, world.sites.site_a.gateway
+    sites.a.up(sites.control.pre_auth_key("other"), "--profile", "second", "--hostname", "gateway-a-second")
+    wait_until(lambda: runs_as(sites, "gateway-a-second"), 40, "the second profile")
+    wait_until(lambda: sites.a.json("exit", "list"), 20, "the exit to be offered to the second profile")
+    sites.a.must("exit", "use", "gateway-b", "--site")
+    wait_for_exit(world, gateway, sites.site_b)
+    watch.take()
+    sites.a.must("profiles", "switch", "default")
+    wait_until(lambda: runs_as(sites, "gateway-a"), 40, "the first profile again")
+    check_silence(world, watch, "switched to another profile")
+    assert sites.a.process is not None
+    world.jobs.say("restart")
+    assert sites.a.process.stop(30) == 0
+    clean_up(world, "success")
+    assert not gateway.ip("route show table 52")
+    check_silence(world, watch, "stopped for a restart")
+    sites.a.start()
+    wait_for_exit(world, gateway, sites.site_b)
+    check_silence(world, watch, "restarted")
+    assert sites.control.run("nodes", "delete", "gateway-a-second", "--yes").code == 0  # its addresses are routes here
+
+
+def runs_as(sites: TwoSites, name: str) -> bool:
+    """Whether gateway-a is in the mesh by that name."""
+    found = sites.a.run("status", "--json")
+    if found.code:
+        return False
+    status = found.json()
+    return status["state"] == "running" and status["self_node"]["name"].partition(".")[0] == name
 
 
 def roam(site: Site) -> None:
@@ -277,6 +346,7 @@ def test_ok__nothing_leaves_outside_the_tunnel(lab: Lab, tmp_path: Path) -> None
         wait_for_exit(world, world.other, sites.site_b)
         check_switching_from_control(world)
         check_silence(world, watch, "the exit switched from control")
+        check_hand_over(world, watch)
         sites.control.json("routes", "revoke", "gateway-b", "exit")
         wait_until(lambda: "exit_node.exit-lost" in codes(sites), 30, "the loss of the exit to be said")
         check_silence(world, watch, "the exit withdrawn")

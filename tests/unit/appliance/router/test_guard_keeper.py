@@ -1,5 +1,7 @@
 """The guard comes before the routes and goes after them, also over restarts."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -85,3 +87,47 @@ async def test_ok__a_boot_has_what_is_wanted_and_nothing_after_an_exit_is_given_
     for _ in range(2):
         await keeper.open_up(WITHOUT)
     assert kept[2:] == [""]
+
+
+async def test_ok__the_copy_is_written_off_the_loop_in_order_though_the_caller_is_cancelled():
+    kept, may_end, began = [], threading.Event(), threading.Event()
+
+    def slow_disk(document):
+        assert threading.current_thread() is not threading.main_thread()
+        began.set()
+        assert may_end.wait(5)
+        kept.append(document)
+
+    keeper = GuardKeeper(MemoryFirewall(), slow_disk)
+    async with asyncio.TaskGroup() as group:
+        closing = group.create_task(keeper.close_in(WITH))
+        await asyncio.to_thread(began.wait, 5)
+        closing.cancel()
+    assert kept == []
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(keeper.open_up(WITHOUT))
+        await asyncio.sleep(0)
+        assert not opening.done(), "the first write comes first"
+        may_end.set()
+    assert [bool(document) for document in kept] == [True, False]
+
+
+async def test_ok__what_a_cancelled_caller_did_not_write_is_written_at_the_end():
+    kept, may_end, began = [], threading.Event(), threading.Event()
+
+    def slow_disk(document):
+        began.set()
+        assert may_end.wait(5)
+        kept.append(document)
+
+    keeper = GuardKeeper(MemoryFirewall(), slow_disk)
+    async with asyncio.TaskGroup() as group:
+        for model in (WITH, replace(WITH, guard=replace(WITH.guard, near=()))):
+            applying = group.create_task(keeper.close_in(model))
+            await asyncio.to_thread(began.wait, 5)
+            await asyncio.sleep(0)
+            applying.cancel()
+            await asyncio.wait([applying])
+    may_end.set()
+    await keeper.settle()
+    assert ["192.168.10.0/24" in document for document in kept] == [True, False]
