@@ -63,11 +63,14 @@ fetch_kernel() {
 download() { (cd "$1" && apt-get download -q "${@:2}" >log 2>&1); }
 
 # Unpacked, not installed: installed, they would take this machine's own resolver over, or serve at its ports. Tests run
-# them in namespaces.
-unpack_packages() {
-  local place=$1 folder package
+# them in namespaces, and two may come here at one time.
+unpack_packages() (
+  place=$1
   shift
-  [ -e "$place/complete" ] && return
+  mkdir -p "$place"
+  exec 8>"$place/lock"
+  flock 8
+  [ -e "$place/complete" ] && exit
   say "fetching for tests: $*"
   folder=$(mktemp -d)
   if ! download "$folder" "$@" && ! { apt-get update -q >/dev/null 2>&1 && download "$folder" "$@"; }; then
@@ -80,7 +83,7 @@ unpack_packages() {
   for package in "$folder"/*.deb; do dpkg -x "$package" "$place/root"; done
   touch "$place/complete"
   rm -rf "$folder"
-}
+)
 
 find_python() {
   local candidate
@@ -120,6 +123,8 @@ if [ "$purpose" = qemu ]; then
 elif [ "$purpose" = resolvers ]; then
   unpack_packages build/debian systemd-resolved libsystemd-shared network-manager libnm0 libndp0 libmm-glib0 \
     libteamdctl0 libbluetooth3 libnewt0.52
+  unpack_packages build/resolvconf resolvconf
+  unpack_packages build/openresolv openresolv
 else
   if [ "$purpose" = test ]; then
     unpack_packages build/coturn coturn

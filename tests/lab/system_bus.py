@@ -1,6 +1,5 @@
 """A host with a D-Bus system bus and the real systemd-resolved or NetworkManager on it, though systemd is not PID 1.
 
-They live in a mount namespace whose /etc is a copy and whose /run is empty, so that the machine's own are left alone.
 The programs are Debian's, unpacked by `tools/setup.sh resolvers` below build/debian: installed, they would take the
 machine's own resolver over.
 """
@@ -10,15 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.mesh import CommandResult, command
+from tests.lab.mounted_host import MountedHost
 from tests.lab.processes import wait_until
 
 if TYPE_CHECKING:
-    from tests.lab.namespaces import Namespace
+    from tests.lab.mesh import CommandResult
     from tests.lab.processes import Process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,17 +33,10 @@ BUS_CONFIG = f"""<busconfig>
   </policy>
 </busconfig>
 """
-MOUNTS = """set -e
-mount --bind "$1" /etc
-hostname "$2"
-mount -t tmpfs tmpfs /run
-mount -t sysfs -o ro sysfs /sys
-mount -t tmpfs tmpfs /var/lib
-mkdir -p /run/dbus /run/systemd/resolve /run/systemd/netif /run/NetworkManager /run/waypost-helper
+MOUNTS = """mount -t tmpfs tmpfs /var/lib
+mkdir -p /run/dbus /run/systemd/resolve /run/systemd/netif /run/NetworkManager
 mkdir -p /var/lib/NetworkManager
 chown systemd-resolve:systemd-resolve /run/systemd/resolve
-echo ready
-exec sleep infinity
 """
 RESOLVED_USER = 971
 STUB = "# This is /run/systemd/resolve/stub-resolv.conf managed by man:systemd-resolved(8).\nnameserver 127.0.0.53\n"
@@ -83,37 +75,17 @@ def unpack_programs() -> str:
 
 
 @dataclass
-class BusHost:
-    """`etc` is what the host has for /etc. `enter` runs a command inside."""
-
-    host: Namespace
-    directory: Path
-    etc: Path = field(init=False)
-    _mounts: Process = field(init=False)
-
+class BusHost(MountedHost):
     def __post_init__(self) -> None:
-        self.etc = self.directory / "etc"
-        shutil.copytree("/etc", self.etc, symlinks=True, ignore=shutil.ignore_patterns("resolv.conf", "shadow*"))
+        super().__post_init__()
+        self.environment = _library_path()
         with (self.etc / "passwd").open("a") as passwd, (self.etc / "group").open("a") as group:
             passwd.write(f"systemd-resolve:x:{RESOLVED_USER}:{RESOLVED_USER}::/:/usr/sbin/nologin\n")
             group.write(f"systemd-resolve:x:{RESOLVED_USER}:\n")
         (self.directory / "bus.conf").write_text(BUS_CONFIG)
-        unshare = ("unshare", "--mount", "--propagation", "private", "--uts")
-        self._mounts = self.host.start("mounts", *unshare, "sh", "-c", MOUNTS, "sh", str(self.etc), self.host.name)
-        wait_until(lambda: "ready" in self._mounts.output(), 20, "the host's own /etc and /run")
+        self.mount(MOUNTS)
         self.start("bus", "dbus-daemon", "--nofork", "--nopidfile", f"--config-file={self.directory}/bus.conf")
         wait_until(lambda: self.run("busctl", "--no-pager", "list").code == 0, 20, "the system bus")
-
-    @property
-    def enter(self) -> tuple[str, ...]:
-        place = f"/proc/{self._mounts.popen.pid}/ns"
-        return ("nsenter", f"--mount={place}/mnt", f"--uts={place}/uts", "--")
-
-    def start(self, name: str, *arguments: str) -> Process:
-        return self.host.start(name, *self.enter, "env", *_library_path(), *arguments)
-
-    def run(self, *arguments: str) -> CommandResult:
-        return command(self.host, *self.enter, "env", *_library_path(), *arguments)
 
     def resolved(self, server: str, *, multicast: bool = False) -> Process:
         """Start systemd-resolved, which asks `server` by itself; /etc/resolv.conf is its stub, as Debian has it.
@@ -146,11 +118,6 @@ class BusHost:
         started = self.start("network-manager", str(NETWORK_MANAGER), "--no-daemon")
         wait_until(lambda: server in self.resolv_conf(), 30, "NetworkManager's resolv.conf")
         return started
-
-    def resolv_conf(self) -> str:
-        """ "" while there is none."""
-        path = self.etc / "resolv.conf"
-        return path.read_text() if path.exists() else ""
 
 
 def _library_path() -> tuple[str, ...]:
