@@ -135,7 +135,8 @@ class Gateway:
         return self._queries.version()
 
     def prefs(self) -> PrefsView:
-        return view_of(self._prefs, self._control_url())
+        tables = {name: self._plugins.shown(name, table) for name, table in self._prefs.plugins.items()}
+        return view_of(self._prefs, self._control_url(), tables)
 
     def operator_uid(self) -> int | None:
         return uid_of(self._prefs.operator)

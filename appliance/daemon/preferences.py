@@ -82,8 +82,8 @@ def wanted(prefs: Prefs, url: str) -> Prefs:
     return msgspec.structs.replace(prefs, want_running=True, logged_out=False, control_url=url)
 
 
-def view_of(prefs: Prefs, control_url: str) -> PrefsView:
-    """`control_url` is the one in force, which the configuration may have named."""
+def view_of(prefs: Prefs, control_url: str, plugins: Tables) -> PrefsView:
+    """`control_url` is the one in force, which the configuration may have named; `plugins` without their secrets."""
     return PrefsView(
         want_running=prefs.want_running,
         logged_out=prefs.logged_out,
@@ -93,5 +93,5 @@ def view_of(prefs: Prefs, control_url: str) -> PrefsView:
         shields_up=prefs.shields_up,
         operator=prefs.operator,
         ca_file=prefs.ca_file,
-        plugins=prefs.plugins,
+        plugins=plugins,
     )

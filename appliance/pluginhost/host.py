@@ -37,6 +37,8 @@ from appliance.types.errors import ConfigError
 OWN_PACKAGE = "plugins."
 PROTO_PACKAGE = "appliance.proto"
 PANEL_WAIT_S = 1.0
+HIDDEN = "(not shown)"
+"""In place of a secret."""
 
 Tables = Mapping[str, Mapping[str, Any]]
 """Effective settings by plugin name: `[plugins.<name>]` of waypost.toml with runtime preferences laid over it."""
@@ -245,10 +247,21 @@ class PluginHost:
             return False, {}, {}
         loaded, table = self._loaded.get(name), self._table(name)
         if loaded is None:
-            return self._enabled(name), table, {}
-        if loaded.process is not None:
-            return True, table, loaded.process.told.settings
-        return True, table, plain_settings(loaded.config)
+            return self._enabled(name), self.shown(name, table), {}
+        known = plain_settings(loaded.config) if loaded.process is None else loaded.process.told.settings
+        return True, self.shown(name, table), self.shown(name, known)
+
+    def shown(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A plugin's table without its secrets. A foreign plugin that does not run cannot say which those are."""
+        if name in self._loaded:
+            secret = {field.key for field in self.setting_fields(name) if field.secret}
+        else:
+            candidate = self._candidates.get(name)
+            is_own = candidate is not None and candidate.target.startswith(OWN_PACKAGE)
+            secret = (
+                set() if is_own else {key for key, value in table.items() if not isinstance(value, bool | float | int)}
+            )
+        return {key: HIDDEN if key in secret and value else value for key, value in table.items()}
 
     def setting_fields(self, name: str) -> tuple[SettingField, ...]:
         """A running plugin's settings as inputs of a form."""

@@ -1,8 +1,8 @@
 """The web server of the page. Every request passes the same guard: own Host, own site, then a session.
 
 Paths: `/` the page, `/events` its live sections, `/session` whether the session lives, `/sign-in`, `/sign-out`,
-`/act` (a panel's button), `/settings` (a panel's form), `/confirm` (settings on trial stay), `/static/`. No path
-changes anything by GET.
+`/act` (a panel's button), `/settings` (a panel's form), `/switch` (a plugin on or off), `/confirm` (settings on trial
+stay), `/static/`. No path changes anything by GET.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class PageServer:
                 web.post("/confirm", self._keep),
                 web.get("/settings", self._settings.show),
                 web.post("/settings", self._settings.save),
+                web.post("/switch", self._settings.switch),
                 web.get("/static/{name}", self._asset),
             ]
         )

@@ -1,4 +1,5 @@
-"""The pages with a panel's forms: `GET /settings` shows one, `POST /settings` takes it.
+"""The pages with a panel's forms: `GET /settings` shows one, `POST /settings` takes it. `POST /switch` turns a plugin
+on or off.
 
 They stand beside the live page, so that nothing moves under the hands of who types, and work without scripts.
 """
@@ -56,6 +57,14 @@ class SettingsPages:
         problems = await self._apply(found, posted)
         if problems:
             return self._page(found, posted, problems)
+        return web.Response(status=303, headers={"Location": "/"})
+
+    async def switch(self, request: web.Request) -> web.Response:
+        """Turn a plugin on or off."""
+        form = await request.post()
+        problems = await self._change(str(form.get("plugin", "")), {"enabled": "on" in form})
+        if problems:
+            raise ApplianceError(problems[0].text, mend=problems[0].mend, code="not-switched")
         return web.Response(status=303, headers={"Location": "/"})
 
     async def _apply(self, found: _Found, posted: Posted) -> tuple[SettingProblem, ...]:

@@ -50,7 +50,7 @@ def run_localapi(data: bytes) -> None:
         patch = msgspec.json.decode(data, type=PrefsPatch)
         prefs = patched(Prefs(), patch)
         effective_tables({"subnet_router": {"snat": True}}, prefs)
-        msgspec.json.encode(view_of(prefs, ""))
+        msgspec.json.encode(view_of(prefs, "", prefs.plugins))
 
 
 TARGETS = (

@@ -98,8 +98,31 @@ async def test_ok__a_route_a_resolver_and_a_host_are_typed_on_a_phone(gateway: G
         (host,) = gateway.json("wake")
         assert (host["name"], host["mac"]) == ("nas", "00:1a:2b:3c:4d:5e")
         assert gateway.status()["unconfirmed_s"] > 0, "on trial until somebody keeps it"
-        await page.get_by_role("link", name="Hosts that can be woken").click()
-        await expect(page.get_by_label("Hosts", exact=True)).to_have_value("nas = 00:1a:2b:3c:4d:5e")
+        await keep(page)
+
+        # settings that lean on each other, and a plugin that is off at first
+        await fill(page, "The exit for hosts behind this gateway", "Hosts", "192.168.10.7")
+        await expect(page.get_by_role("alert")).to_contain_text("Hosts")
+        await expect(page.locator("#setting-hosts-problem")).to_contain_text("--site")
+        await page.get_by_role("link", name="Back to the gateway").click()
+        await fill(page, "Own apps", "Domains", "shop = shop.example, *.shop.example")
+        await keep(page)
+        assert setting("app_connector", "domains") == {"shop": ["shop.example", "*.shop.example"]}
+        await page.get_by_text("Turn plugins on or off").click()
         assert await overflow(page) <= 0
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Turn on: mdns_reflector").click()
+        await keep(page)
+        await fill(page, "Reflect services between sites", "Services", "_ipp._tcp\n_ipps._tcp")
+        await keep(page)
+        assert setting("mdns_reflector", "services") == ["_ipp._tcp", "_ipps._tcp"]
+
+        # every form of every panel fits the phone
+        links = await page.locator(".forms a").evaluate_all("links => links.map(link => link.href)")
+        assert len(links) > 15
+        for link in links:
+            await page.goto(link)
+            assert await overflow(page) <= 0, link
+        await page.goto(links[0])
         assert await violations(page) == []
         await keep_screenshot(page, "status-page-form")

@@ -22,6 +22,7 @@ from appliance.api import (
     PeerPath,
     PeerState,
     PluginPanel,
+    PluginState,
     SelfState,
     SettingField,
     SettingProblem,
@@ -181,18 +182,18 @@ async def test_fail__other_sites_are_refused(
     page: Page, browser: ClientSession, method: str, headers: dict[str, str]
 ) -> None:
     await page.sign_in(browser)
-    paths = ("/", "/settings") if method == "GET" else ("/act", "/settings")
+    paths = ("/", "/settings") if method == "GET" else ("/act", "/settings", "/switch")
     for path in paths:
         async with browser.request(method, f"{page.url}{path}", data=None, headers=headers) as answer:
             assert answer.status == 403
     assert page.host.acts == []
-    assert page.service.server.refused == 2
+    assert page.service.server.refused == len(paths)
 
 
-@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/confirm", "/settings", "/nothing"])
+@pytest.mark.parametrize("path", ["/events", "/session", "/act", "/confirm", "/settings", "/switch", "/nothing"])
 async def test_fail__nothing_without_a_session(page: Page, path: str) -> None:
     async with ClientSession(cookie_jar=DummyCookieJar()) as stranger:
-        method = "POST" if path in ("/act", "/confirm", "/settings") else "GET"
+        method = "POST" if path in ("/act", "/confirm", "/settings", "/switch") else "GET"
         async with stranger.request(method, page.url + path, headers=page.own()) as answer:
             assert answer.status == 401
             assert "site-a" not in await answer.text()
@@ -359,6 +360,23 @@ async def test_fail__forms_that_are_not_there(page: Page, browser: ClientSession
     async with browser.post(f"{page.url}/settings", data=big, headers=page.own()) as answer:
         assert answer.status == 413
     assert page.host.changes_made == []
+
+
+async def test_ok__a_plugin_is_turned_on_and_off(page: Page, browser: ClientSession) -> None:
+    await page.sign_in(browser)
+    page.host.gateway = replace(GATEWAY, plugins=(PluginState("mdns", "disabled"), PluginState("dns", "running")))
+    async with browser.get(page.url) as answer:
+        text = await answer.text()
+        assert "Turn on: mdns" in text
+        assert "Turn off: dns" in text
+    for data in ({"plugin": "mdns", "on": "on"}, {"plugin": "dns"}):
+        async with browser.post(f"{page.url}/switch", data=data, headers=page.own()) as answer:
+            assert answer.url.path == "/"
+    assert page.host.changes_made == [("mdns", {"enabled": True}), ("dns", {"enabled": False})]
+    page.host.setting_problems = (SettingProblem("", "there is no such plugin", "look again"),)
+    async with browser.post(f"{page.url}/switch", data={"plugin": "x"}, headers=page.own()) as answer:
+        assert answer.status == 409
+        assert "Look again" in await answer.text()
 
 
 async def test_fail__large_bodies_and_unknown_files(page: Page, browser: ClientSession) -> None:

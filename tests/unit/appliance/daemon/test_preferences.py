@@ -30,4 +30,5 @@ def test_fail__values_that_cannot_be(patch: PrefsPatch) -> None:
 
 
 def test_ok__view_shows_the_url_in_force() -> None:
-    assert view_of(Prefs(), "https://c.example").control_url == "https://c.example"
+    view = view_of(Prefs(), "https://c.example", {"x": {"token": "(not shown)"}})
+    assert (view.control_url, view.plugins) == ("https://c.example", {"x": {"token": "(not shown)"}})

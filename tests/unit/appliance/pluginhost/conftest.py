@@ -226,7 +226,14 @@ hooks = {list(hooks)}
 docs = "done"
 """
         )
-        lines = ["from dataclasses import dataclass", "from appliance.api import SettingError", "", "", "@dataclass"]
+        lines = [
+            "from dataclasses import dataclass",
+            "from appliance.api import Secret, SettingError",
+            "from typing import Annotated",
+            "",
+            "",
+            "@dataclass",
+        ]
         text = "\n".join(lines) + "(frozen=True)\nclass Config:\n" + textwrap.indent(textwrap.dedent(config), "    ")
         (folder / "config.py").write_text(text + "\n")
         head = "from appliance.api import *\nfrom appliance.api import hookimpl\n\n\nclass Plugin:\n"

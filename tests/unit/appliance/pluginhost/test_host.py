@@ -15,7 +15,7 @@ from appliance.pluginhost.discovery import discover
 from appliance.pluginhost.errors import PluginRefused
 from appliance.pluginhost.faults import SOURCE, FaultBook
 from appliance.pluginhost.hooks import Hooks
-from appliance.pluginhost.host import PluginHost
+from appliance.pluginhost.host import HIDDEN, PluginHost
 from appliance.pluginhost.stall import StallGuard
 from appliance.types.errors import ConfigError
 
@@ -188,6 +188,17 @@ async def test_ok__new_settings_reach_the_plugin(backend, install) -> None:
     with pytest.raises(ConfigError):
         await host.apply_tables({"sample": {"limit": "x"}})
     assert sys.modules["sample_sample.hooks"].Plugin.seen == [5, 6]
+
+
+async def test_ok__secrets_are_not_shown(backend, install) -> None:
+    config = 'token: Annotated[str, Secret()] = ""\nlimit: int = 3\nname: str = ""'
+    host = make(backend, [install("sample", config=config)], {"sample": {"token": "hush", "limit": 5}})
+    host.load()
+    hidden = {"token": HIDDEN, "limit": 5}
+    assert host.settings("sample") == (True, hidden, {**hidden, "name": ""})
+    assert host.shown("sample", {"token": ""}) == {"token": ""}, "that there is none is no secret"
+    await host.apply_tables({"sample": {"token": "hush", "name": "x", "limit": 5, "enabled": False}})
+    assert host.settings("sample") == (False, {**hidden, "name": HIDDEN}, {}), "its code is not there to say which"
 
 
 # --- services
