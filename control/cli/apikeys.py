@@ -10,7 +10,6 @@ from control.cli.options import (
     json_option,
     life_s,
     public_part,
-    show_json,
     show_result,
     show_table,
     socket_option,
@@ -53,9 +52,6 @@ def create(
 def list_keys(client: AdminClient, as_json: bool) -> None:
     """List the keys, without their secrets."""
     found = client.call("GET", "apikeys")
-    if as_json:
-        show_json(found)
-        return
     rows = [
         (
             str(key["id"]),
@@ -69,7 +65,7 @@ def list_keys(client: AdminClient, as_json: bool) -> None:
         for key in found
     ]
     columns = ("id", "key", "scopes", "made by", "expires", "state", "description")
-    show_table(columns, rows, "no API keys: waypost-control apikeys create --scopes read")
+    show_table(as_json, found, columns, rows, "no API keys: waypost-control apikeys create --scopes read")
 
 
 @apikeys.command()

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import json_option, show_json, show_table, socket_option, when
+from control.cli.options import json_option, show_table, socket_option, when
 
 
 @click.command()
@@ -21,9 +21,6 @@ def audit(client: AdminClient, limit: int, who: str, action: str, target: str, a
     """Show who changed what, newest first."""
     query = urlencode({"limit": limit, "who": who, "action": action, "target": target})
     found = client.call("GET", "audit", query=f"?{query}")
-    if as_json:
-        show_json(found)
-        return
     rows = [
         (
             when(entry["time"]),
@@ -35,7 +32,7 @@ def audit(client: AdminClient, limit: int, who: str, action: str, target: str, a
         )
         for entry in found
     ]
-    show_table(("time", "who", "what", "on", "before", "after"), rows, "nothing was changed yet")
+    show_table(as_json, found, ("time", "who", "what", "on", "before", "after"), rows, "nothing was changed yet")
 
 
 def _fields(values: dict[str, object] | None) -> str:

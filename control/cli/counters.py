@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import json_option, show_json, show_table, socket_option
+from control.cli.options import json_option, show_table, socket_option
 
 
 @click.command()
@@ -14,8 +14,5 @@ from control.cli.options import json_option, show_json, show_table, socket_optio
 def counters(client: AdminClient, as_json: bool) -> None:
     """Show what the server counts: refused requests, bad packets, relay traffic."""
     found = client.call("GET", "counters")
-    if as_json:
-        show_json(found)
-        return
     rows = [(part, name, str(value)) for part, values in found.items() for name, value in values.items()]
-    show_table(("part", "counter", "value"), rows, "nothing was counted yet")
+    show_table(as_json, found, ("part", "counter", "value"), rows, "nothing was counted yet")

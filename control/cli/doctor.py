@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from control.cli.options import json_option, show_json, show_table
+from control.cli.options import json_option, show_table
 
 
 @click.command()
@@ -23,10 +23,8 @@ def doctor(file: Path | None, as_json: bool) -> int:
 
     findings = asyncio.run(examine(load_config({}, file).server))
     failed = any(finding.state == "failed" for finding in findings)
-    if as_json:
-        rows = [{"check": one.check, "state": one.state, "text": one.text, "mend": one.mend} for one in findings]
-        show_json({"ok": not failed, "findings": rows})
-        return 1 if failed else 0
-    table = [(one.check, one.state, one.text + (f" → {one.mend}" if one.mend else "")) for one in findings]
-    show_table(("check", "state", "finding"), table, "nothing was checked")
+    told = [{"check": one.check, "state": one.state, "text": one.text, "mend": one.mend} for one in findings]
+    rows = [(one.check, one.state, one.text + (f" → {one.mend}" if one.mend else "")) for one in findings]
+    value = {"ok": not failed, "findings": told}
+    show_table(as_json, value, ("check", "state", "finding"), rows, "nothing was checked")
     return 1 if failed else 0

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import duration, json_option, life_s, show_json, show_result, show_table, socket_option, when
+from control.cli.options import duration, json_option, life_s, show_result, show_table, socket_option, when
 
 
 @click.command()
@@ -19,14 +19,17 @@ def attributes(client: AdminClient, name: str, as_json: bool) -> None:
     """Show the posture attributes of the node NAME: what it tells, and custom ones that were set."""
     node = client.call("GET", "nodes", name)
     expiries = node["attribute_expiries"]
-    if as_json:
-        show_json({"attributes": node["attributes"], "expiries": expiries})
-        return
     rows = [
         (key, json.dumps(value, ensure_ascii=False), when(expiries.get(key), "never"))
         for key, value in sorted(node["attributes"].items())
     ]
-    show_table(("attribute", "value", "expires"), rows, "no attributes: the node has told nothing yet")
+    show_table(
+        as_json,
+        {"attributes": node["attributes"], "expiries": expiries},
+        ("attribute", "value", "expires"),
+        rows,
+        "no attributes: the node has told nothing yet",
+    )
 
 
 @click.command("set-attributes")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import duration, json_option, show_json, socket_option
+from control.cli.options import duration, json_option, show_json, show_result, socket_option
 
 
 @click.command("exit")
@@ -57,8 +57,6 @@ def node_exit(
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show_json(found)
-        return
     how = f"by {found['exit']}" if found["exit"] else "directly"
-    click.echo(f"{found['node']} leaves {how}{'; it is an exit itself' if found['offered'] else ''}")
+    text = f"{found['node']} leaves {how}{'; it is an exit itself' if found['offered'] else ''}"
+    show_result(as_json, found, text)

@@ -9,7 +9,7 @@ import click
 
 from appliance.proto.control.trial import CONFIRM_PATH, LEAST_CONFIRM_S, MOST_CONFIRM_S, SETTINGS_PATH
 from control.cli.client import AdminClient
-from control.cli.options import duration, json_option, show_json, socket_option
+from control.cli.options import duration, json_option, show_json, show_result, socket_option
 
 WHOLE = ("hostname", "shields_up")
 
@@ -53,10 +53,7 @@ def set_settings(client: AdminClient, name: str, settings: tuple[str, ...], with
 def confirm_settings(client: AdminClient, name: str, as_json: bool) -> None:
     """Keep the settings that are on trial at the gateway NAME."""
     answer = _ask(client, name, "POST", CONFIRM_PATH, "")
-    if as_json:
-        show_json(answer)
-    else:
-        click.echo(f"{name} keeps its settings.")
+    show_result(as_json, answer, f"{name} keeps its settings.")
 
 
 def patch_of(settings: tuple[str, ...]) -> dict[str, Any]:

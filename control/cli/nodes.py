@@ -37,9 +37,6 @@ def nodes() -> None:
 def list_nodes(client: AdminClient, as_json: bool) -> None:
     """List the nodes."""
     found = client.call("GET", "nodes")
-    if as_json:
-        show_json(found)
-        return
     rows = [
         (
             str(node["id"]),
@@ -52,7 +49,13 @@ def list_nodes(client: AdminClient, as_json: bool) -> None:
         for node in found
     ]
     columns = ("id", "name", "owner", "IPv4", "IPv6", "state", "last seen")
-    show_table(columns, rows, "no nodes yet: make a key with waypost-control preauthkeys create, then join with it")
+    show_table(
+        as_json,
+        found,
+        columns,
+        rows,
+        "no nodes yet: make a key with waypost-control preauthkeys create, then join with it",
+    )
 
 
 def _state(node: dict[str, Any]) -> str:
@@ -67,14 +70,11 @@ def _state(node: dict[str, Any]) -> str:
 def pending(client: AdminClient, as_json: bool) -> None:
     """List the devices that wait to be let in."""
     found = client.call("GET", "logins")
-    if as_json:
-        show_json(found)
-        return
     rows = [
         (each["id"], each["hostname"], each["os"], ",".join(each["tags"]), each["remote_ip"], when(each["created"]))
         for each in found
     ]
-    show_table(("id", "name", "OS", "tags", "from", "since"), rows, "no device waits")
+    show_table(as_json, found, ("id", "name", "OS", "tags", "from", "since"), rows, "no device waits")
 
 
 @nodes.command()

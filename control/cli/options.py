@@ -79,8 +79,11 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """A table on a terminal; `empty` is said when there is nothing."""
+def show_table(as_json: bool, value: Any, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """JSON where asked for, else a table; `empty` is said when there is nothing."""
+    if as_json:
+        show_json(value)
+        return
     if not rows:
         click.echo(empty)
         return

@@ -83,11 +83,8 @@ def set_policy(client: AdminClient, file: str, base_version: int | None, as_json
 def history(client: AdminClient, as_json: bool) -> None:
     """Every version that was in force, the newest first."""
     found = client.call("GET", "policy", "history")
-    if as_json:
-        show_json(found)
-        return
     rows = [[str(one["version"]), one["created"] or "", one["author"], str(len(one["text"]))] for one in found]
-    show_table(("version", "created", "author", "characters"), rows, "no policy was ever set")
+    show_table(as_json, found, ("version", "created", "author", "characters"), rows, "no policy was ever set")
 
 
 @policy.command()

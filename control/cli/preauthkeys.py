@@ -10,7 +10,6 @@ from control.cli.options import (
     json_option,
     life_s,
     public_part,
-    show_json,
     show_result,
     show_table,
     socket_option,
@@ -62,9 +61,6 @@ def create(
 def list_keys(client: AdminClient, as_json: bool) -> None:
     """List the keys, without their secrets."""
     found = client.call("GET", "preauthkeys")
-    if as_json:
-        show_json(found)
-        return
     rows = [
         (
             str(key["id"]),
@@ -78,7 +74,7 @@ def list_keys(client: AdminClient, as_json: bool) -> None:
         for key in found
     ]
     columns = ("id", "key", "owner", "kind", "expires", "state", "description")
-    show_table(columns, rows, "no pre-auth keys: waypost-control preauthkeys create --user NAME")
+    show_table(as_json, found, columns, rows, "no pre-auth keys: waypost-control preauthkeys create --user NAME")
 
 
 @preauthkeys.command()

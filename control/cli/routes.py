@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import json_option, show_json, show_table, socket_option, split_list
+from control.cli.options import json_option, show_table, socket_option, split_list
 
 
 @click.group()
@@ -51,9 +51,12 @@ def revoke(client: AdminClient, node: str, routes: tuple[str, ...], as_json: boo
 
 
 def _show(found: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        show_json(found)
-        return
     words = ("advertised", "approved", "primary", "well")
     rows = [(one["node"], one["route"], *("yes" if one[word] else "-" for word in words)) for one in found]
-    show_table(("node", "route", *words), rows, "no routes: a gateway offers them with waypost set --advertise-routes")
+    show_table(
+        as_json,
+        found,
+        ("node", "route", *words),
+        rows,
+        "no routes: a gateway offers them with waypost set --advertise-routes",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from control.cli.client import AdminClient
-from control.cli.options import json_option, show_json, show_result, show_table, socket_option, when
+from control.cli.options import json_option, show_result, show_table, socket_option, when
 
 
 @click.group()
@@ -19,12 +19,9 @@ def ssh() -> None:
 def pending(client: AdminClient, as_json: bool) -> None:
     """List the logins that wait."""
     found = client.call("GET", "ssh", "checks")
-    if as_json:
-        show_json(found)
-        return
     keys = ("id", "user", "source", "target", "login")
     rows = [(*(str(one[key] or "-") for key in keys), when(one["created"])) for one in found]
-    show_table(("id", "user", "from", "to", "login", "since"), rows, "no login waits")
+    show_table(as_json, found, ("id", "user", "from", "to", "login", "since"), rows, "no login waits")
 
 
 @ssh.command()

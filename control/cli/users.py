@@ -34,11 +34,14 @@ def create(client: AdminClient, name: str, email: str, display_name: str, role: 
 def list_users(client: AdminClient, as_json: bool) -> None:
     """List the users."""
     found = client.call("GET", "users")
-    if as_json:
-        show_json(found)
-        return
     rows = [(str(user["id"]), user["name"], user["email"], user["display_name"], user["role"]) for user in found]
-    show_table(("id", "name", "e-mail", "display name", "role"), rows, "no users: waypost-control users create NAME")
+    show_table(
+        as_json,
+        found,
+        ("id", "name", "e-mail", "display name", "role"),
+        rows,
+        "no users: waypost-control users create NAME",
+    )
 
 
 @users.command()
