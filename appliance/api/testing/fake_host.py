@@ -210,7 +210,11 @@ class FakeHost:
         self.groups.append((interface, group, port))
         is_v6 = ":" in group
         member = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
-        member.bind(("::1" if is_v6 else "127.0.0.1", 0))
+        try:
+            member.bind(("::1" if is_v6 else "127.0.0.1", 0))
+        except OSError:  # a host without IPv6
+            member.close()
+            raise
         member.setblocking(False)
         return member
 

@@ -28,9 +28,9 @@ def test_ok__checksum_of_ipv4_is_right(payload: bytes) -> None:
 def test_ok__no_checksum_is_never_zero() -> None:
     """0 would mean that there is none."""
     source, to = AddrPort("192.0.2.1", 1), AddrPort("192.0.2.2", 2)
-    sums = {udp_datagram(source, to, number.to_bytes(2, "big"))[6:8] for number in range(1 << 16)}
-    assert b"\0\0" not in sums
-    assert b"\xff\xff" in sums
+    ordinary = udp_datagram(source, to, b"\0\0")[6:8]
+    assert ordinary not in (b"\0\0", b"\xff\xff")
+    assert udp_datagram(source, to, ordinary)[6:8] == b"\xff\xff", "its sum is zero"
 
 
 def test_ok__whole_ipv4_packet_leaves_sums_to_the_kernel() -> None:
