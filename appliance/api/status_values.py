@@ -105,12 +105,14 @@ class DerpState:
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
-    """A subnet that a peer offers. `reason` says why it is not `installed`."""
+    """A subnet that a peer offers. `reason` says why it is not `installed`. `own_first`: it counts where the host has
+    no route of its own of that length or longer."""
 
     prefix: str
     peer: str
     installed: bool
     reason: str = ""
+    own_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,9 @@ class RouteSelection:
     """`verdicts` on offered routes: by prefix "" = accepted, else why it is refused. `throws`: attached prefixes inside
     accepted ones; they keep the host's own routes.
 
+    Of the accepted prefixes those in `own_first` count only where the host has no route of its own of that length or
+    longer; others go before the host's routes, and all do while an exit is used.
+
     `via` names the peer to use for an accepted prefix that several peers serve, as exits do. Where `verdicts` is an
     `appliance.types.editions.Edition`, a new selection costs what changed of them.
     """
@@ -225,6 +228,7 @@ class RouteSelection:
     verdicts: Mapping[str, str] = field(default_factory=dict)
     throws: tuple[str, ...] = ()
     via: tuple[OfferedRoute, ...] = ()
+    own_first: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from appliance.localapi.schema import Health, Path, PeerStatus, Status
+from appliance.localapi.schema import Health, Path, PeerStatus, Route, Status
 from appliance.types.errors import Severity
 from appliance.types.events import BackendState, PathKind
 from appliance.types.via import route_text
@@ -170,11 +170,14 @@ def _routes(status: Status) -> RenderableType:
     for column in ("route", "through", "state"):
         table.add_column(column, overflow="fold")
     for route in status.routes:
-        state = (
-            Text("installed", style="green") if route.installed else Text(route.reason or "not used", style="yellow")
-        )
-        table.add_row(route.prefix, route.peer.partition(".")[0], state)
+        table.add_row(route.prefix, route.peer.partition(".")[0], _route_state(route))
     return table
+
+
+def _route_state(route: Route) -> Text:
+    if not route.installed:
+        return Text(route.reason or "not used", style="yellow")
+    return Text("installed, after this host's own" if route.own_first else "installed", style="green")
 
 
 def _health(items: tuple[Health, ...]) -> Iterator[RenderableType]:

@@ -25,8 +25,9 @@ from appliance.pluginhost import snapshots
 from appliance.pluginhost.host import PluginHost
 from appliance.ports.engine import EngineDiff
 from appliance.router.model import ExitUplink, ForeignMode, Guard, RouterModel, Shape, SideDevice, Split
+from appliance.router.routes import gives_way
 from appliance.state.profiles import Prefs
-from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, ordered
+from appliance.types.addresses import CGNAT_V4, ULA_V6, Prefix, known_prefix, ordered
 from appliance.types.errors import ApplianceError, Severity
 from appliance.types.ids import StableNodeId
 from appliance.types.keys import NodePrivateKey
@@ -265,6 +266,7 @@ class ChangeApplier:
             addresses=node.addresses,
             routes=self._overlay.routes(),
             local_routes=tuple(ip_network(text) for text in self._selection.throws),
+            own_first=frozenset(map(known_prefix, self._selection.own_first)),
             advertised=tuple(ip_network(text) for text in firewall.forwarded),
             host_addresses=tuple(
                 ip_interface(f"{lan.address}/{lan.prefix.rpartition('/')[2]}") for lan in self._core.links.lans()
@@ -349,3 +351,8 @@ class ChangeApplier:
 
     def is_installed(self, prefix: Prefix) -> bool:
         return prefix in self._overlay.accepted
+
+    def stands_behind(self, prefix: Prefix) -> bool:
+        """Whether the host's own routes go before an installed one now."""
+        model = self._core.router.model
+        return model is not None and gives_way(model, prefix)

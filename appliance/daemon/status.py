@@ -186,7 +186,8 @@ class StatusBuilder:
             installed = installed and self._applier.serves(StableNodeId(offer.stable_id), parse_prefix(offer.prefix))
             reason = "" if installed else reasons.get(offer.prefix, unused)
             name = peer.name.rstrip(".") if peer is not None else offer.stable_id
-            found.append(Route(prefix=offer.prefix, peer=name, installed=installed, reason=reason))
+            behind = installed and self._applier.stands_behind(parse_prefix(offer.prefix))
+            found.append(Route(prefix=offer.prefix, peer=name, installed=installed, reason=reason, own_first=behind))
         return tuple(found)
 
     def _health(self, view: NetmapView | None) -> tuple[Health, ...]:

@@ -33,8 +33,8 @@ def rule_payload(rule: PolicyRule) -> bytes:
     made += attribute(_PRIORITY, _NUMBER.pack(rule.priority)) + attribute(_PROTOCOL, bytes([rule.protocol]))
     if rule.table:
         made += attribute(_TABLE, _NUMBER.pack(rule.table))
-    if rule.no_default:
-        made += attribute(_SUPPRESS, _NUMBER.pack(0))
+    if rule.longer_than >= 0:
+        made += attribute(_SUPPRESS, _NUMBER.pack(rule.longer_than))
     if rule.forwarded:
         made += attribute(_INPUT, _OWN)
     if rule.mark:
@@ -54,7 +54,7 @@ def parse_rule(payload: bytes) -> PolicyRule | None:
     if action not in (_TO_TABLE, _UNREACHABLE) or family not in (AF_INET, AF_INET6):
         return None
     found = dict(attributes(memoryview(payload)[_HEAD.size :]))
-    mark = number(found.get(_MARK))
+    mark, suppressed = number(found.get(_MARK)), number(found.get(_SUPPRESS), _NO_SUPPRESS)
     return PolicyRule(
         version=6 if family == AF_INET6 else 4,
         priority=number(found.get(_PRIORITY)),
@@ -62,6 +62,6 @@ def parse_rule(payload: bytes) -> PolicyRule | None:
         mark=mark,
         mask=number(found.get(_MASK)) if mark else 0,
         protocol=int.from_bytes(found.get(_PROTOCOL, b"")[:1], "big"),
-        no_default=number(found.get(_SUPPRESS), _NO_SUPPRESS) == 0,
+        longer_than=-1 if suppressed == _NO_SUPPRESS else suppressed,
         forwarded=bool(flags & _INVERT) and bytes(found.get(_INPUT, b"")) == _OWN,
     )

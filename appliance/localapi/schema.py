@@ -147,12 +147,14 @@ class DerpStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A subnet route that a peer offers. `reason` says why it is not `installed`."""
+    """A subnet route that a peer offers. `reason` says why it is not `installed`. `own_first`: it counts where the host
+    has no route of its own of that length or longer."""
 
     prefix: str
     peer: str
     installed: bool
     reason: str = ""
+    own_first: bool = False
 
 
 class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,8 @@ class SelectionMerger:
         self._offered, self._former = offered, now
         sink.conflicts("peer route", [each for conflicts in self._conflicts.values() for each in conflicts])
         throws = sorted({prefix for _, part in found for prefix in part.throws})
-        return RouteSelection(self._merged, tuple(throws), tuple(self._ways(found, now).values()))
+        own_first = tuple({prefix: None for _, part in found for prefix in part.own_first})
+        return RouteSelection(self._merged, tuple(throws), tuple(self._ways(found, now).values()), own_first)
 
     def _judged_anew(self, now: Mapping[str, Verdicts]) -> set[str]:
         """Prefixes of which plugins say something else; those in conflict, for the order of the plugins may differ."""

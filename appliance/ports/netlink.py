@@ -96,8 +96,8 @@ class Route:
 class PolicyRule:
     """An `ip rule`. `table` 0 means the action `unreachable`; `mark` and `mask` 0 match every packet.
 
-    `no_default`: a default route found in the table does not count (suppress_prefixlength 0). `forwarded`: matches only
-    what comes in from elsewhere, not what this host itself sends.
+    `longer_than`: of the routes found in the table only those of longer prefixes count (suppress_prefixlength), -1: all
+    of them. `forwarded`: matches only what comes in from elsewhere, not what this host itself sends.
     """
 
     version: int
@@ -106,7 +106,7 @@ class PolicyRule:
     mark: int = 0
     mask: int = 0
     protocol: int = WAYPOST_PROTOCOL
-    no_default: bool = False
+    longer_than: int = -1
     forwarded: bool = False
 
     def __str__(self) -> str:

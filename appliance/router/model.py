@@ -19,6 +19,8 @@ EXIT_TABLE = 54
 """What those who use this exit go on by. Table 53 is `appliance.uplinks`'."""
 SITE_TABLE = 55
 """What hosts behind this one leave by while this one leaves directly."""
+OWN_FIRST_TABLE = 56
+"""What goes into the tunnel where this host has no route of its own of that length."""
 GUARD_NAME = "waypost_guard"
 """A table of its own: it stays when everything else of a run that died is cleaned away."""
 GUARD_METRIC = 1 << 30
@@ -113,7 +115,8 @@ class RouterModel:
     (connected LANs). `advertised` may be reached from the tunnel through this host. `cap_sources` gives the addresses
     of the peers that hold a node capability, for `cap:` sources. `jailed` peers reach nothing of their own will.
     `sources` are the only addresses that the tunnel lets in (peers and what they route), None when that is not known.
-    Where `routes`, `jailed` and `sources` are a `PrefixSet`, a change of them costs what changes.
+    Where `routes`, `jailed` and `sources` are a `PrefixSet`, a change of them costs what changes. Of `routes` those in
+    `own_first` count where the host's main table has none of that length or longer; all go first while a `guard` holds.
     `peerapi` is open to every peer: the peer API authorises by itself. `host_addresses` are the other interfaces',
     needed when an exit (`/0`) is advertised. `guard` holds while an exit is in use, `exit_uplink` while this one has an
     uplink of its own. `inner_port`: where the kernel
@@ -129,6 +132,7 @@ class RouterModel:
     addresses: tuple[Prefix, ...] = ()
     routes: Collection[Prefix] = ()
     local_routes: tuple[Prefix, ...] = ()
+    own_first: frozenset[Prefix] = frozenset()
     advertised: tuple[Prefix, ...] = ()
     host_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     rules: tuple[FilterRule, ...] = ()

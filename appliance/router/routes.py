@@ -1,8 +1,8 @@
-"""Addresses, tables 52, 54 and 55, policy rules that a model asks for (node-os spec 1.2); differences to what is."""
+"""Addresses, tables 52 and 54 to 56, policy rules that a model asks for (node-os spec 1.2); differences to what is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 
 from appliance.ports.netlink import (
@@ -21,6 +21,7 @@ from appliance.router.model import (
     GUARD_METRIC,
     MARK_BYPASS,
     MARK_MASK,
+    OWN_FIRST_TABLE,
     ROUTE_TABLE,
     SITE_TABLE,
     RouterModel,
@@ -31,8 +32,10 @@ from appliance.types.ordered_prefixes import prefix_set
 SERVICE_INTERFACE = "lo"
 """Carries service addresses: on the tunnel's device one of them could become the source address of traffic."""
 SITE_PRIORITY = 5280
-PRIORITIES = range(5210, SITE_PRIORITY + 1)
-TABLES = (ROUTE_TABLE, EXIT_TABLE, SITE_TABLE)
+OWN_FIRST_PRIORITY = 5300
+"""Of the rules for the longest prefixes; two for each length, one after the other."""
+PRIORITIES = range(5210, OWN_FIRST_PRIORITY + 2 * 129)
+TABLES = (ROUTE_TABLE, EXIT_TABLE, SITE_TABLE, OWN_FIRST_TABLE)
 NEVER_ROUTED: tuple[Prefix, ...] = (
     IPv4Network("169.254.0.0/16"),
     IPv4Network("224.0.0.0/4"),
@@ -74,7 +77,7 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
                 items[Route(prefix, exit_table, RouteKind.UNREACHABLE, metric=GUARD_METRIC)] = None
     for prefix in model.routes:
         if prefix.version in wanted and prefix not in kept:
-            items[Route(prefix, table_of(model, prefix), interface=model.interface)] = None
+            items |= dict.fromkeys(_ways(model, prefix))
     for device in model.devices:
         for prefix in device.routes:
             if prefix.version in wanted:
@@ -83,9 +86,34 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
         items |= dict.fromkeys(policy_rules(version))
         if exit_table == SITE_TABLE:
             items[PolicyRule(version, SITE_PRIORITY, SITE_TABLE, forwarded=True)] = None
+        items |= dict.fromkeys(_own_first_rules(model, version))
     if model.exit_uplink is not None:
         items |= dict.fromkeys(uplink_items(model.exit_uplink, wanted))
     return items
+
+
+def _ways(model: RouterModel, prefix: Prefix) -> Iterator[Route]:
+    """Into the tunnel; where the host's own routes go first, table 52 is left at this prefix."""
+    if gives_way(model, prefix):
+        yield Route(prefix, ROUTE_TABLE, RouteKind.THROW)
+        yield Route(prefix, OWN_FIRST_TABLE, interface=model.interface)
+    else:
+        yield Route(prefix, table_of(model, prefix), interface=model.interface)
+
+
+def gives_way(model: RouterModel, prefix: Prefix) -> bool:
+    """Whether the host's own routes of that length go before the tunnel's."""
+    return model.guard is None and prefix.prefixlen > 0 and prefix in model.own_first
+
+
+def _own_first_rules(model: RouterModel, version: int) -> Iterator[PolicyRule]:
+    """From the longest length down the host's table is asked, then ours: together as if both were one, in which the
+    host's route goes first."""
+    lengths = {each.prefixlen for each in model.own_first if each.version == version and gives_way(model, each)}
+    for length in sorted(lengths, reverse=True):
+        priority, shorter = OWN_FIRST_PRIORITY + 2 * (128 - length), length - 1
+        yield PolicyRule(version, priority, TABLE_MAIN, longer_than=shorter)
+        yield PolicyRule(version, priority + 1, OWN_FIRST_TABLE, longer_than=shorter)
 
 
 def table_of(model: RouterModel, prefix: Prefix) -> int:
@@ -96,7 +124,7 @@ def table_of(model: RouterModel, prefix: Prefix) -> int:
 
 def netlink_inputs(model: RouterModel) -> tuple[object, ...]:
     """What `desired` reads of a model, but for `routes`."""
-    places = model.addresses, model.service_addresses, model.local_routes
+    places = model.addresses, model.service_addresses, model.local_routes, model.own_first
     return model.interface, *places, model.guard, model.devices, model.exit_uplink
 
 
@@ -108,9 +136,10 @@ def route_changes(
 
     def routes(prefixes: Iterable[Prefix]) -> list[NetlinkItem]:
         return [
-            Route(prefix, table_of(model, prefix), interface=model.interface)
+            way
             for prefix in prefixes
             if prefix not in kept and prefix.version in wanted
+            for way in _ways(model, prefix)
         ]
 
     gone, fresh = prefix_set(model.routes).difference(prefix_set(former.routes))

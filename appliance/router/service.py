@@ -423,8 +423,8 @@ def _same_table(former: RouterModel, model: RouterModel) -> bool:
 
 
 def _rendered(model: RouterModel) -> RouterModel:
-    without_routes = replace(model, mtu=0, routes=(), local_routes=(), sources=None, service_addresses=())
-    return replace(without_routes, guard=None, exit_uplink=None)
+    without_routes = replace(model, mtu=0, routes=(), local_routes=(), own_first=frozenset())
+    return replace(without_routes, sources=None, service_addresses=(), guard=None, exit_uplink=None)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class Steering:
             default = DEFAULT_V4 if route.version == 4 else DEFAULT_V6
             items.append(Route(default, TABLE, interface=route.interface, gateway=route.gateway))
         for route in routes:
-            items.append(PolicyRule(route.version, PRIORITIES[0], TABLE_MAIN, self._mark, self._mask, no_default=True))
+            items.append(PolicyRule(route.version, PRIORITIES[0], TABLE_MAIN, self._mark, self._mask, longer_than=0))
             items.append(PolicyRule(route.version, PRIORITIES[1], TABLE, self._mark, self._mask))
         return items
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -16,6 +17,7 @@ from plugins.subnet_router.via import pool_problem
 
 MAX_ROUTES = 1000
 MAX_PROBES = 32
+ALL, EVERYTHING = "all", ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class SubnetRouterConfig:
     """Of those, only these and what lies inside them; empty: all."""
     refuse_routes: tuple[str, ...] = ()
     """Of those, never these and none inside them."""
+    own_first: tuple[str, ...] = ()
+    """Of the accepted ones, these and what lies inside them count only where this host has no route of its own of that
+    length; "all"."""
+    mesh_first: tuple[str, ...] = ()
+    """Of those, these and what lies inside them go before the host's own routes all the same."""
     translate: tuple[str, ...] = ()
     """Networks of the site that the mesh knows by others: "192.168.1.0/24 as 10.7.1.0/24"; those are offered."""
     translation_pool: str = "198.18.0.0/18"
@@ -53,12 +60,13 @@ class SubnetRouterConfig:
         if len(self.advertise_routes) > MAX_ROUTES:
             raise SettingError("advertise_routes", f"has more than {MAX_ROUTES} entries", mend="join prefixes")
         object.__setattr__(self, "advertise_routes", normalise_routes(self.advertise_routes))
-        for key in ("auto_except", "accept_only", "refuse_routes"):
+        for key in ("auto_except", "accept_only", "refuse_routes", "own_first", "mesh_first"):
             entries = getattr(self, key)
             if len(entries) > MAX_ROUTES:
                 raise SettingError(key, f"has more than {MAX_ROUTES} entries", mend="join prefixes")
-            named = key == "auto_except"
-            object.__setattr__(self, key, tuple(_entry(key, n, each, named=named) for n, each in enumerate(entries)))
+            object.__setattr__(self, key, tuple(_entries(key, entries)))
+        if twice := sorted({*self.own_first}.intersection(self.mesh_first)):
+            raise SettingError("mesh_first", f"{twice[0]} is in own_first too", mend="leave it in one of them")
         if len(self.probes) > MAX_PROBES:
             raise SettingError(
                 "probes", f"has more than {MAX_PROBES} entries", mend="one or two hosts a LAN are enough"
@@ -100,6 +108,14 @@ class SubnetRouterConfig:
             mend = "give an IPv4 network that nobody uses, such as 198.18.0.0/18"
             raise SettingError("translation_pool", f"{self.translation_pool[:64]!r} {problem}", mend=mend)
         return str(pool)
+
+
+def _entries(key: str, texts: Sequence[str]) -> Iterator[str]:
+    for index, text in enumerate(texts):
+        if key == "own_first" and text.strip().lower() == ALL:
+            yield from EVERYTHING
+        else:
+            yield _entry(key, index, text, named=key == "auto_except")
 
 
 def _entry(key: str, index: int, text: str, *, named: bool) -> str:

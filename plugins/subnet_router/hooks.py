@@ -101,7 +101,8 @@ class SubnetRouter:
         self._look_soon(changed=attached != self._state.attached)
         self._state = replace(self._state, attached=attached)
         usable = offered if config.accept_routes else OfferedRoutes()
-        judged = self._judge.judge(usable, attached, self._state.wanted, config.refuse_routes, config.accept_only)
+        chosen = config.refuse_routes, config.accept_only, config.own_first, config.mesh_first
+        judged = self._judge.judge(usable, attached, self._state.wanted, *chosen)
         self._state = replace(self._state, judged=judged)
         return judged.selection
 

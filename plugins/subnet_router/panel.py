@@ -18,10 +18,11 @@ FORMS = (
         "Offer subnets",
         ("advertise_routes", "auto", "auto_except", "probes", "shared_address", "shared_address_v6", "snat"),
     ),
-    PanelForm("Use subnets of peers", ("accept_routes", "accept_only", "refuse_routes")),
+    PanelForm("Use subnets of peers", ("accept_routes", "accept_only", "refuse_routes", "own_first", "mesh_first")),
     PanelForm("Translate networks", ("translate", "translation_pool")),
     PanelForm("Limit rates", ("limits",)),
 )
+OWN_FIRST = "after this host's own routes"
 
 
 def panel(state: RouterState) -> Panel:
@@ -91,7 +92,8 @@ def _accepted(state: RouterState) -> tuple[PanelRow, ...]:
         return (PanelRow("Accepted", "off", f"{state.offering} peers offer subnets"),)
     chosen = state.judged.selection
     used = sorted(map(known_prefix, chosen.accepted), key=by_family)
-    good = tuple(PanelRow("Accepted", str(prefix)) for prefix in used)
+    behind = frozenset(chosen.own_first)
+    good = tuple(PanelRow("Accepted", text, OWN_FIRST if text in behind else "") for text in map(str, used))
     bad = tuple(PanelRow("Refused", each.prefix, each.reason, bad=True) for each in chosen.refused)
     return good + bad or (PanelRow("Accepted", "none", "no peer offers a subnet"),)
 

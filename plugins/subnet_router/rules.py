@@ -152,6 +152,16 @@ def verdict(
     return UNWANTED if unwanted or left_out else _lan_conflict(prefix, lans)
 
 
+def gives_way(prefix: Prefix, own_first: Iterable[Prefix], mesh_first: Iterable[Prefix]) -> bool:
+    """Whether the host's own route to an accepted prefix goes first: the smallest network of the settings around it
+    decides."""
+    return _closest(prefix, own_first) > _closest(prefix, mesh_first)
+
+
+def _closest(prefix: Prefix, networks: Iterable[Prefix]) -> int:
+    return max((each.prefixlen for each in networks if contains(each, prefix)), default=-1)
+
+
 def offers_subnets(routes: Iterable[str]) -> bool:
     """Whether a peer's routes hold anything but default routes."""
     return any(not route.endswith("/0") for route in routes)

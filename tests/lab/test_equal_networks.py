@@ -21,7 +21,7 @@ from tests.lab.processes import Process, wait_until
 from tests.lab.router_host import inside
 from tests.lab.topology import Internet
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 NETWORK, GATEWAY_IP, HOST_IP = "192.168.1.0/24", "192.168.1.2", "192.168.1.10"
 NAME, VIA = "192-168-1-10-via-8", "fd7a:115c:a1e0:b1a:0:8:c0a8:10a"
@@ -100,6 +100,7 @@ def test_ok__hosts_of_equal_networks_meet_by_name(lab: Lab, tmp_path: Path) -> N
     through_4via6(world)
     one_to_one(world)
     limited(world, MBIT, MEGABYTES)
+    own_routes_first(world, tmp_path)
     translation_shown(world)
     _taken_back(world)
 
@@ -220,6 +221,37 @@ def _leaves_are_fair(gateway: Gateway) -> bool:
     assert len(plain) == 1
     assert "no fq_codel" in plain[0]
     return False
+
+
+def own_routes_first(world: World, directory: Path) -> None:
+    """Gateway-a has ways of its own to addresses of site 8: to host-a, which then answers for host-b."""
+    gateway, a = world.gateways["a"], world.hosts["a"]
+    ways = {"10.8.1.0/24": (HOST_IP, "10.8.1.10"), "fd00:8::/64": ("fd00:1::10", "fd00:8::10")}
+    for network, (router, address) in ways.items():
+        a.ip(f"addr add {address} dev lo nodad")
+        gateway.host.ip(f"route add {network} via {router}")
+    servers = [web_server(a, address, directory / "a") for _, address in ways.values()]
+    servers.append(web_server(world.hosts["b"], "fd00:1::10", directory / "b"))
+    world.hosts["b"].ip("route add fd7a:115c:a1e0::/48 via fd00:1::2")
+
+    def pages() -> list[str | None]:
+        return [fetch(gateway.host, url, 3) for url in ("http://10.8.1.10/", "http://[fd00:8::10]/")]
+
+    wait_until(lambda: pages() == ["page of host b"] * 2, 20, "the mesh's routes, which go first")
+    gateway.must("plugins", "config", "subnet_router", 'own_first=["all"]', 'mesh_first=["fd00:8::/48"]')
+    wait_until(lambda: pages() == ["page of host a", "page of host b"], 20, "own routes, but for what is excepted")
+    gateway.must("plugins", "config", "subnet_router", "mesh_first=[]")
+    wait_until(lambda: pages() == ["page of host a"] * 2, 20, "own routes first in both IP versions")
+    shown = {each["prefix"]: each["own_first"] for each in gateway.status()["routes"] if each["installed"]}
+    assert shown == dict.fromkeys([*ways, f"{VIA[:-3]}100/120"], True)
+    for network in ways:
+        gateway.host.ip(f"route del {network}")
+    assert pages() == ["page of host b"] * 2, "the mesh's routes, now that the own ones are gone"
+    gateway.must("plugins", "config", "subnet_router", "own_first=[]")
+    for server in servers:
+        server.stop()
+    for _, address in ways.values():
+        a.ip(f"addr del {address} dev lo")
 
 
 def queues(host: Namespace) -> str:

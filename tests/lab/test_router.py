@@ -302,6 +302,41 @@ async def test_ok__flushed_tables_are_noticed(site, tunnel, gateway):
     assert gateway.router.stands()
 
 
+async def test_ok__own_routes_go_first_while_they_are_there(site, tunnel, gateway):
+    """Of the same length or longer; shorter ones do not count, and what no setting names goes into the tunnel."""
+    site.host.ip(f"addr add {HOST6}/64 dev eth0 nodad")
+    site.gateway.ip("addr add fd10::2/64 dev lan0 nodad")
+    networks = {"192.168.20.0/24": (HOST, "192.168.20.9"), "fd20::/64": (HOST6, "fd20::9")}
+    routes = (*MODEL.routes, *map(ip_network, networks))
+    model = replace(MODEL, routes=routes)
+    await gateway.router.apply(model)
+    before = snapshot(site.gateway)
+    for network, (router, host) in networks.items():
+        site.gateway.ip(f"route add {network} via {router}")
+        site.host.ip(f"addr add {host} dev lo nodad")
+        assert "waypost0" in site.gateway.ip(f"route get {host}"), "the mesh goes first"
+    await gateway.router.apply(replace(model, own_first=frozenset(map(ip_network, networks))))
+    for network, (router, host) in networks.items():
+        with inside(site.host):
+            listener = socket.create_server((host, 7000), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        with listener, socket.create_connection((host, 7000), timeout=10):
+            pass
+        site.gateway.ip(f"route replace {_wider(network)} via {router}")
+        site.gateway.ip(f"route del {network}")
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"after it went", (host, 7000))
+        sent = tunnel.take(lambda packet: upper(packet)[0] == UDP and upper(packet)[1][8:] == b"after it went")
+        assert sent is not None
+        assert addresses(sent)[1] == host
+        site.gateway.ip(f"route del {_wider(network)}")
+    await gateway.router.apply(model)
+    assert snapshot(site.gateway) == before
+
+
+def _wider(network: str) -> str:
+    return str(ip_network(network).supernet(4))
+
+
 async def test_ok__daemon_sockets_carry_the_bypass_mark(site, tunnel):
     site.gateway.ip("link set lo up")
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)

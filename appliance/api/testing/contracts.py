@@ -109,7 +109,8 @@ def check_contribute_routes(plugin: object, host: HostHandle) -> tuple[str, ...]
 def check_accept_routes(
     plugin: object, host: HostHandle, offered: Iterable[OfferedRoute], attached: tuple[AttachedPrefix, ...]
 ) -> RouteSelection | None:
-    """Judges only what is offered, each prefix once; no accepted prefix equals an attached one."""
+    """Judges only what is offered, each prefix once; no accepted prefix equals an attached one, none gives way that is
+    not accepted."""
     routes = OfferedRoutes(offered)
     selection = call_hook(plugin, "appliance_accept_routes", host=host, offered=routes, attached=attached)
     if selection is None:
@@ -120,6 +121,7 @@ def check_accept_routes(
     assert set(judged) <= {route.prefix for route in routes}, "judges prefixes that nobody offered"
     local = {prefix.prefix for prefix in attached}
     assert not local & set(selection.accepted), "accepts a prefix that this host is attached to"
+    assert set(selection.own_first) <= set(selection.accepted), "gives way with prefixes that it does not accept"
     assert set(selection.throws) <= local, "throws for prefixes that are not attached"
     return selection  # type: ignore[no-any-return]  # the round trip held its type
 

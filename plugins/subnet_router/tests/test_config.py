@@ -62,6 +62,8 @@ def test_ok__lists_are_normal() -> None:
         ("auto_except", ""),
         ("refuse_routes", "guest0"),
         ("accept_only", "guest0"),
+        ("own_first", "most"),
+        ("mesh_first", "all"),
         ("probes", "192.168.1.0/24"),
         ("probes", "switch"),
     ],
@@ -74,11 +76,20 @@ def test_fail__entry_of_a_list(key: str, text: str) -> None:
     assert caught.value.mend
 
 
-@pytest.mark.parametrize("key", ["auto_except", "accept_only", "refuse_routes", "probes"])
+@pytest.mark.parametrize("key", ["auto_except", "accept_only", "refuse_routes", "own_first", "mesh_first", "probes"])
 def test_fail__too_many_entries(key: str) -> None:
     with pytest.raises(SettingError) as caught:
         SubnetRouterConfig(**{key: ("10.0.0.1",) * (MAX_ROUTES + 1)})
     assert caught.value.key == key
+
+
+def test_ok__which_routes_go_first() -> None:
+    config = SubnetRouterConfig(own_first=("All", "10.8.1.9/24"), mesh_first=("10.8.0.9/16",))
+    assert config.own_first == ("0.0.0.0/0", "::/0", "10.8.1.0/24")
+    assert config.mesh_first == ("10.8.0.0/16",)
+    with pytest.raises(SettingError, match=r"10\.8\.1\.0/24 is in own_first too") as caught:
+        SubnetRouterConfig(own_first=("10.8.1.0/24",), mesh_first=("10.8.1.1/24",))
+    assert caught.value.key == "mesh_first"
 
 
 def test_ok__shared_address() -> None:

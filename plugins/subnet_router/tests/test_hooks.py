@@ -64,6 +64,13 @@ def test_ok__verdicts(router: SubnetRouter) -> None:
     assert check("appliance_accept_routes", router, offered=OFFERED, attached=(LAN,)).accepted == ()
 
 
+def test_ok__own_routes_first_are_told_and_shown(router: SubnetRouter) -> None:
+    check("appliance_configure", router, config=SubnetRouterConfig(accept_routes=True, own_first=("all",)))
+    assert check("appliance_accept_routes", router, offered=OFFERED[:1], attached=()).own_first == ("192.168.20.0/24",)
+    (row,) = (row for row in router.appliance_status_panel().rows if row.label == "Accepted")
+    assert (row.value, row.detail) == ("192.168.20.0/24", "after this host's own routes")
+
+
 def test_ok__health_follows_approval(router: SubnetRouter) -> None:
     assert codes(router) == set()
     check("appliance_netmap_changed", router, change=NetmapChange(full=True, self_node=self_node()))

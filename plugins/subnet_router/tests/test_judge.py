@@ -79,6 +79,26 @@ def test_ok__settings_may_take_some_routes_alone() -> None:
     assert len(judge_of_one_run.judge(offered, (LAN,), (), ()).selection.accepted) == 3
 
 
+def test_ok__own_routes_first_for_all_and_for_some() -> None:
+    routes = ("10.1.0.0/16", "10.1.2.0/24", "192.168.20.0/24", "fd00:2::/64")
+    offered = OfferedRoutes(OfferedRoute(each, "n1") for each in routes)
+    judge = RouteJudge()
+
+    def giving_way(own_first: tuple[str, ...], mesh_first: tuple[str, ...] = ()) -> set[str]:
+        found = judge.judge(offered, (LAN,), (), ("192.168.0.0/16",), (), own_first, mesh_first).selection
+        return set(found.own_first)
+
+    assert giving_way(()) == set()
+    assert giving_way(("0.0.0.0/0", "::/0")) == {"10.1.0.0/16", "10.1.2.0/24", "fd00:2::/64"}, "what is refused is not"
+    assert giving_way(("0.0.0.0/0",), ("10.1.0.0/16",)) == set()
+    assert giving_way(("10.1.2.0/24",), ("10.1.0.0/16",)) == {"10.1.2.0/24"}, "the smaller one decides"
+    assert giving_way(("10.1.0.0/16",), ("10.1.2.0/24",)) == {"10.1.0.0/16"}
+    fewer = OfferedRoutes(OfferedRoute(each, "n1") for each in routes[1:])
+    assert not judge.judge(
+        fewer, (LAN,), (), ("192.168.0.0/16",), (), ("10.1.0.0/16",), ("10.1.2.0/24",)
+    ).selection.own_first
+
+
 PREFIXES = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 32)).map(
     lambda pair: str(ip_network((pair[0], pair[1]), strict=False))
 )

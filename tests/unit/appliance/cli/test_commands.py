@@ -70,7 +70,10 @@ STATUS = Status(
         ),
         PeerStatus(stable_id="n3", name="phone.mesh.example", online=False, last_seen=NOW - timedelta(days=3)),
     ),
-    routes=(Route(prefix="192.168.20.0/24", peer="gw-b.mesh.example", installed=True),),
+    routes=(
+        Route(prefix="192.168.20.0/24", peer="gw-b.mesh.example", installed=True),
+        Route(prefix="10.8.1.0/24", peer="gw-b.mesh.example", installed=True, own_first=True),
+    ),
     health=(
         Health(code="ip-forwarding-off", severity=Severity.MEDIUM, text="Forwarding is off.", mend="M.", since=NOW),
     ),
@@ -132,6 +135,7 @@ def test_ok__status_shows_everything(waypost: Call, capsys: pytest.CaptureFixtur
         "offline",
         "192.168.20.0/24",
         "installed",
+        "installed, after this host's own",
         "medium: Forwarding is off.",
         "→ M.",
     ):

@@ -14,7 +14,8 @@ RULES = (
     PolicyRule(4, 5210, 254, 0x80000, 0xFF0000),
     PolicyRule(6, 5250, 0, 0x80000, 0xFF0000),
     PolicyRule(4, 5270, 52),
-    PolicyRule(6, 5271, 1000, protocol=3, no_default=True),
+    PolicyRule(6, 5271, 1000, protocol=3, longer_than=0),
+    PolicyRule(6, 5428, 254, longer_than=63),
     PolicyRule(4, 5280, 55, forwarded=True),
 )
 
@@ -34,7 +35,7 @@ def test_ok__read_back(rule: PolicyRule) -> None:
 
 
 def test_ok__what_this_host_does_not_send_itself() -> None:
-    made = rule_payload(RULES[4])
+    made = rule_payload(RULES[5])
     assert made[8:12] == struct.pack("=I", 2), "inverted"
     assert struct.pack("=HH", 7, 3) + b"lo\0\0" in made
 

@@ -33,6 +33,15 @@ def test_ok__the_way_belongs_to_whom_the_route_belongs_to() -> None:
     assert sink.found == []
 
 
+def test_ok__routes_that_give_way_are_joined() -> None:
+    parts = [
+        ("a", RouteSelection({"10.0.0.0/8": ""}, own_first=("10.0.0.0/8",))),
+        ("b", RouteSelection({"10.1.0.0/16": ""}, own_first=("10.1.0.0/16",))),
+    ]
+    offered = OfferedRoutes(OfferedRoute(prefix, "n1") for prefix in PREFIXES)
+    assert SelectionMerger().merge(parts, offered, Conflicts()).own_first == ("10.0.0.0/8", "10.1.0.0/16")
+
+
 def naive(
     parts: list[tuple[str, RouteSelection]], offered: frozenset[str]
 ) -> tuple[dict[str, str], set[tuple[str, ...]]]:

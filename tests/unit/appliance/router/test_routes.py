@@ -64,6 +64,32 @@ def test_ok__excepted_destinations_keep_the_hosts_routes():
     assert Route(place, 52, interface="waypost0") not in desired(guarded)
 
 
+def test_ok__own_routes_of_the_same_length_go_first():
+    site, site_v6 = ip_network("10.8.0.0/16"), ip_network("fd00:8::/64")
+    small, unused = ip_network("10.9.1.0/24"), ip_network("0.0.0.0/0")
+    own_first = frozenset({site, site_v6, small, unused})
+    model = replace(MODEL, routes=(*MODEL.routes, site, site_v6, small), own_first=own_first)
+    added = set(desired(model)) - set(desired(MODEL))
+    rules = sorted((each for each in added if isinstance(each, PolicyRule)), key=lambda each: each.priority)
+    assert [(each.version, each.priority, each.table, each.longer_than) for each in rules] == [
+        (6, 5428, 254, 63),
+        (6, 5429, 56, 63),
+        (4, 5508, 254, 23),
+        (4, 5509, 56, 23),
+        (4, 5524, 254, 15),
+        (4, 5525, 56, 15),
+    ], "the longest first"
+    ways = {Route(each, 56, interface="waypost0") for each in (site, site_v6, small)}
+    assert added - {*rules} == ways | {Route(each, 52, RouteKind.THROW) for each in (site, site_v6, small)}
+    assert set(ours("waypost0", [], [each for each in added if isinstance(each, Route)], rules)) == added
+    assert route_changes(replace(model, routes=model.routes[:-1]), model) == (
+        [],
+        [Route(small, 52, RouteKind.THROW), Route(small, 56, interface="waypost0")],
+    )
+    guarded = replace(model, guard=Guard())
+    assert set(desired(guarded)) == set(desired(replace(guarded, own_first=frozenset()))), "what is held in goes first"
+
+
 def test_ok__an_exit_leaves_no_way_beside_it():
     lan = ip_network("192.168.10.0/24")
     guarded = replace(MODEL, guard=Guard(near=(lan,)))

@@ -25,7 +25,7 @@ async def test_ok__rules_for_marked_packets_and_one_default_route() -> None:
         Route(ip_network("0.0.0.0/0"), TABLE, interface="wwan0", gateway=ip_address("10.0.0.1"))
     ]
     assert await netlink.rules() == [
-        PolicyRule(4, 5205, TABLE_MAIN, MARK, MASK, no_default=True),
+        PolicyRule(4, 5205, TABLE_MAIN, MARK, MASK, longer_than=0),
         PolicyRule(4, 5206, TABLE, MARK, MASK),
     ]
 

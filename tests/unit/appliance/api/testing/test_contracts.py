@@ -50,6 +50,7 @@ BAD: list[tuple[str, Any]] = [
     ("appliance_contribute_routes", ("10.0.0.0/08",)),
     ("appliance_accept_routes", RouteSelection({"192.168.1.0/24": ""})),
     ("appliance_accept_routes", RouteSelection({"10.0.0.0/8": ""})),
+    ("appliance_accept_routes", RouteSelection({"192.168.1.0/24": "no"}, own_first=("192.168.1.0/24",))),
     ("appliance_contribute_firewall", "something"),
     ("appliance_contribute_firewall", FirewallPart(guard=EgressGuard(direct=("10.0.0.1/8",)))),
     ("appliance_contribute_firewall", FirewallPart(guard=EgressGuard(hosts=("no host",)))),
