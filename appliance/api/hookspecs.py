@@ -210,7 +210,8 @@ def appliance_status_panel(host: HostHandle) -> Panel | None:
 
     Fires: when somebody looks at the status page or asks for verbose status, at most once a second.
     Arguments: only the handle.
-    Return: a panel, or None for no panel. Panels are shown side by side in load order.
+    Return: a panel, or None for no panel. Panels are shown side by side in load order. Its forms name settings of the
+        configuration class, which the core turns into inputs; without any the page offers one with all settings.
     Order: none.
     Raise: the plugin is degraded, its panel says so, the core continues.
     Budget: 10 ms.

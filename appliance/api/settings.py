@@ -140,7 +140,7 @@ def help_texts(config_class: type) -> Mapping[str, str]:
     for one, after in pairwise(body[0].body if isinstance(body[0], ast.ClassDef) else ()):
         match one, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = " ".join(text.split())
+                found[name] = " ".join(text.replace("`", "").split())
             case _:
                 continue
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -101,8 +102,11 @@ def typed_value(field: SettingField, text: str) -> JsonValue:
 
 def _number(text: str, kind: type[int] | type[float]) -> int | float:
     try:
-        return kind(text.strip())
-    except ValueError:
+        number = kind(text.strip())
+        if math.isfinite(number) and abs(number) < 1 << 63:
+            return number
+        raise ValueError
+    except (ValueError, OverflowError):
         mend = "write a whole number" if kind is int else "write a number such as 52.5"
         raise TypedError(f"{text.strip()[:64]!r} is no number", mend=mend) from None
 
@@ -114,9 +118,9 @@ def _lines(text: str) -> list[str]:
 def _pairs(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in _lines(text):
-        name, _, value = (part.strip() for part in line.partition("="))
-        if not (name and value):
-            raise TypedError(f"{line[:64]!r} lacks its name or value", mend="write it as name = value")
+        name, sign, value = (part.strip() for part in line.partition("="))
+        if not (name and sign):
+            raise TypedError(f"{line[:64]!r} is no name with its value", mend="write it as name = value")
         if name in found:
             raise TypedError(f"{name[:64]!r} is there twice", mend="keep one of the two lines")
         found[name] = value
@@ -139,6 +143,8 @@ def read_form(
         if field.secret and not text:
             wanted |= {field.key: None} if FORGET + field.key in posted else {}
             continue
+        if text == shown_text(field):
+            continue  # whatever the value is: what nobody touched stays
         try:
             value = typed_value(field, text)
         except TypedError as error:

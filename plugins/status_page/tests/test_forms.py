@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.api import FieldKind, JsonValue, Panel, PanelForm, PluginPanel, SettingField, SettingProblem
 from plugins.status_page import forms
@@ -39,6 +41,7 @@ def test_ok__what_is_shown_is_what_holds() -> None:
             {"hosts": {"nas": "00:1a:2b:3c:4d:5e", "pc": "00:1a:2b:3c:4d:5f"}},
         ),
         ("apps", "shop = a.example b.example,c.example", {"apps": {"shop": ["a.example", "b.example", "c.example"]}}),
+        ("apps", "shop =", {"apps": {"shop": []}}),
         ("os", "off", {"os": "off"}),
         ("token", "new", {"token": "new"}),
         (forms.FORGET + "token", "on", {"token": None}),
@@ -53,11 +56,15 @@ def test_ok__only_what_was_changed_is_set(key: str, text: str, wanted: dict[str,
     [
         ("port", "many", "no number"),
         ("port", "", "no number"),
+        ("port", "9" * 40, "no number"),
+        ("port", "9" * 5000, "no number"),
         ("location.latitude", "north", "no number"),
-        ("hosts", "nas", "lacks its name or value"),
-        ("hosts", "= 00:1a:2b:3c:4d:5e", "lacks its name or value"),
+        ("location.latitude", "nan", "no number"),
+        ("location.latitude", "1e999", "no number"),
+        ("hosts", "nas", "no name with its value"),
+        ("hosts", "= 00:1a:2b:3c:4d:5e", "no name with its value"),
         ("hosts", "nas = a\nnas = b", "there twice"),
-        ("apps", "shop =", "lacks its name or value"),
+        ("apps", "shop", "no name with its value"),
     ],
 )
 def test_fail__what_nobody_can_read_is_said_at_its_field(key: str, text: str, said: str) -> None:
@@ -94,3 +101,16 @@ def test_ok__problem_belongs_to_its_setting(key: str, about: bool) -> None:
 def test_ok__fingerprint_follows_the_values() -> None:
     assert forms.fingerprint((ROUTES,)) == forms.fingerprint((ROUTES,))
     assert forms.fingerprint((ROUTES,)) != forms.fingerprint((SettingField("routes", FieldKind.LIST, value=[]),))
+
+
+def test_ok__odd_values_survive_a_form_that_does_not_touch_them() -> None:
+    field = SettingField("routes", FieldKind.LISTS, value={"": ["9.9.9.9"], "a = b": [], " c": ["x y"]})
+    assert forms.read_form((field,), {"routes": forms.shown_text(field)}) == ({}, ())
+
+
+@given(st.dictionaries(st.sampled_from([field.key for field in ALL]), st.text(max_size=40)))
+def test_ok__whatever_is_sent_is_read_or_refused(posted: dict[str, str]) -> None:
+    settings, problems = forms.read_form(ALL, posted)
+    assert not {problem.key for problem in problems} & set(settings)
+    assert {forms.top_key(field.key) for field in ALL} >= set(settings)
+    assert all(problem.mend for problem in problems)

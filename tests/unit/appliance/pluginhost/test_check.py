@@ -49,6 +49,12 @@ def test_fail__each_fault_is_named(install, options: dict[str, object], said: st
     assert said in " ".join(found.values()), found
 
 
+def test_fail__form_of_no_setting(install) -> None:
+    body = "@hookimpl\ndef appliance_status_panel(self):\n    return Panel('t', forms=(PanelForm('A', ('y',)),))\n"
+    found = problems(install("bad", body, hooks=("appliance_status_panel",)))
+    assert "['y'], which no form can hold" in found["appliance_status_panel"]
+
+
 def test_fail__hook_that_hangs(install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.pluginhost.check.STALL_S", 0.05)
     point = install("bad", METHOD.format(body="while True: pass"), hooks=ROUTES)

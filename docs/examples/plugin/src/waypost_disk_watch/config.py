@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from appliance.api import SettingError
+from appliance.api import Bounds, SettingError, check_declared
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,13 @@ class DiskWatchConfig:
     """A folder of each disk to watch."""
     warn_below_percent: float = 10.0
     """Free space below which health says so."""
-    interval_s: float = 60.0
+    interval_s: Annotated[float, Bounds(1, 86_400)] = 60.0
+    """Seconds between two measurements."""
 
     def __post_init__(self) -> None:
+        check_declared(self)
         for index, folder in enumerate(self.folders):
             if not folder.startswith("/"):
                 raise SettingError(f"folders[{index}]", "must begin with /", mend="write the whole path")
         if not 0 < self.warn_below_percent < 100:
             raise SettingError("warn_below_percent", "must be between 0 and 100", mend="10 is a good value")
-        if self.interval_s < 1:
-            raise SettingError("interval_s", "must be 1 or more", mend="60 is a good value")
