@@ -30,6 +30,8 @@ DEVICE = "waypost-4via6"
 MEGABYTES = 6
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 MBIT = 40
+LATE = 90
+"""Seconds at most until limits hold and are counted: in an emulated guest each look takes some."""
 BURST = 2000
 """Packets; a TUN device holds 500."""
 
@@ -192,22 +194,22 @@ def limited(world: World, mbit: int, megabytes: int) -> bool:
     gateway, a = world.gateways["b"], world.hosts["a"]
     limits = [f"10.7.1.0/24 {mbit}mbit", "fd00:7::/64 64kbit", "gateway-a 1gbit"]
     gateway.must("plugins", "config", "subnet_router", f"limits={json.dumps(limits)}")
-    wait_until(lambda: len(counted(gateway)) == 3, 20, "the figures of all limits")
+    wait_until(lambda: len(counted(gateway)) == 3, LATE, "the figures of all limits")
     digest, seconds = fetch_hash(a, "http://10.8.1.10/large.bin", 90)
     assert digest == world.large_hash
     least_s = megabytes * 8.39 / mbit
     print(f"{megabytes} MiB at {mbit} Mbit/s in {seconds:.1f} s, where {least_s:.1f} s is the least")
     assert seconds > 0.8 * least_s
-    wait_until(lambda: counted(gateway)["10.7.1.0/24"]["sent_bytes"] > megabytes << 20, 20, "the transfer in figures")
+    wait_until(lambda: counted(gateway)["10.7.1.0/24"]["sent_bytes"] > megabytes << 20, LATE, "the transfer in figures")
     before = counted(gateway)
-    wait_until(lambda: fetch(world.gateways["a"].host, "http://10.8.1.10/", 5), 30, "the page on gateway-a")
+    wait_until(lambda: fetch(world.gateways["a"].host, "http://10.8.1.10/", 5), LATE, "the page on gateway-a")
     sent = before["gateway-a"]["sent_bytes"]
-    wait_until(lambda: counted(gateway)["gateway-a"]["sent_bytes"] > sent, 20, "its own traffic in the other limit")
+    wait_until(lambda: counted(gateway)["gateway-a"]["sent_bytes"] > sent, LATE, "its own traffic in the other limit")
     assert counted(gateway)["10.7.1.0/24"]["sent_bytes"] < before["10.7.1.0/24"]["sent_bytes"] + (megabytes << 16)
     _drops_are_counted(world)
     fair = _leaves_are_fair(gateway)
     gateway.must("plugins", "config", "subnet_router", "limits=[]")
-    wait_until(lambda: "htb" not in queues(gateway.host), 20, "the queue to be gone")
+    wait_until(lambda: "htb" not in queues(gateway.host), LATE, "the queue to be gone")
     return fair
 
 
@@ -270,7 +272,7 @@ def _drops_are_counted(world: World) -> None:
         for _ in range(BURST):
             sock.sendto(bytes(1000), ("fd00:7::10", 7000))
     gateway = world.gateways["b"]
-    wait_until(lambda: counted(gateway)["fd00:7::/64"]["dropped_packets"] > 0, 20, "drops in the figures")
+    wait_until(lambda: counted(gateway)["fd00:7::/64"]["dropped_packets"] > 0, LATE, "drops in the figures")
     samples = gateway.must("metrics")
     dropped = re.search(r'waypost_limit_dropped_packets_total\{.*limit="fd00:7::/64".*\} (\d+)', samples)
     assert dropped is not None
