@@ -17,7 +17,7 @@ from tests.lab.mesh import Gateway
 from tests.lab.namespaces import Lab
 from tests.lab.processes import wait_until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 URL = "http://127.0.0.1:5280"
 
 
