@@ -15,6 +15,8 @@ from appliance.localapi.schema import PrefsPatch
 from appliance.localapi.server import LocalApiServer
 from tests.unit.appliance.local_gateway import in_thread, twin_backend
 
+pytestmark = pytest.mark.timeout(30)
+
 PAGE = PluginView(
     name="status_page",
     state="degraded",

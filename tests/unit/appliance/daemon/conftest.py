@@ -237,7 +237,7 @@ class Process:
         self._stack.pop_all()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while not condition():
                 assert self._task is not None
                 assert not self._task.done(), self._task.exception()

@@ -16,6 +16,9 @@ from appliance.ports.netlink import MemoryNetlink
 from appliance.ports.randomness import SystemRandomness
 from tests.unit.appliance.daemon.conftest import TwinEngine
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 MEMORY = Memory(bytes(12), {}, configured=False)
 
 

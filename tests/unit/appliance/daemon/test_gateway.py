@@ -14,6 +14,9 @@ from appliance.types.events import BackendState
 from appliance.types.keys import NodePrivateKey
 from control.service.actor import SYSTEM
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 ROUTER = {"advertise_routes": ["192.168.10.0/24"], "accept_routes": True}
 
 

@@ -6,6 +6,9 @@ from appliance.daemon import kernel_relays as module
 from appliance.daemon.kernel_relays import kernel_relays, remove_left_relay
 from appliance.ports.kernel_relay import KernelRelayError
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 
 async def test_fail__a_rootless_gateway():
     with pytest.raises(KernelRelayError, match="rootless"):

@@ -20,6 +20,9 @@ from control.service.actor import SYSTEM
 from control.service.errors import ServiceError
 from tests.unit.appliance.daemon.conftest import Process, TwinHost
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 
 def stored(host: TwinHost, name: str) -> list[dict]:
     return [json.loads(data)["data"] for path, data in sorted(host.store.documents.items()) if path.endswith(name)]

@@ -11,6 +11,9 @@ from appliance.proto.control.trial import CONFIRM_PATH, SETTINGS_PATH
 from appliance.types.errors import ApplianceError
 from control.service.actor import SYSTEM
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 
 @pytest.fixture
 async def ask(process, url, key, server):

@@ -8,6 +8,9 @@ from appliance.daemon.trial import HEALTH, NothingToConfirmError
 from appliance.localapi.schema import PrefsPatch
 from appliance.types.errors import ConfigError
 
+pytestmark = pytest.mark.timeout(30)
+"""A whole gateway, more than once."""
+
 ROUTER = {"advertise_routes": ["192.168.10.0/24"]}
 
 

@@ -9,6 +9,9 @@ import pytest
 from appliance.embed.child import ChildDaemon
 from appliance.embed.errors import NodeError
 
+pytestmark = pytest.mark.timeout(30)
+"""Processes are started."""
+
 
 async def test_fail__its_own_words_are_told(tmp_path: Path) -> None:
     (tmp_path / "waypost.toml").write_text("[tunnel]\nprot = 1\n")

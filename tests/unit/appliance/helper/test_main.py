@@ -13,6 +13,9 @@ from appliance.helper.main import account
 from appliance.proto.helper.messages import MAX_MESSAGE_BYTES, SetSysctl, encode_message, parse_reply
 from appliance.types.errors import ConfigError
 
+pytestmark = pytest.mark.timeout(30)
+"""Processes are started."""
+
 PROGRAM = [sys.executable, "-c", "from appliance.helper.main import main; main()"]
 # The shell stays this process: LISTEN_PID must name the program itself.
 ACTIVATED = ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 0</dev/null', "sh", *PROGRAM]
@@ -33,7 +36,7 @@ def test_ok__socket_activation_serves_and_stops_on_request(tmp_path):
             [*ACTIVATED, "--user", str(os.geteuid())], stdin=listener.fileno(), stdout=subprocess.PIPE, text=True
         )
     with started, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.settimeout(8)
+        connection.settimeout(20)
         connection.connect(str(tmp_path / "helper.sock"))
         connection.send(encode_message(SetSysctl(key="net/ipv4/conf/all/rp_filter", value="0")))
         reply = parse_reply(connection.recv(MAX_MESSAGE_BYTES))

@@ -30,6 +30,9 @@ from appliance.localapi.server import LocalApiServer
 from appliance.types.errors import ConfigError, ControlError, PrivilegeError
 from appliance.types.events import BackendState
 
+pytestmark = pytest.mark.timeout(30)
+"""Processes are started."""
+
 BASE = f"http://{HOST}/v1"
 
 

@@ -29,6 +29,9 @@ from tests.unit.appliance.drivers.certs import make
 from tests.unit.appliance.drivers.test_proxy import ConnectProxy
 from tests.unit.appliance.drivers.test_streams import echo
 
+pytestmark = pytest.mark.timeout(30)
+"""Client and server whole, over sockets."""
+
 RANDOM = SystemRandomness()
 
 
@@ -76,7 +79,7 @@ async def test_ok__login_and_map(tmp_path: Path, scheme: str) -> None:
         assert (await waiting).login_name == "ann"
         await client.verify()
         task = asyncio.ensure_future(client.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not client.is_connected:
                 await asyncio.sleep(0.01)
         task.cancel()

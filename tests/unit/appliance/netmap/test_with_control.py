@@ -28,6 +28,9 @@ from control.server.app import RunningServer, running
 from control.server.settings import ServerSettings
 from control.service.actor import SYSTEM
 
+pytestmark = pytest.mark.timeout(30)
+"""Client and server whole, over sockets."""
+
 RANDOM = SystemRandomness()
 
 
@@ -91,7 +94,7 @@ async def auth_key(server: RunningServer, **options: Any) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
 

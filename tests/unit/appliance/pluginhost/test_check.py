@@ -12,6 +12,9 @@ import pytest
 from appliance.pluginhost.check import TargetError, check, check_candidate, main, points_of
 from appliance.pluginhost.discovery import discover
 
+pytestmark = pytest.mark.timeout(30)
+"""Processes are started."""
+
 ROOT = Path(__file__).resolve().parents[4]
 ROUTES = ("appliance_contribute_routes",)
 METHOD = "@hookimpl\ndef appliance_contribute_routes(self):\n    {body}\n"
