@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,12 +76,13 @@ class Forwarder:
     def __init__(self, transports: Transports, clock: Callable[[], float]) -> None:
         self._transports = transports
         self._clock = clock
-        self.health: dict[Upstream, UpstreamHealth] = {}
+        self.health: defaultdict[Upstream, UpstreamHealth] = defaultdict(UpstreamHealth)
         self._failing_since: float | None = None
 
     def keep_only(self, upstreams: Sequence[Upstream]) -> None:
         """Forget what is known of others."""
-        self.health = {each: self.health.get(each, UpstreamHealth()) for each in upstreams}
+        for gone in self.health.keys() - set(upstreams):
+            del self.health[gone]
         self._failing_since = None
 
     @property
@@ -93,16 +94,15 @@ class Forwarder:
         """Raises `UpstreamError`, of which `NoUpstreamError` says that there is nobody to ask."""
         if not upstreams:
             raise NoUpstreamError("no resolver is known for this name", mend="set upstreams, or join a network")
-        first, *others = self._order(upstreams)
-        if not others:
-            return self._best([await self._tried(first, question)])
-        return await self._race([first, *others], question)
+        if len(upstreams) == 1:
+            return self._best([await self._tried(upstreams[0], question)])
+        return await self._race(self._order(upstreams), question)
 
     def _order(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         now = self._clock()
 
         def rank(upstream: Upstream) -> tuple[bool, float]:
-            known = self.health.setdefault(upstream, UpstreamHealth())
+            known = self.health[upstream]
             shunned = known.failed_at is not None and now - known.failed_at < SHUN_S
             return shunned, known.latency_s
 
@@ -144,7 +144,7 @@ class Forwarder:
         raise found[-1]
 
     async def _tried(self, upstream: Upstream, question: Question) -> Reply | UpstreamError:
-        known = self.health.setdefault(upstream, UpstreamHealth())
+        known = self.health[upstream]
         known.asked += 1
         started = self._clock()
         try:

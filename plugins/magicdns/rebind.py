@@ -10,7 +10,7 @@ from appliance.types.addresses import CGNAT_V4, Address, Prefix, unmap
 
 LOCAL_SUFFIXES = ("lan", "local", "internal", "home.arpa", "localdomain", "home", "corp", "in-addr.arpa", "ip6.arpa")
 """Names below these are of sites, not of the Internet."""
-
+_LOCAL_ENDS = tuple(f".{suffix}" for suffix in LOCAL_SUFFIXES)
 
 _PRIVATE: tuple[Prefix, ...] = (
     *map(IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")),
@@ -27,6 +27,6 @@ def is_private(address: Address) -> bool:
 
 def rebinds(reply: Reply, name: str, allowed: Collection[str]) -> bool:
     """Whether `name`, looked up on the Internet, has a private address; names of sites and allowed ones may."""
-    if "." not in name or any(is_below(name, suffix) for suffix in (*LOCAL_SUFFIXES, *allowed)):
+    if "." not in name or f".{name}".endswith(_LOCAL_ENDS) or any(is_below(name, suffix) for suffix in allowed):
         return False
     return any(is_private(address) for _, address, _ in reply.addresses())

@@ -246,11 +246,13 @@ class Resolver:
         if flight is None:
             self.counters.too_many += 1
             return stale
+        if stale is None:
+            return await asyncio.shield(flight)
         found: Entry | None = None
         with suppress(TimeoutError):
-            async with asyncio.timeout(STALE_AFTER_S if stale is not None else None):
+            async with asyncio.timeout(STALE_AFTER_S):
                 found = await asyncio.shield(flight)
-        if stale is not None and (found is None or found.reply.rcode in (SERVFAIL, REFUSED)):
+        if found is None or found.reply.rcode in (SERVFAIL, REFUSED):
             self.counters.stale += 1
             return stale
         return found

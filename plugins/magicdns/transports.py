@@ -16,7 +16,7 @@ from plugins.magicdns.trust import Trust, judged
 from plugins.magicdns.upstream import Kind, Upstream
 
 RESEND_S = (1.0, 2.5)
-"""When a datagram that brought no answer is sent again."""
+"""How long a datagram brings no answer until it is sent again, each time."""
 _LENGTH = struct.Struct(">H")
 MAX_DATAGRAM = 65535
 
@@ -81,10 +81,28 @@ class _Datagrams:
 
     def __init__(self, message: bytes, key: bytes, sock: socket.socket) -> None:
         self._message, self._key, self._sock = message, key, sock
-        self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._pauses = iter(RESEND_S)
+        self._again: asyncio.TimerHandle | None = None
+        self.result: asyncio.Future[Reply] = self._loop.create_future()
 
     def send(self) -> None:
-        self._sock.send(self._message)
+        """Now, and again while nothing comes."""
+        if self.result.done():
+            return
+        try:
+            self._sock.send(self._message)
+        except OSError as error:
+            self.result.set_exception(error)
+            return
+        pause = next(self._pauses, None)
+        self._again = self._loop.call_later(pause, self.send) if pause is not None else None
+
+    def stop(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        if self.result.done() and not self.result.cancelled():
+            self.result.exception()  # whoever was cancelled meanwhile does not look at it
 
     def readable(self) -> None:
         if self.result.done():
@@ -106,13 +124,7 @@ async def _ask_udp(upstream: Upstream, message: bytes, key: bytes) -> Reply:
         loop.add_reader(sock.fileno(), datagrams.readable)
         try:
             datagrams.send()
-            for pause in RESEND_S:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        return await asyncio.shield(datagrams.result)
-                datagrams.send()
             return await datagrams.result
         finally:
             loop.remove_reader(sock.fileno())
-            if datagrams.result.done() and not datagrams.result.cancelled():
-                datagrams.result.exception()  # whoever was cancelled meanwhile does not look at it
+            datagrams.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from appliance.proto.dns.names import read_name, skip_name
 from appliance.proto.dns.numbers import DO, OPCODE_MASK, OPT, QR
@@ -41,7 +42,7 @@ class Query:
     @property
     def name(self) -> str:
         """Lower case, without the dot at the end."""
-        return read_name(self.key, 0)[0]
+        return _name(self.key)
 
     @property
     def dnssec_ok(self) -> bool:
@@ -51,6 +52,12 @@ class Query:
     def udp_limit(self) -> int:
         """Largest datagram that may go back."""
         return MIN_UDP_BYTES if self.edns is None else max(MIN_UDP_BYTES, self.edns.udp_size)
+
+
+@lru_cache(maxsize=256)
+def _name(key: bytes) -> str:
+    """Asked for several times while a query is answered."""
+    return read_name(key, 0)[0]
 
 
 def parse_query(data: bytes) -> Query:
