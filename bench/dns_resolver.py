@@ -21,7 +21,7 @@ from plugins.magicdns.transports import Transports
 from plugins.magicdns.upstream import Kind, Upstream
 
 
-async def nobody(name: str) -> str:
+async def nobody(name: str) -> tuple[str, ...]:
     raise AssertionError(name)
 
 

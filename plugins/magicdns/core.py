@@ -34,7 +34,7 @@ class Core:
         self.state = DnsState()
         self.changed = asyncio.Event()
         self.names = LocalNames()
-        self.transports = Transports(self._address_of)
+        self.transports = Transports(self._addresses_of)
         self.forwarder = Forwarder(self.transports, time.monotonic)
         self.resolver = Resolver(self.names, self.forwarder, time.monotonic, time.time)
         self.judge: Judge = lambda _source: None
@@ -106,18 +106,20 @@ class Core:
             (route, upstream) in self.resolver.loops.found,
         )
 
-    async def _address_of(self, name: str) -> str:
+    async def _addresses_of(self, name: str) -> tuple[str, ...]:
         """Of an upstream that is known by its name: from the list of public ones, or from a plain resolver."""
         with suppress(ValueError):
-            return str(ip_address(name))
+            return (str(ip_address(name)),)
         if known := known_addresses(name):
-            return known[0]
+            return known
         plain = [each for each in self.resolver.routes.upstreams if each.kind is Kind.PLAIN]
+        found: list[str] = []
         for qtype in (A, AAAA):
             with suppress(ApplianceError, DecodeError):
                 wire = encode_name(name) + struct.pack(">HH", qtype, IN)
                 reply = await self.forwarder.ask(plain, Question(wire, wire.lower()))
-                for _, address, _ in reply.addresses():
-                    return str(address)
+                found += [str(address) for _, address, _ in reply.addresses()]
+        if found:
+            return tuple(found)
         mend = "write its address behind a #, as tls://dns.example#192.0.2.53"
         raise UpstreamError(f"the address of the resolver {name} is not known", mend=mend)

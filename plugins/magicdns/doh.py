@@ -5,10 +5,10 @@ HTTP/2 where the resolver speaks it, as some do alone; else HTTP/1.1. A client i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from plugins.magicdns.errors import NoHttp2Error, UpstreamError
+from plugins.magicdns.reach import Resolve
 from plugins.magicdns.trust import Trust
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -20,9 +20,6 @@ TYPE = "application/dns-message"
 MIN_BYTES, MAX_BYTES = 12, 65535
 IDLE_S = 10.0
 """How long a connection is kept that nobody uses."""
-
-Resolve = Callable[[str], Awaitable[str]]
-"""Address of an upstream that is known by name only."""
 
 
 class DohClient:

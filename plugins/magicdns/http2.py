@@ -11,8 +11,9 @@ from typing import cast
 from appliance.proto.control.http2 import Http2
 from appliance.proto.control.tunnel_events import BodyReceived, ResponseStarted, StreamEnded, StreamFailed
 from appliance.types.errors import DecodeError
-from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, Resolve, check_answer
+from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, check_answer
 from plugins.magicdns.errors import NoHttp2Error, UpstreamError
+from plugins.magicdns.reach import Resolve, reach
 from plugins.magicdns.trust import Trust, judged
 from plugins.magicdns.upstream import HTTPS_PORT, Upstream
 
@@ -186,16 +187,16 @@ class Http2Client:
         return kept if kept is not None and kept.usable and trusted else None
 
     async def _connect(self, upstream: Upstream) -> _Connection:
-        address = upstream.address or await self._resolve(upstream.server_name)
-        context = self._trust.context(*PROTOCOLS)
-        with judged():
-            _, made = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(upstream, context),
-                address,
-                upstream.port,
-                ssl=context,
-                server_hostname=upstream.server_name,
+        context, loop, name = self._trust.context(*PROTOCOLS), asyncio.get_running_loop(), upstream.server_name
+
+        async def connect(address: str) -> _Connection:
+            _, made = await loop.create_connection(
+                lambda: _Connection(upstream, context), address, upstream.port, ssl=context, server_hostname=name
             )
+            return made
+
+        with judged():
+            made = await reach(upstream, self._resolve, connect)
         if not made.chosen:
             made.abort()
             await made.ended.wait()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, Resolve, check_answer
+from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, check_answer
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.reach import Resolve
 from plugins.magicdns.trust import untrusted
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -30,9 +31,11 @@ class _Addresses(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = 0,  # type: ignore[assignment]  # 0 is any
     ) -> list[ResolveResult]:
-        address = self.fixed.get(host) or await self._resolve(host)
-        kind = 10 if ":" in address else 2
-        return [ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=0)]
+        fixed = self.fixed.get(host)
+        return [
+            ResolveResult(hostname=host, host=each, port=port, family=10 if ":" in each else 2, proto=0, flags=0)
+            for each in ((fixed,) if fixed else await self._resolve(host))
+        ]
 
     async def close(self) -> None:
         self.fixed.clear()

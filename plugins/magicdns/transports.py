@@ -10,8 +10,9 @@ from contextlib import suppress
 
 from appliance.proto.dns import Reply, parse_reply
 from appliance.types.errors import DecodeError
-from plugins.magicdns.doh import DohClient, Resolve
+from plugins.magicdns.doh import DohClient
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.reach import Resolve, reach
 from plugins.magicdns.trust import Trust, judged
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -46,10 +47,13 @@ class Transports:
     async def _ask_stream(
         self, upstream: Upstream, message: bytes, key: bytes, context: ssl.SSLContext | None
     ) -> Reply:
-        address = upstream.address or await self._resolve(upstream.server_name)
         name = upstream.server_name if context is not None else None
         with judged():
-            reader, writer = await asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name)
+            reader, writer = await reach(
+                upstream,
+                self._resolve,
+                lambda address: asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name),
+            )
         try:
             writer.write(_LENGTH.pack(len(message)) + message)
             await writer.drain()

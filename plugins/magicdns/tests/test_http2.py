@@ -97,8 +97,8 @@ async def serving(server: Server, certificate: Path) -> AsyncIterator[Server]:
         await server.ended.wait()
 
 
-async def here(_name: str) -> str:
-    return "127.0.0.1"
+async def here(_name: str) -> tuple[str, ...]:
+    return "::1", "127.0.0.1"  # at the first nobody listens
 
 
 @asynccontextmanager
@@ -207,3 +207,9 @@ async def test_fail__a_ca_that_counts_no_more(certificate: Path, tmp_path: Path)
         ours.trust.set_ca_file(str(other))
         with pytest.raises(UntrustedError):
             await ask(ours, server)
+
+
+async def test_ok__known_by_name_only(certificate: Path) -> None:
+    async with serving(Server(), certificate) as server, transports(certificate) as ours:
+        named = Upstream(Kind.HTTPS, "", server.port, NAME, "/dns-query")
+        assert (await ours.ask(named, MESSAGE, QUESTION)).addresses()

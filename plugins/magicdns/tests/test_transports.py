@@ -37,8 +37,8 @@ def context(certificate: Path) -> ssl.SSLContext:
     return made
 
 
-async def here(_name: str) -> str:
-    return "127.0.0.1"
+async def here(_name: str) -> tuple[str, ...]:
+    return "::1", "127.0.0.1"  # at the first nobody listens
 
 
 @asynccontextmanager
