@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -18,9 +19,11 @@ def lines_run(work: Callable[[], object]) -> int:
         return note
 
     before = sys.gettrace()
+    gc.disable()  # what a collection calls is not the work
     sys.settrace(note)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count

@@ -133,6 +133,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.timeout(60)
 @settings(max_examples=150)
 @given(STEPS)
 def test_ok__step_by_step_as_from_the_start(

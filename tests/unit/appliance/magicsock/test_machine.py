@@ -1,6 +1,4 @@
 import errno
-import gc
-import sys
 from dataclasses import replace
 from ipaddress import IPv4Network, ip_address
 
@@ -15,6 +13,7 @@ from appliance.proto.stun import encode_response, is_stun, parse_request
 from appliance.types.addresses import AddrPort
 from appliance.types.ids import NodeId, RegionId
 from appliance.types.netmap import NetmapDiff
+from tests.effort import lines_run
 
 THEIRS = AddrPort("192.0.2.2", 41641)
 SEEN = AddrPort("198.51.100.1", 41641)
@@ -202,24 +201,6 @@ def test_fail__stun_answer_nobody_asked_for(rig, m):
     assert m.machine.counters["stun_unknown"] == 1
 
 
-def calls_of(action):
-    """Python calls that an action makes: a measure of work without a clock."""
-    count = 0
-
-    def profile(frame, event, arg):
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    gc.disable()  # what collections call is not the action's work
-    sys.setprofile(profile)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return count
-
-
 def test_ok__cost_of_an_event_does_not_grow_with_the_peers(rig):
 
     costs = []
@@ -234,10 +215,10 @@ def test_ok__cost_of_an_event_does_not_grow_with_the_peers(rig):
         m.machine.wanted(m.node.key, now)
         costs.append(
             [
-                calls_of(lambda m=m, now=now, ping=ping: m.machine.receive_datagram(THEIRS, ping, now)),
-                calls_of(lambda m=m, now=now, busy=busy: m.machine.activity([busy], now)),
-                calls_of(lambda m=m, now=now, diff=diff: m.machine.apply(diff, now)),
-                calls_of(lambda m=m, now=now: m.machine.handle_timer(now + 0.7)),
+                lines_run(lambda m=m, now=now, ping=ping: m.machine.receive_datagram(THEIRS, ping, now)),
+                lines_run(lambda m=m, now=now, busy=busy: m.machine.activity([busy], now)),
+                lines_run(lambda m=m, now=now, diff=diff: m.machine.apply(diff, now)),
+                lines_run(lambda m=m, now=now: m.machine.handle_timer(now + 0.7)),
             ]
         )
     assert costs[0] == costs[1]

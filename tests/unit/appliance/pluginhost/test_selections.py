@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ STEPS = st.tuples(
 )
 
 
+@pytest.mark.timeout(60)
 @settings(max_examples=200)
 @given(st.lists(STEPS, max_size=8))
 def test_ok__step_by_step_as_from_the_start(steps: list[tuple[frozenset[str], dict[str, RouteSelection]]]) -> None:
