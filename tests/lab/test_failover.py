@@ -7,6 +7,7 @@ client (a node) ── Internet ──┬── router-1 ──┐
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,25 +47,27 @@ class Pair:
     reader: Namespace
     """Where the page is read: on the client, or on a host behind it."""
     routers: dict[str, Gateway]
+    probes: dict[str, str]
+    """The LAN's prefixes that are offered, and a host in each."""
     large_hash: str = ""
     gaps: dict[str, float] = field(default_factory=dict)
 
     def primary(self) -> str:
-        """The router that serves the LAN in both IP versions, as control says."""
+        """The router that serves the LAN in each of its IP versions, as control says."""
         found = [each["node"] for each in self._served() if each["primary"]]
-        return str(found[0]) if len(found) == 2 and len(set(found)) == 1 else ""
+        return str(found[0]) if len(found) == len(self.probes) and len(set(found)) == 1 else ""
 
     def serves(self, name: str) -> bool:
         """Whether that router offers the LAN."""
         node = self.routers[name].status()["self_node"] or {}
-        return {LAN, LAN_V6} <= set(node.get("advertised_routes", ()))
+        return self.probes.keys() <= set(node.get("advertised_routes", ()))
 
     def well(self) -> set[str]:
         """Routers that control can ask."""
         return {str(each["node"]) for each in self._served() if each["well"]}
 
     def _served(self) -> list[dict[str, Any]]:
-        return [each for each in self.control.json("routes", "list") if each["route"] in (LAN, LAN_V6)]
+        return [each for each in self.control.json("routes", "list") if each["route"] in self.probes]
 
     def page_comes(self, version: str = "IPv4") -> bool:
         return fetch(self.reader, f"http://{literal(HOSTS[version])}/", 1) == GREETING
@@ -85,7 +88,7 @@ def literal(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def pair(lab: Lab, directory: Path, megabytes: int = 0) -> Pair:
+def pair(lab: Lab, directory: Path, megabytes: int = 0, *, with_ipv6: bool = True) -> Pair:
     internet = Internet(lab)
     control = ControlServer(internet.server("control", 1), directory / "control")
     switch, host = lab.namespace("switch"), lab.namespace("host")
@@ -108,7 +111,8 @@ def pair(lab: Lab, directory: Path, megabytes: int = 0) -> Pair:
     web_server(host, "::", directory / "web")
     control.start()
     client = Gateway(internet.server("client", 40), directory / "client")
-    return Pair(control, switch, host, client, client.host, routers, large_hash)
+    probes = {LAN: HOST, LAN_V6: HOST_V6} if with_ipv6 else {LAN: HOST}
+    return Pair(control, switch, host, client, client.host, routers, probes, large_hash)
 
 
 def join(world: Pair, *options: str, client: tuple[str, ...] = ()) -> None:
@@ -116,8 +120,8 @@ def join(world: Pair, *options: str, client: tuple[str, ...] = ()) -> None:
     for name, router in world.routers.items():
         router.start()
         key = world.control.pre_auth_key("demo")
-        probes = f'subnet_router.probes=["{HOST}", "{HOST_V6}"]'
-        settings = ("--advertise-routes", f"{LAN},{LAN_V6}", "--plugin", probes, *options)
+        probes = f"subnet_router.probes={json.dumps([*world.probes.values()])}"
+        settings = ("--advertise-routes", ",".join(world.probes), "--plugin", probes, *options)
         router.up(key, "--hostname", name, *settings)
         world.control.json("routes", "approve", name)
     world.client.start()
