@@ -42,7 +42,16 @@ def dnsmasq(port: int, *options: str) -> tuple[str, ...]:
     if found is None:
         raise LabError("dnsmasq is missing: install the Debian package dnsmasq-base")
     where = ("--listen-address=127.0.0.1", "--bind-interfaces", f"--port={port}")
-    return (found, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", *where, *options)
+    return (
+        found,
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--no-resolv",
+        "--no-hosts",
+        *where,
+        *options,
+    )
 
 
 def free_port() -> int:

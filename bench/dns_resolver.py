@@ -12,6 +12,7 @@ import time
 
 import uvloop
 
+from appliance.drivers.collector import calm_collector
 from plugins.magicdns.forward import Forwarder
 from plugins.magicdns.listen import Listener
 from plugins.magicdns.resolver import Client, Resolver
@@ -46,4 +47,5 @@ async def serve(port: int, upstream: int) -> None:
 
 
 if __name__ == "__main__":
+    calm_collector()  # as waypostd does
     uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))

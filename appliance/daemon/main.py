@@ -25,6 +25,7 @@ from appliance.daemon.logs import configure_logs
 from appliance.daemon.notify import SystemdManager
 from appliance.daemon.startup import stop_on_signals
 from appliance.daemon.wiring import clean_up_only, run_gateway
+from appliance.drivers.collector import calm_collector
 from appliance.localapi.places import user_config, user_socket, user_state
 from appliance.types.errors import ConfigError
 
@@ -99,6 +100,7 @@ def _absolute(paths: dict[str, str]) -> dict[str, str]:
 
 
 async def _serve(config: Config, lifeline: int | None) -> None:
+    calm_collector()
     stop = stop_on_signals()
     if lifeline is not None:
         asyncio.get_running_loop().add_reader(lifeline, stop.set)  # nothing is ever written: it has closed

@@ -71,9 +71,11 @@ def _run(config: ServeConfig) -> None:
 
 
 async def _serve(config: ServeConfig) -> None:
+    from appliance.drivers.collector import calm_collector
     from control.server.admin import admin_socket
     from control.server.app import serve as serve_until
 
+    calm_collector()
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,6 +16,7 @@ import click
 
 from appliance.console.program import run_program
 from appliance.crypto.x25519 import clamp
+from appliance.drivers.collector import calm_collector
 from appliance.ports.clock import Clock, SystemClock
 from appliance.ports.randomness import Randomness, SystemRandomness
 from appliance.types.errors import DecodeError, StateError, UnderlayError
@@ -133,6 +134,7 @@ def _ready_line(settings: DerpSettings, port: int, stun_port: int, tls: ServerTl
 
 
 async def _serve_until_signalled(reading: Callable[[], DerpSettings]) -> None:
+    calm_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

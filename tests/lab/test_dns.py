@@ -82,7 +82,14 @@ def world(lab: Lab, tmp_path: Path) -> World:
     sites = two_sites(lab, tmp_path)
     names = sites.internet.server("names", 53)
     (tmp_path / "dnsmasq.conf").write_text(LINES.format(big=LONG))
-    names.start("dnsmasq", "dnsmasq", "--keep-in-foreground", f"--conf-file={tmp_path}/dnsmasq.conf", "--user=root")
+    names.start(
+        "dnsmasq",
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--pid-file=",
+        f"--conf-file={tmp_path}/dnsmasq.conf",
+        "--user=root",
+    )
     etc, run = own_etc(tmp_path)
     made = World(sites, names, etc, run)
     host = sites.site_a.gateway

@@ -98,7 +98,7 @@ def wireguard(near: Namespace, far: Namespace) -> None:
     far.sysctl("net.ipv6.conf.all.forwarding", 1)
     far.nft(NAT)
     resolver = ("--no-resolv", "--no-hosts", "--address=/www.example/198.51.100.7", "--user=root")
-    far.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", *resolver)
+    far.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", *resolver)
 
 
 def proxies(provider: Namespace, directory: Path) -> None:
