@@ -181,12 +181,13 @@ class StatusBuilder:
         found = []
         for offer in offered_routes(view.peers.values()):
             peer = view.peer_by_stable_id(StableNodeId(offer.stable_id))
-            installed = self._applier.is_installed(parse_prefix(offer.prefix))
+            prefix = parse_prefix(offer.prefix)
+            installed = self._applier.is_installed(prefix)
             unused = "an exit: waypost exit use" if offer.prefix.endswith("/0") else _NOT_ACCEPTED
-            installed = installed and self._applier.serves(StableNodeId(offer.stable_id), parse_prefix(offer.prefix))
+            installed = installed and self._applier.serves(StableNodeId(offer.stable_id), prefix)
             reason = "" if installed else reasons.get(offer.prefix, unused)
             name = peer.name.rstrip(".") if peer is not None else offer.stable_id
-            behind = installed and self._applier.stands_behind(parse_prefix(offer.prefix))
+            behind = installed and self._applier.stands_behind(prefix)
             found.append(Route(prefix=offer.prefix, peer=name, installed=installed, reason=reason, own_first=behind))
         return tuple(found)
 

@@ -18,7 +18,8 @@ from appliance.types.errors import DecodeError, DecodeReason
 NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
 _NAME, _MTU, _INFO, _KIND = 3, 4, 18, 1
-IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 3, 6, 8
+_ADDRESS, _LOCAL = 1, 2
+IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS = 3, 6, 8
 SHARED_LABEL = ":wp"
 """End of the label of an IPv4 address that routers of a LAN share; it is not the host's own."""
 SHARED_FLAGS = 0x02 | 0x20 | 0x200
@@ -28,12 +29,12 @@ CACHEINFO = struct.Struct("=IIII")
 """Preferred and valid for so many seconds, made and changed when."""
 FOREVER = 0xFFFFFFFF
 _LINK = struct.Struct("=BxHiII")
-ADDRESS_HEAD = struct.Struct("=BBBBI")
+_ADDRESS_HEAD = struct.Struct("=BBBBI")
 _NUMBER = struct.Struct("=I")
 _UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
 _SIZES: dict[int, int] = {AF_INET: 4, AF_INET6: 16}
 
-ALL_ADDRESSES = ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
+ALL_ADDRESSES = _ADDRESS_HEAD.pack(0, 0, 0, 0, 0)
 
 
 def link_payload(
@@ -67,8 +68,8 @@ def parse_kind(payload: bytes) -> str:
 def address_payload(address: IPv4Interface | IPv6Interface, index: int) -> bytes:
     family = AF_INET if address.version == 4 else AF_INET6
     own = address.ip.packed
-    head = ADDRESS_HEAD.pack(family, address.network.prefixlen, 0, 0, index)
-    return head + attribute(IFA_LOCAL, own) + attribute(IFA_ADDRESS, own)
+    head = _ADDRESS_HEAD.pack(family, address.network.prefixlen, 0, 0, index)
+    return head + attribute(_LOCAL, own) + attribute(_ADDRESS, own)
 
 
 def parse_address(payload: bytes, names: Mapping[int, str]) -> InterfaceAddress | None:
@@ -77,7 +78,7 @@ def parse_address(payload: bytes, names: Mapping[int, str]) -> InterfaceAddress 
     Raises `DecodeError`.
     """
     family, length, index, found = _read_address(payload)
-    own, name = found.get(IFA_LOCAL, found.get(IFA_ADDRESS)), names.get(index)
+    own, name = found.get(_LOCAL, found.get(_ADDRESS)), names.get(index)
     if own is None or name is None or family not in _SIZES:
         return None
     kind = IPv4Interface if family == AF_INET else IPv6Interface
@@ -97,10 +98,10 @@ def is_shared(payload: bytes) -> bool:
 
 def _read_address(payload: bytes) -> tuple[int, int, int, dict[int, memoryview]]:
     """Family, prefix length, index of the interface, attributes. Raises `DecodeError`."""
-    if len(payload) < ADDRESS_HEAD.size:
+    if len(payload) < _ADDRESS_HEAD.size:
         raise DecodeError(DecodeReason.BAD_LENGTH, "address message")
-    family, length, _flags, _scope, index = ADDRESS_HEAD.unpack_from(payload)
-    return family, length, index, dict(attributes(memoryview(payload)[ADDRESS_HEAD.size :]))
+    family, length, _flags, _scope, index = _ADDRESS_HEAD.unpack_from(payload)
+    return family, length, index, dict(attributes(memoryview(payload)[_ADDRESS_HEAD.size :]))
 
 
 def _is_shared(family: int, length: int, found: Mapping[int, memoryview]) -> bool:

@@ -110,12 +110,12 @@ class LinuxNetlink:
 
     async def set_link(self, interface: str, *, up: bool | None = None, mtu: int | None = None) -> None:
         async with self._open() as channel:
-            indexes = {name: index for index, name in (await _names(channel)).items()}
+            indexes = await _indexes(channel)
             channel.request(NEW_LINK, link_payload(_device(interface, indexes), up=up, mtu=mtu))
 
     async def apply(self, remove: Sequence[NetlinkItem], add: Sequence[NetlinkItem]) -> None:
         async with self._open() as channel:
-            indexes = {name: index for index, name in (await _names(channel)).items()}
+            indexes = await _indexes(channel)
             # What should go is gone with its device.
             known = {"", *indexes}
             here = [item for item in remove if isinstance(item, PolicyRule) or item.interface in known]
@@ -124,7 +124,7 @@ class LinuxNetlink:
 
     async def limit(self, interface: str, rates_kbit: Sequence[int]) -> bool:
         async with self._open() as channel:
-            indexes = {name: index for index, name in (await _names(channel)).items()}
+            indexes = await _indexes(channel)
             if interface not in indexes and not rates_kbit:
                 return True
             index = _device(interface, indexes)
@@ -140,7 +140,7 @@ class LinuxNetlink:
 
     async def queue_traffic(self, interface: str) -> dict[int, QueueTraffic]:
         async with self._open() as channel:
-            index = next((index for index, name in (await _names(channel)).items() if name == interface), None)
+            index = (await _indexes(channel)).get(interface)
             if index is None:
                 return {}
             classes = await _read(channel, GET_CLASS, classes_of(index, _ROOT_QUEUE), parse_queue)
@@ -204,6 +204,10 @@ async def _read(channel: NetlinkChannel, kind: int, body: bytes, parse: Callable
 
 async def _names(channel: NetlinkChannel) -> dict[int, str]:
     return {link.index: link.name for link in await _read(channel, GET_LINK, link_payload(), parse_link)}
+
+
+async def _indexes(channel: NetlinkChannel) -> dict[str, int]:
+    return {name: index for index, name in (await _names(channel)).items()}
 
 
 async def _change(

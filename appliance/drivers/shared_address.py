@@ -9,21 +9,19 @@ import errno
 import socket
 import struct
 from contextlib import closing
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from appliance.drivers.interface_messages import (
-    ADDRESS_HEAD,
     CACHEINFO,
     DELETE_ADDRESS,
     GET_ADDRESS,
-    IFA_ADDRESS,
     IFA_CACHEINFO,
     IFA_FLAGS,
     IFA_LABEL,
-    IFA_LOCAL,
     NEW_ADDRESS,
     SHARED_FLAGS,
     SHARED_LABEL,
+    address_payload,
     is_shared,
 )
 from appliance.drivers.netlink_channel import NetlinkChannel
@@ -101,9 +99,7 @@ def neighbour_packet(mac: bytes, address: IPv6Address) -> bytes:
 def address_body(kind: int, address: Address, index: int, label: str, seconds: int) -> bytes:
     """Payload of RTM_NEWADDR, RTM_DELADDR or RTM_GETADDR for a single address (rtnetlink.h, if_addr.h)."""
     is_v4 = address.version == 4
-    family = socket.AF_INET if is_v4 else socket.AF_INET6
-    body = ADDRESS_HEAD.pack(family, address.max_prefixlen, 0, 0, index)
-    body += attribute(IFA_LOCAL, address.packed) + attribute(IFA_ADDRESS, address.packed)
+    body = address_payload(ip_interface(address), index)
     body += named(IFA_LABEL, label) if is_v4 else b""
     if kind != NEW_ADDRESS:
         return body

@@ -253,14 +253,12 @@ class PluginHost:
 
     def shown(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         """A plugin's table without its secrets. A foreign plugin that does not run cannot say which those are."""
+        candidate = self._candidates.get(name)
+        secret: set[str] = set()
         if name in self._loaded:
             secret = {field.key for field in self.setting_fields(name) if field.secret}
-        else:
-            candidate = self._candidates.get(name)
-            is_own = candidate is not None and candidate.target.startswith(OWN_PACKAGE)
-            secret = (
-                set() if is_own else {key for key, value in table.items() if not isinstance(value, bool | float | int)}
-            )
+        elif candidate is None or not candidate.target.startswith(OWN_PACKAGE):
+            secret = {key for key, value in table.items() if not isinstance(value, bool | float | int)}
         return {key: HIDDEN if key in secret and value else value for key, value in table.items()}
 
     def setting_fields(self, name: str) -> tuple[SettingField, ...]:

@@ -32,11 +32,10 @@ class RateKeeper:
 
         Classes that are for the same limits stay, with what they count.
         """
-        if self._held is not None and _limits(self._held) == _limits(model.shapes):
-            self._held = model.shapes
-            if known or await self._stands(model):
-                return
+        same = self._held is not None and _limits(self._held) == _limits(model.shapes)
         self._held = model.shapes
+        if same and (known or await self._stands(model)):
+            return
         try:
             fair = await self._netlink.limit(model.interface, [each.rate_kbit for each in model.shapes])
             problem = ""

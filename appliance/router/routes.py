@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 
 from appliance.ports.netlink import (
@@ -75,9 +75,7 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
         for prefix in (DEFAULT_V4, DEFAULT_V6):
             if prefix.version in wanted:  # stays when the device goes, and where no exit serves this IP version
                 items[Route(prefix, exit_table, RouteKind.UNREACHABLE, metric=GUARD_METRIC)] = None
-    for prefix in model.routes:
-        if prefix.version in wanted and prefix not in kept:
-            items |= dict.fromkeys(_ways(model, prefix))
+    items |= dict.fromkeys(_ways(model, model.routes, kept, wanted))
     for device in model.devices:
         for prefix in device.routes:
             if prefix.version in wanted:
@@ -92,13 +90,18 @@ def desired(model: RouterModel, versions: Iterable[int] = (4, 6)) -> dict[Netlin
     return items
 
 
-def _ways(model: RouterModel, prefix: Prefix) -> Iterator[Route]:
-    """Into the tunnel; where the host's own routes go first, table 52 is left at this prefix."""
-    if gives_way(model, prefix):
-        yield Route(prefix, ROUTE_TABLE, RouteKind.THROW)
-        yield Route(prefix, OWN_FIRST_TABLE, interface=model.interface)
-    else:
-        yield Route(prefix, table_of(model, prefix), interface=model.interface)
+def _ways(
+    model: RouterModel, prefixes: Iterable[Prefix], kept: Collection[Prefix], wanted: Collection[int]
+) -> Iterator[Route]:
+    """Into the tunnel, but for what the host keeps; where its own routes go first, table 52 is left at that prefix."""
+    for prefix in prefixes:
+        if prefix in kept or prefix.version not in wanted:
+            continue
+        if gives_way(model, prefix):
+            yield Route(prefix, ROUTE_TABLE, RouteKind.THROW)
+            yield Route(prefix, OWN_FIRST_TABLE, interface=model.interface)
+        else:
+            yield Route(prefix, table_of(model, prefix), interface=model.interface)
 
 
 def gives_way(model: RouterModel, prefix: Prefix) -> bool:
@@ -133,17 +136,8 @@ def route_changes(
 ) -> tuple[list[NetlinkItem], list[NetlinkItem]]:
     """What to remove and what to add, of models that differ in `routes` only."""
     kept, wanted = {*model.local_routes, *guarded(model)}, frozenset(versions)
-
-    def routes(prefixes: Iterable[Prefix]) -> list[NetlinkItem]:
-        return [
-            way
-            for prefix in prefixes
-            if prefix not in kept and prefix.version in wanted
-            for way in _ways(model, prefix)
-        ]
-
     gone, fresh = prefix_set(model.routes).difference(prefix_set(former.routes))
-    return routes(gone), routes(fresh)
+    return list(_ways(model, gone, kept, wanted)), list(_ways(model, fresh, kept, wanted))
 
 
 def guarded(model: RouterModel) -> tuple[Prefix, ...]:

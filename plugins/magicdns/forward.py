@@ -34,9 +34,9 @@ _SMOOTHING = 0.2
 
 @dataclass(slots=True)
 class UpstreamHealth:
-    """`latency_s` is smoothed, 0 before the first answer; `error` is the last failure since the last answer,
+    """`latency_s` is smoothed, 0 before the first answer.
 
-    `untrusted` whether its certificate was the reason.
+    `error` is the last failure since the last answer, `untrusted` whether a certificate was its reason.
     """
 
     asked: int = 0
