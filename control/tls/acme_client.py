@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from acme import challenges, client, errors, messages
@@ -20,8 +20,12 @@ from josepy.errors import Error as JoseError
 from josepy.jwa import ES256
 from josepy.jwk import JWK
 
+if TYPE_CHECKING:
+    import requests
+
 USER_AGENT = "waypost-control"
 REQUEST_TIMEOUT_S = 30
+NONCE_ROUNDS = 10
 MAX_TEXT = 500
 
 
@@ -67,10 +71,23 @@ class Said(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
+class Network(client.ClientNetwork):
+    """Asks again when a nonce is refused (RFC 8555 section 6.5); the library does so only once per request."""
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(NONCE_ROUNDS - 1):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
+
+
 def obtain(order: Order, publish: Callable[[dict[str, str]], None]) -> str:
     """The chain; `publish` returns when the answers are public. Raises `acme.errors.Error`, OSError, ValueError."""
     key = JWK.load(order.account_key.encode())
-    network = client.ClientNetwork(key, alg=ES256, user_agent=USER_AGENT, timeout=REQUEST_TIMEOUT_S)
+    network = Network(key, alg=ES256, user_agent=USER_AGENT, timeout=REQUEST_TIMEOUT_S)
     server = client.ClientV2(client.ClientV2.get_directory(order.directory, network), network)
     _log_in(server, order.contact)
     placed = server.new_order(order.request.encode())

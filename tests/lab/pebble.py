@@ -17,6 +17,9 @@ from appliance.ports.randomness import SystemRandomness
 from tests.lab.control_process import free_port
 from tests.lab.processes import Process, wait_until
 
+REFUSED_NONCES = "30"
+"""Per cent of the good ones: no order goes through without asking again."""
+
 
 @dataclass
 class Pebble:
@@ -64,10 +67,10 @@ class Pebble:
         names = ["-dns01", f"127.0.0.1:{self.dns_port}", "-management", f"127.0.0.1:{free_port()}"]
         names += ["-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]
         command = ["pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{self.dns_port}"]
-        quick = {"PEBBLE_VA_NOSLEEP": "1"}
+        manner = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": REFUSED_NONCES}
         self.processes = [
             Process.start("challtestsrv", ["pebble-challtestsrv", *names], self.folder),
-            Process.start("pebble", command, self.folder, quick),
+            Process.start("pebble", command, self.folder, manner),
         ]
         wait_until(self._answers, 60, "pebble to answer")
 

@@ -160,6 +160,7 @@ async def test_ok__ordered_renewed_and_kept_when_the_authority_fails(tmp_path: P
             assert counters["acme"]["orders_failed"] >= 1
         finally:
             server.stop()
+            print(server.process.output() if server.process is not None else "")
 
 
 @pytest.mark.long
@@ -184,6 +185,7 @@ async def test_ok__validated_at_the_tls_port_itself(tmp_path: Path) -> None:
                 await asyncio.open_connection("127.0.0.1", pebble.http_port)
         finally:
             server.stop()
+            print(server.process.output() if server.process is not None else "")
 
 
 async def issued(acme: AcmeFolder, port: int) -> bytes | None:
