@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TYPE = "application/dns-message"
 MIN_BYTES, MAX_BYTES = 12, 65535
-IDLE_S = 10.0
-"""How long a connection is kept that nobody uses."""
 
 
 class DohClient:

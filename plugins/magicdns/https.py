@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from plugins.magicdns.doh import IDLE_S, MAX_BYTES, TYPE, check_answer
+from plugins.magicdns.doh import MAX_BYTES, TYPE, check_answer
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.kept import IDLE_S
 from plugins.magicdns.reach import Resolve
 from plugins.magicdns.trust import untrusted
 from plugins.magicdns.upstream import Kind, Upstream

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 from contextlib import suppress
 
 from appliance.proto.dns import Reply, parse_reply
 from appliance.types.errors import DecodeError
 from plugins.magicdns.doh import DohClient
+from plugins.magicdns.dot import DotClient
 from plugins.magicdns.errors import UpstreamError
-from plugins.magicdns.reach import Resolve, reach
-from plugins.magicdns.trust import Trust, judged
+from plugins.magicdns.reach import Resolve
+from plugins.magicdns.trust import Trust
 from plugins.magicdns.upstream import Kind, Upstream
 
 RESEND_S = (1.0, 2.5)
@@ -26,12 +26,13 @@ class Transports:
     """`resolve` looks names of upstreams up. Raises `UpstreamError`, OSError and `DecodeError`."""
 
     def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
         self.trust = Trust()
         self._doh = DohClient(resolve, self.trust)
+        self._dot = DotClient(resolve, self.trust)
 
     async def close(self) -> None:
         await self._doh.close()
+        await self._dot.close()
 
     async def ask(self, upstream: Upstream, message: bytes, key: bytes, *, stream: bool = False) -> Reply:
         """The reply to `message`, whose lower-case question is `key`. `stream`: no UDP."""
@@ -39,32 +40,10 @@ class Transports:
             case Kind.PLAIN if not stream:
                 return await _ask_udp(upstream, message, key)
             case Kind.PLAIN:
-                return await self._ask_stream(upstream, message, key, None)
+                return await _ask_tcp(upstream, message, key)
             case Kind.TLS:
-                return await self._ask_stream(upstream, message, key, self.trust.context())
+                return accepted(await self._dot.post(upstream, message), message, key)
         return await self._ask_https(upstream, message, key)
-
-    async def _ask_stream(
-        self, upstream: Upstream, message: bytes, key: bytes, context: ssl.SSLContext | None
-    ) -> Reply:
-        name = upstream.server_name if context is not None else None
-        with judged():
-            reader, writer = await reach(
-                upstream,
-                self._resolve,
-                lambda address: asyncio.open_connection(address, upstream.port, ssl=context, server_hostname=name),
-            )
-        try:
-            writer.write(_LENGTH.pack(len(message)) + message)
-            await writer.drain()
-            (length,) = _LENGTH.unpack(await reader.readexactly(2))
-            return accepted(await reader.readexactly(length), message, key)
-        except asyncio.IncompleteReadError:
-            raise UpstreamError("closed the connection without an answer") from None
-        finally:
-            writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                writer.transport.abort()
 
     async def _ask_https(self, upstream: Upstream, message: bytes, key: bytes) -> Reply:
         # Without an id of its own a query can be answered from the cache of a proxy (RFC 8484 section 4.1).
@@ -117,6 +96,21 @@ class _Datagrams:
             return
         except OSError as error:  # the port is closed there, or there is no way
             self.result.set_exception(error)
+
+
+async def _ask_tcp(upstream: Upstream, message: bytes, key: bytes) -> Reply:
+    reader, writer = await asyncio.open_connection(upstream.address, upstream.port)
+    try:
+        writer.write(_LENGTH.pack(len(message)) + message)
+        await writer.drain()
+        (length,) = _LENGTH.unpack(await reader.readexactly(2))
+        return accepted(await reader.readexactly(length), message, key)
+    except asyncio.IncompleteReadError:
+        raise UpstreamError("closed the connection without an answer") from None
+    finally:
+        writer.close()
+        with suppress(OSError, asyncio.CancelledError):
+            writer.transport.abort()
 
 
 async def _ask_udp(upstream: Upstream, message: bytes, key: bytes) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,11 @@ class World:
     def short(self, *words: str) -> list[str]:
         return command(self.host, "dig", f"@{SERVICE}", "+short", "+time=12", "+tries=1", *words).stdout.split()
 
+    def tls_connections(self, address: str) -> int:
+        """Those to `address` that are open and stay."""
+        shown = self.host.run("ss", "--no-header", "--numeric", "--tcp", "state", "established", "dport = :853")
+        return sum(str(ip_address(address)) in line for line in shown.splitlines())
+
     def troubles(self) -> dict[str, dict[str, Any]]:
         """Health items about names, by their codes."""
         found = {each["code"].partition(".")[2]: each for each in self.gateway.json("health")}
@@ -103,6 +109,8 @@ def test_ok__names_by_each_way_to_a_resolver(world: World) -> None:
         assert world.dig("huge.example", "TXT").count("x" * 240) == PARTS, upstream
         counters = world.good.counters()
         assert all(counters[f"num.query.{each}"] for each in counted), (upstream, counters)
+        if "tls" in counted:
+            assert world.tls_connections(V6 if "ipv6" in counted else V4) == 1, "all questions share it"
     assert not world.troubles()
 
     bad = f"tls://{OTHER}#{NAME}"
