@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engine.kernel.steering import TABLE as STEERING
 from tests.lab.mesh import PROGRAMS, command
-from tests.lab.namespaces import Lab
+from tests.lab.namespaces import Lab, Namespace
+from tests.lab.processes import wait_until
 from tests.lab.sites import two_sites
 from tests.lab.topology import NatKind
 from tests.qemu.guest.gateways import (
@@ -29,9 +31,19 @@ NO_FIB = Path("/etc/modprobe.d/waypost-test.conf")
 """/etc is this machine's own and goes with it."""
 
 
+def tables_of(host: Namespace) -> list[str]:
+    return sorted(host.run("nft", "list", "tables").splitlines())
+
+
 def test_ok__direct_relayed_and_direct_again_under_a_download(lab: Lab, tmp_path: Path) -> None:
     sites = two_sites(lab, tmp_path, megabytes=MEGABYTES)
     joined(sites)
+    tables = tables_of(sites.a.host)
+    assert f"table inet {STEERING}" in tables
+    sites.a.host.nft("flush ruleset")  # path finding below needs the rules at the port
+    flushed = time.monotonic()
+    wait_until(lambda: tables_of(sites.a.host) == tables, SLOW, "the flushed tables to be put back")
+    print(f"flushed tables were back after {time.monotonic() - flushed:.1f} s")
     download = Download(sites, 20_000)
     sites.site_a.set_udp(blocked=True)
     cut = time.monotonic()
