@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.fuzz import control_targets, lan_targets, local_targets, native_targets, relay_targets, udp_targets
+from tests.fuzz import (
+    control_targets,
+    dns_targets,
+    lan_targets,
+    local_targets,
+    native_targets,
+    relay_targets,
+    udp_targets,
+)
 from tests.fuzz.corpus import findings
 from tests.fuzz.runner import Target
 
@@ -13,6 +21,7 @@ _ALL = (
     *native_targets.TARGETS,
     *relay_targets.TARGETS,
     *lan_targets.TARGETS,
+    *dns_targets.TARGETS,
 )
 
 TARGETS: dict[str, Target] = {

@@ -11,6 +11,8 @@ from appliance.types.errors import DecodeError, DecodeReason
 MAX_WIRE = 255
 MAX_LABEL = 63
 MAX_JUMPS = 64
+HEADER_BYTES = 12
+"""No name is there to point to."""
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_*")
 _V4_ZONE, _V6_ZONE = ".in-addr.arpa", ".ip6.arpa"
 
@@ -39,26 +41,27 @@ def read_name(data: bytes, at: int) -> tuple[str, int]:
     """A name that may be compressed, as text, and where it ends. Raises `DecodeError`."""
     labels: list[str] = []
     end, size, jumps = -1, 1, 0
+    limit = len(data)
     while True:
-        if at >= len(data):
+        if at >= limit:
             raise DecodeError(DecodeReason.TOO_SHORT, "name")
         length = data[at]
         if length == 0:
             return ".".join(labels), end if end >= 0 else at + 1
         if length >= 0xC0:
             jumps += 1
-            if at + 2 > len(data) or jumps > MAX_JUMPS:
+            if at + 2 > limit or jumps > MAX_JUMPS:
                 raise DecodeError(DecodeReason.BAD_VALUE, "compression")
             target = (length & 0x3F) << 8 | data[at + 1]
             end = end if end >= 0 else at + 2
-            if target >= at:
+            if not HEADER_BYTES <= target < at:
                 raise DecodeError(DecodeReason.BAD_VALUE, "compression")
-            at = target
+            at, limit = target, at  # what is pointed to ended before
             continue
         size += 1 + length
         if length > MAX_LABEL or size > MAX_WIRE:
             raise DecodeError(DecodeReason.TOO_LONG, "name")
-        if at + 1 + length > len(data):
+        if at + 1 + length > limit:
             raise DecodeError(DecodeReason.TOO_SHORT, "name")
         labels.append(_label_text(data[at + 1 : at + 1 + length]))
         at += 1 + length

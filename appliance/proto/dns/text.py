@@ -49,10 +49,14 @@ def _name(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _strings(raw: bytes) -> list[str]:
+    """One at least (RFC 1035 section 3.3.14)."""
     found: list[str] = []
     at = 0
-    while at < len(raw):
-        part = raw[at + 1 : at + 1 + raw[at]]
+    while at < len(raw) or not found:
+        end = at + 1 + (raw[at] if raw else 0)
+        if end > len(raw):
+            raise ValueError("cut")
+        part = raw[at + 1 : end]
         found.append('"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03d}" for b in part) + '"')
-        at += 1 + raw[at]
+        at = end
     return found

@@ -21,6 +21,7 @@ from plugins.magicdns.dot import _Connection
 from plugins.magicdns.errors import UntrustedError, UpstreamError
 from plugins.magicdns.kept import STRIKES
 from plugins.magicdns.tests.scripted import Scripted, certificate_file
+from plugins.magicdns.tests.wire import Wire
 from plugins.magicdns.transports import Transports
 from plugins.magicdns.upstream import Kind, Upstream
 
@@ -197,29 +198,6 @@ async def test_fail__a_ca_that_counts_no_more(certificate: Path, tmp_path: Path)
         ours.trust.set_ca_file(str(other))
         with pytest.raises(UntrustedError):
             await ask(ours, server)
-
-
-class Wire(asyncio.Transport):
-    """Keeps what is written, and remembers whether it was cut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cut = False
-        self.written: list[bytes] = []
-        self.all_written = asyncio.Event()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written.append(bytes(data))
-        if len(self.written) == 3:
-            self.all_written.set()
-
-    def is_closing(self) -> bool:
-        return self.cut
-
-    def abort(self) -> None:
-        self.cut = True
-
-    close = abort
 
 
 def connected() -> tuple[_Connection, Wire]:

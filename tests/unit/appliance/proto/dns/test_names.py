@@ -26,11 +26,14 @@ def test_ok__to_the_wire(text: str, wire: bytes) -> None:
     assert skip_name(wire, 0) == len(wire)
 
 
+HEADER = bytes(12)
+
+
 def test_ok__from_the_wire() -> None:
-    data = b"\x01A\x07EXAMPLE\0\x01b\xc0\x02\x02x.\xc0\x00"
-    assert read_name(data, 0) == ("a.example", 11)
-    assert read_name(data, 11) == ("b.example", 15)
-    assert read_name(data, 15) == ("x\\046.a.example", 20)
+    data = HEADER + b"\x01A\x07EXAMPLE\0\x01b\xc0\x0e\x02x.\xc0\x0c"
+    assert read_name(data, 12) == ("a.example", 23)
+    assert read_name(data, 23) == ("b.example", 27)
+    assert read_name(data, 27) == ("x\\046.a.example", 32)
 
 
 @pytest.mark.parametrize("text", ["a..b", "x" * 64, ".".join(["x" * 60] * 5), "a\\300", "a\\04", "\ud800.x"])
@@ -48,9 +51,21 @@ def test_fail__no_name_on_the_wire(data: bytes) -> None:
 
 
 def test_fail__names_that_jump_for_ever() -> None:
-    data = b"\0" + b"".join((0xC000 | max(at - 2, 0)).to_bytes(2, "big") for at in range(1, 400, 2))
+    data = HEADER + b"\0" + b"".join((0xC000 | max(at - 2, 12)).to_bytes(2, "big") for at in range(13, 400, 2))
+    assert read_name(data, 13 + 2 * 63) == ("", 13 + 2 * 64)
     with pytest.raises(DecodeError):
         read_name(data, len(data) - 2)
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [b"\xc0\x0b", b"\xc0\x10", b"\xc0\x11", b"\xc0\x12"],
+    ids=["into the header", "over the pointer", "to itself", "ahead"],
+)
+def test_fail__a_name_points_to_none_before_it(pointer: bytes) -> None:
+    data = HEADER + b"\x01a\0\0\x02" + pointer + b"\0\0"
+    with pytest.raises(DecodeError):
+        read_name(data, 17)
 
 
 def test_fail__a_question_points_nowhere() -> None:

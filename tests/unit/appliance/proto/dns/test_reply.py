@@ -9,7 +9,8 @@ import dns.message
 import dns.rrset
 import pytest
 
-from appliance.proto.dns import Reply, parse_query, parse_reply
+from appliance.proto.dns import Answer, Reply, build_query, build_reply, parse_query, parse_reply
+from appliance.proto.dns.numbers import TXT
 from appliance.proto.dns.text import data_text
 from appliance.types.errors import DecodeError
 
@@ -92,6 +93,13 @@ def test_ok__text_of_broken_data() -> None:
     reply = parse_reply(bytes(wire))
     assert data_text(reply, reply.records[0]).startswith("\\# 8 ")
     assert str(ip_address("192.0.2.1"))
+
+
+@pytest.mark.parametrize(("raw", "shown"), [(b"", "\\# 0"), (b"\x02ab\x03cd", "\\# 6 026162036364")])
+def test_ok__text_of_strings_that_are_cut(raw: bytes, shown: str) -> None:
+    query = parse_query(build_query(1, b"\0\0\x10\0\1", dnssec_ok=False, checking_disabled=False))
+    reply = parse_reply(build_reply(query, 0, (Answer(TXT, raw, 5),)))
+    assert data_text(reply, reply.records[0]) == shown
 
 
 @pytest.mark.parametrize("length", range(0, len(reply_wire(*SETS)), 3))

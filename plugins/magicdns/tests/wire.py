@@ -1,0 +1,28 @@
+"""A connection without a network: what is written stays here."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written, and remembers whether it was cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+        self.written: list[bytes] = []
+        self.all_written = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+        if len(self.written) == 3:
+            self.all_written.set()
+
+    def is_closing(self) -> bool:
+        return self.cut
+
+    def abort(self) -> None:
+        self.cut = True
+
+    close = abort
