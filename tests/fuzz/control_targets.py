@@ -22,8 +22,10 @@ from appliance.proto.noise.records import RecordReader
 from appliance.proto.websocket import Message, ServerParser
 from appliance.types.errors import DecodeError
 from appliance.types.keys import MachinePrivateKey, MachinePublicKey
+from control.tls.client_hello import NeedMoreError, parse_client_hello
 from tests.fuzz.corpus import vectors
 from tests.fuzz.runner import Target
+from tests.unit.control.tls.test_client_hello import HELLO
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MACHINE = MachinePrivateKey(clamp(bytes(range(32))))
@@ -68,6 +70,13 @@ def run_http1(data: bytes) -> None:
         parse_chunks(data)
     with suppress(DecodeError):
         parse_key_response(data)
+
+
+def run_client_hello(data: bytes) -> None:
+    with suppress(DecodeError, NeedMoreError):
+        hello = parse_client_hello(data)
+        assert hello.server_name == hello.server_name.lower()
+        assert len(hello.server_name) + sum(map(len, hello.protocols)) < len(data)
 
 
 # --- HTTP/2 inside --------------------------------------------------------------------------------------------------
@@ -255,6 +264,7 @@ TARGETS = (
         ("appliance/proto/http1", "appliance/proto/control/upgrade.py", "appliance/netmap/server_key.py"),
         words=(b"\r\n", b"\r\n\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked", b"HTTP/1.1", b"%", b"://"),
     ),
+    Target("client-hello", run_client_hello, [HELLO], ("control/tls/client_hello.py",)),
     Target("tunnel", run_tunnel, HTTP2_SEEDS, ("appliance/proto/control",)),
     Target(
         "map",

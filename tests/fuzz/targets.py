@@ -8,6 +8,7 @@ from tests.fuzz import (
     lan_targets,
     local_targets,
     native_targets,
+    packet_targets,
     relay_targets,
     udp_targets,
 )
@@ -22,6 +23,7 @@ _ALL = (
     *relay_targets.TARGETS,
     *lan_targets.TARGETS,
     *dns_targets.TARGETS,
+    *packet_targets.TARGETS,
 )
 
 TARGETS: dict[str, Target] = {
