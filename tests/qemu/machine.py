@@ -208,6 +208,7 @@ mkdir -p /new/lib/modules
 for name in dev proc sys; do mount --move /$name /new/$name; done
 mount -t tmpfs tmpfs /new/tmp
 mount -t tmpfs tmpfs /new/run
+case {tree}/ in /tmp/*|/run/*) mkdir -p /new{tree}; mount -o bind /host{tree} /new{tree};; esac
 mkdir -p /new/usr/lib/modules
 mount -t tmpfs tmpfs /new/usr/lib/modules
 cat > /new/tmp/command <<'END'
