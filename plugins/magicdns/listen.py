@@ -18,6 +18,7 @@ BATCH = 64
 """Datagrams taken at one go, so that other work has its turn."""
 MAX_WAITING = 256
 MAX_CONNECTIONS = 64
+ACCEPT_PAUSE_S = 0.05
 IDLE_S = 45.0
 _LENGTH = struct.Struct(">H")
 
@@ -45,7 +46,11 @@ class Listener:
                 self._group = group
                 loop.add_reader(self._datagrams.fileno(), self._readable)
                 while True:
-                    connection, source = await loop.sock_accept(self._stream)
+                    try:
+                        connection, source = await loop.sock_accept(self._stream)
+                    except OSError:  # the client is gone already, or descriptors are short for a moment
+                        await asyncio.sleep(ACCEPT_PAUSE_S)
+                        continue
                     group.create_task(self._connected(connection, source))
         finally:
             loop.remove_reader(self._datagrams.fileno())
