@@ -39,7 +39,7 @@ sim: ## Simulated networks with real path finding (N=300 SEED=0; LOG=file: an in
 lab: ## Real packets in network namespaces; needs root
 	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "lab and not long" tests/lab
 
-qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; x86-64, root, some 20 minutes
+qemu: setup ## The kernel engine, in an emulated machine with a stock Debian kernel; x86-64, root, an hour
 	@tools/setup.sh qemu
 	@$(PY) -m pytest -q -s -m qemu tests/qemu
 
