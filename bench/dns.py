@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.report import line, middle
+from tests.lab.dnsmasq import alone
 from tests.lab.namespaces import SEARCH_PATH, LabError
 from tests.lab.processes import wait_until
 
@@ -42,16 +43,7 @@ def dnsmasq(port: int, *options: str) -> tuple[str, ...]:
     if found is None:
         raise LabError("dnsmasq is missing: install the Debian package dnsmasq-base")
     where = ("--listen-address=127.0.0.1", "--bind-interfaces", f"--port={port}")
-    return (
-        found,
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--pid-file=",
-        "--no-resolv",
-        "--no-hosts",
-        *where,
-        *options,
-    )
+    return (found, *alone(), "--no-resolv", "--no-hosts", *where, *options)
 
 
 def free_port() -> int:

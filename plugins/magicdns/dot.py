@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import struct
 
+from plugins.magicdns.doh import MIN_BYTES
 from plugins.magicdns.errors import UpstreamError
 from plugins.magicdns.kept import Connection, Connections, Exchange
 from plugins.magicdns.reach import Resolve
@@ -12,7 +13,6 @@ from plugins.magicdns.trust import Trust
 from plugins.magicdns.upstream import Upstream
 
 MAX_ASKED = 4096
-MIN_BYTES = 12
 _NUMBER = struct.Struct(">H")
 _HEAD = struct.Struct(">HH")
 """Length of what follows, and the message's id."""
@@ -54,15 +54,10 @@ class _Connection(Connection[Exchange]):
         return number, Exchange(self._loop.create_future())
 
 
-class DotClient:
-    """Belongs to one event loop. Raises `UpstreamError` and OSError."""
-
+class DotClient(Connections[_Connection]):
     def __init__(self, resolve: Resolve, trust: Trust) -> None:
-        self._connections = Connections(resolve, trust, _Connection)
+        super().__init__(resolve, trust, _Connection)
 
     async def post(self, upstream: Upstream, message: bytes) -> bytes:
         """The answer, with the id of `message`."""
-        return message[:2] + (await self._connections.post(upstream, message))[2:]
-
-    async def close(self) -> None:
-        await self._connections.close()
+        return message[:2] + (await super().post(upstream, message))[2:]

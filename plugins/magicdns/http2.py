@@ -100,15 +100,8 @@ class _Connection(Connection[_Exchange]):
             self._transport.write(data)
 
 
-class Http2Client:
-    """Belongs to one event loop. Raises `UpstreamError` and OSError."""
+class Http2Client(Connections[_Connection]):
+    """`post` raises also `NoHttp2Error`."""
 
     def __init__(self, resolve: Resolve, trust: Trust) -> None:
-        self._connections = Connections(resolve, trust, _Connection, PROTOCOLS)
-
-    async def post(self, upstream: Upstream, message: bytes) -> bytes:
-        """Raises also `NoHttp2Error`."""
-        return await self._connections.post(upstream, message)
-
-    async def close(self) -> None:
-        await self._connections.close()
+        super().__init__(resolve, trust, _Connection, PROTOCOLS)

@@ -12,6 +12,7 @@ from appliance.types.errors import DecodeError
 from plugins.magicdns.doh import DohClient
 from plugins.magicdns.dot import DotClient
 from plugins.magicdns.errors import UpstreamError
+from plugins.magicdns.kept import CLOSED
 from plugins.magicdns.reach import Resolve
 from plugins.magicdns.trust import Trust
 from plugins.magicdns.upstream import Kind, Upstream
@@ -106,7 +107,7 @@ async def _ask_tcp(upstream: Upstream, message: bytes, key: bytes) -> Reply:
         (length,) = _LENGTH.unpack(await reader.readexactly(2))
         return accepted(await reader.readexactly(length), message, key)
     except asyncio.IncompleteReadError:
-        raise UpstreamError("closed the connection without an answer") from None
+        raise UpstreamError(CLOSED) from None
     finally:
         writer.close()
         with suppress(OSError, asyncio.CancelledError):

@@ -22,7 +22,8 @@ from appliance.proto.dns.numbers import AAAA, CNAME, IN, NOERROR, NXDOMAIN, PTR,
 from appliance.proto.dns.text import data_text
 from appliance.types.errors import DecodeError
 from plugins.magicdns.cache import make_entry
-from plugins.magicdns.dot import MIN_BYTES, _Connection
+from plugins.magicdns.doh import MIN_BYTES
+from plugins.magicdns.dot import _Connection
 from plugins.magicdns.errors import UpstreamError
 from plugins.magicdns.rebind import rebinds
 from plugins.magicdns.tests.wire import Wire

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.dnsmasq import alone
 from tests.lab.mesh import command, fetch
 from tests.lab.processes import Process, wait_until
 from tests.lab.sites import TwoSites, two_sites
@@ -105,9 +106,7 @@ def world(lab: Lab, tmp_path: Path) -> World:
     hosts.write_text("")
     options = ("--no-resolv", "--no-hosts", f"--addn-hosts={hosts}", "--local-ttl=1", "--user=root")
     aliases = ("--cname=www.shop.example,edge.cdn.example", "--cname=pay.other.example,shop.example")
-    dnsmasq = names.start(
-        "dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", *options, *aliases
-    )
+    dnsmasq = names.start("dnsmasq", "dnsmasq", *alone(), *options, *aliases)
     for number in (61, 62, 63):
         server: Namespace = sites.internet.server(f"server-{number}", number)
         server.start("web", sys.executable, "-c", SERVER).wait_for_output("Serving")

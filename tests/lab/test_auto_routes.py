@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.dnsmasq import alone
 from tests.lab.mesh import ControlServer, Gateway, fetch, page, web_server
 from tests.lab.processes import Process, wait_until
 from tests.lab.topology import Internet
@@ -65,9 +66,9 @@ class World:
         self.lan.ip(f"addr add 10.{number}.0.1/24 dev eth0")
         self.lan.ip(f"addr add fd00:{number}::1/64 dev eth0 nodad")
         ranges = (f"--dhcp-range=10.{number}.0.50,10.{number}.0.99,2m", f"--dhcp-range=fd00:{number}::,ra-only,64,2m")
-        files = ("--conf-file=/dev/null", "--pid-file=", f"--dhcp-leasefile={self.directory}/leases", "--user=root")
+        files = (f"--dhcp-leasefile={self.directory}/leases", "--user=root")
         options = ("--port=0", "--enable-ra", "--ra-param=eth0,4,120", "--dhcp-authoritative", *ranges, *files)
-        self.dnsmasq = self.lan.start("dnsmasq", "dnsmasq", "--keep-in-foreground", *options)
+        self.dnsmasq = self.lan.start("dnsmasq", "dnsmasq", *alone(), *options)
 
     def lease(self) -> None:
         """One round of a DHCP client."""

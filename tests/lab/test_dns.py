@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.bad_resolver import TRUTH
+from tests.lab.dnsmasq import alone
 from tests.lab.mesh import PROGRAMS, Gateway, command
 from tests.lab.processes import wait_until
 from tests.lab.sites import TwoSites, two_sites
@@ -82,14 +83,7 @@ def world(lab: Lab, tmp_path: Path) -> World:
     sites = two_sites(lab, tmp_path)
     names = sites.internet.server("names", 53)
     (tmp_path / "dnsmasq.conf").write_text(LINES.format(big=LONG))
-    names.start(
-        "dnsmasq",
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--pid-file=",
-        f"--conf-file={tmp_path}/dnsmasq.conf",
-        "--user=root",
-    )
+    names.start("dnsmasq", "dnsmasq", *alone(tmp_path / "dnsmasq.conf"), "--user=root")
     etc, run = own_etc(tmp_path)
     made = World(sites, names, etc, run)
     host = sites.site_a.gateway
@@ -131,7 +125,7 @@ def queries(world: World, name: str) -> str:
 
 
 def site_resolver(world: World, forwards_to: str) -> Process:
-    words = ("--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--no-resolv", "--no-hosts", "--user=root")
+    words = (*alone(), "--no-resolv", "--no-hosts", "--user=root")
     return world.sites.site_a.host.start("dnsmasq", "dnsmasq", *words, f"--server={forwards_to}", "--cache-size=0")
 
 

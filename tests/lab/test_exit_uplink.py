@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance.crypto.x25519 import clamp, x25519_public
+from tests.lab.dnsmasq import alone
 from tests.lab.mesh import Gateway
 from tests.lab.namespaces import Lab, Namespace
 from tests.lab.processes import wait_until
@@ -98,7 +99,7 @@ def wireguard(near: Namespace, far: Namespace) -> None:
     far.sysctl("net.ipv6.conf.all.forwarding", 1)
     far.nft(NAT)
     resolver = ("--no-resolv", "--no-hosts", "--address=/www.example/198.51.100.7", "--user=root")
-    far.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", *resolver)
+    far.start("dnsmasq", "dnsmasq", *alone(), *resolver)
 
 
 def proxies(provider: Namespace, directory: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -19,29 +17,24 @@ from appliance.proto.dns import build_query, encode_name
 from plugins.magicdns.doh import TYPE
 from plugins.magicdns.errors import UntrustedError, UpstreamError
 from plugins.magicdns.tests.scripted import Scripted, certificate_file
+from plugins.magicdns.tests.tls import NAME, TlsServer, server_context, serving_tls, transports
 from plugins.magicdns.transports import Transports
 from plugins.magicdns.upstream import Kind, Upstream
 
-NAME = "dns.example"
 QUESTION = encode_name("web.example") + struct.pack(">HH", 1, 1)
 MESSAGE = build_query(77, QUESTION, dnssec_ok=False, checking_disabled=False)
 ZONE = {("web.example", "A"): ("192.0.2.1",)}
 
 
 @dataclass
-class Server:
+class Server(TlsServer):
     """Speaks HTTP/2 alone. `silent`: questions are read and not answered."""
 
     status: int = 200
     kind: str = TYPE
     body: bytes | None = None
     silent: bool = False
-    connections: list[asyncio.Transport] = field(default_factory=list)
     requests: list[RequestReceived] = field(default_factory=list)
-    port: int = 0
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """Whenever a connection has come to its end."""
 
 
 class Conversation(asyncio.Protocol):
@@ -74,39 +67,8 @@ class Conversation(asyncio.Protocol):
         self._http2.send_body(request.stream_id, body, end=True)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate_file(tmp_path_factory.mktemp("tls"), NAME)
-
-
-@asynccontextmanager
-async def serving(server: Server, certificate: Path) -> AsyncIterator[Server]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.set_alpn_protocols(["h2"])
-    made = await asyncio.get_running_loop().create_server(
-        lambda: Conversation(server), "127.0.0.1", server.port, ssl=context
-    )
-    server.port = made.sockets[0].getsockname()[1]
-    yield server
-    made.close()
-    for each in server.connections:
-        each.abort()
-    while server.connections:
-        server.ended.clear()
-        await server.ended.wait()
-
-
-async def here(_name: str) -> tuple[str, ...]:
-    return "::1", "127.0.0.1"  # at the first nobody listens
-
-
-@asynccontextmanager
-async def transports(ca_file: Path | None) -> AsyncIterator[Transports]:
-    made = Transports(here)
-    made.trust.set_ca_file(str(ca_file or ""))
-    yield made
-    await made.close()
+def serving(server: Server, certificate: Path) -> AbstractAsyncContextManager[Server]:
+    return serving_tls(server, Conversation, server_context(certificate, "h2"))
 
 
 def upstream(server: Server) -> Upstream:
@@ -188,10 +150,7 @@ async def test_fail__no_http2_after_all(certificate: Path, broken: bytes) -> Non
                 await reader.read()
         writer.close()
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.set_alpn_protocols(["h2"])
-    server = await asyncio.start_server(chatter, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(chatter, "127.0.0.1", 0, ssl=server_context(certificate, "h2"))
     port = server.sockets[0].getsockname()[1]
     async with transports(certificate) as ours:
         with pytest.raises(UpstreamError, match="closed the connection"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,43 +14,19 @@ from aiohttp import web
 
 from appliance.proto.dns import build_query, encode_name
 from plugins.magicdns.errors import UntrustedError, UpstreamError
-from plugins.magicdns.tests.scripted import Scripted, certificate_file
-from plugins.magicdns.transports import Transports
+from plugins.magicdns.tests.scripted import Scripted
+from plugins.magicdns.tests.tls import NAME, server_context, transports
 from plugins.magicdns.upstream import Kind, Upstream
 
-NAME = "dns.example"
 QUESTION = encode_name("Web.example") + struct.pack(">HH", 1, 1)
 KEY = QUESTION[:-4].lower() + QUESTION[-4:]
 MESSAGE = build_query(77, QUESTION, dnssec_ok=False, checking_disabled=False)
 ZONE = {("web.example", "A"): ("192.0.2.1",)}
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate_file(tmp_path_factory.mktemp("tls"), NAME)
-
-
-def context(certificate: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate)
-    return made
-
-
-async def here(_name: str) -> tuple[str, ...]:
-    return "::1", "127.0.0.1"  # at the first nobody listens
-
-
-@asynccontextmanager
-async def transports(certificate: Path | None) -> AsyncIterator[Transports]:
-    made = Transports(here)
-    made.trust.set_ca_file(str(certificate or ""))
-    yield made
-    await made.close()
-
-
 @asynccontextmanager
 async def tls_server(certificate: Path) -> AsyncIterator[int]:
-    server = await asyncio.start_server(Scripted(ZONE).converse, "127.0.0.1", 0, ssl=context(certificate))
+    server = await asyncio.start_server(Scripted(ZONE).converse, "127.0.0.1", 0, ssl=server_context(certificate))
     yield server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
@@ -71,7 +46,7 @@ async def https_server(
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context(certificate) if certificate else None)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(certificate) if certificate else None)
     await site.start()
     yield runner.addresses[0][1]
     await runner.cleanup()

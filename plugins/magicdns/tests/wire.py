@@ -12,12 +12,9 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.cut = False
         self.written: list[bytes] = []
-        self.all_written = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
-        if len(self.written) == 3:
-            self.all_written.set()
 
     def is_closing(self) -> bool:
         return self.cut

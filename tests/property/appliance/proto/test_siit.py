@@ -9,21 +9,11 @@ from hypothesis import strategies as st
 
 from appliance.types.packets import TunPacket
 from tests.contract.packets import tcp, udp
-from tests.unit.appliance.proto.siit.world import HOST, PEER, VIA_HOST, assert_sound, ends, icmp, one, translator
+from tests.unit.appliance.proto.siit.world import KNOWN, PACKETS, assert_sound, ends, one, translator
 
 PEERS = st.integers(1, (1 << 64) - 1).map(lambda low: str(IPv6Address(0x2001_0DB8 << 96 | low)))
 HOSTS = st.integers(1, 254).map(lambda last: IPv4Address(f"192.168.1.{last}"))
-STAND_IN = ends(one(translator().translate([TunPacket(udp(PEER, VIA_HOST, b""))], 0.0)))[0]
-SEEDS = st.sampled_from(
-    [
-        udp(PEER, VIA_HOST, b"data" * 20),
-        tcp(PEER, VIA_HOST, b"data" * 20),
-        icmp(PEER, VIA_HOST, 128, 0, b"\0\1\0\2ping"),
-        icmp(PEER, VIA_HOST, 1, 0, bytes(4) + udp(VIA_HOST, PEER, b"data")),
-        udp(HOST, STAND_IN, b"data" * 20),
-        icmp(HOST, STAND_IN, 3, 3, bytes(4) + udp(STAND_IN, HOST, b"data")),
-    ]
-)
+SEEDS = st.sampled_from(PACKETS)
 
 
 @given(peer=PEERS, host=HOSTS, data=st.binary(max_size=900), build=st.sampled_from([udp, tcp]))
@@ -50,7 +40,7 @@ def test_ok__mutated_packets_raise_nothing(
     seed: bytes, cut: int, changes: list[tuple[int, int]], size: int, partial: bool, kind: int, header: int
 ) -> None:
     made = translator()
-    made.translate([TunPacket(udp(PEER, VIA_HOST, b""))], 0.0)
+    made.translate([KNOWN], 0.0)
     packet = bytearray(seed[:-cut] if cut else seed)
     for at, value in changes:
         if at < len(packet):

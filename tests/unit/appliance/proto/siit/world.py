@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from appliance.proto.siit import Translator
 from appliance.types.packets import TunPacket
-from tests.contract.packets import ip_packet, reference_sum
+from tests.contract.packets import ip_packet, reference_sum, tcp, udp
 
 PEER = "fd7a:115c:a1e0::9"
 HOST = "192.168.1.5"
@@ -69,3 +69,17 @@ def with_flags(packet: bytes, flags: int) -> bytes:
     """An IPv4 packet with other flags and fragment offset."""
     header = packet[:6] + struct.pack(">H", flags) + packet[8:10] + b"\0\0" + packet[12:20]
     return header[:10] + struct.pack(">H", 0xFFFF ^ reference_sum(header)) + header[12:] + packet[20:]
+
+
+KNOWN = TunPacket(udp(PEER, VIA_HOST, b""))
+"""Gives the peer its address toward the site."""
+STAND_IN = ends(one(translator().translate([KNOWN], 0.0)))[0]
+PACKETS = (
+    udp(PEER, VIA_HOST, b"data" * 20),
+    tcp(PEER, VIA_HOST, b"data" * 20),
+    icmp(PEER, VIA_HOST, 128, 0, b"\0\1\0\2ping"),
+    icmp(PEER, VIA_HOST, 1, 0, bytes(4) + udp(VIA_HOST, PEER, b"data")),
+    udp(HOST, STAND_IN, b"data" * 20),
+    icmp(HOST, STAND_IN, 3, 3, bytes(4) + udp(STAND_IN, HOST, b"data")),
+)
+"""Of every kind, in both directions."""
